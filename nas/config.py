@@ -1,0 +1,103 @@
+"""Everything a run is configured by; ``config.json`` of a run is a `SearchConfig`."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas.errors import ConfigError
+
+Precision = Literal["fp32", "fp16"]
+
+_DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str, option: str, example: str) -> float:
+    """Seconds of a duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``.
+
+    Raises:
+        ConfigError: no unit, an unknown one, or not above zero; names the option.
+    """
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ConfigError(f"{option} {text!r} is not a duration: write for example {example}")
+    unit = match["unit"].lower()
+    if not unit:
+        fixed = match["value"] + example.lstrip("0123456789.")
+        raise ConfigError(f"{option} {text!r} has no unit: write for example {fixed}")
+    if unit not in _SECONDS:
+        units = ", ".join(name for name in _SECONDS if name.isascii())
+        raise ConfigError(f"{option} {text!r} has an unknown unit {match['unit']!r}: use {units}")
+    seconds = float(match["value"]) * _SECONDS[unit]
+    if seconds <= 0:
+        raise ConfigError(f"{option} {text!r} must be above zero")
+    return seconds
+
+
+class ProxyConfig(BaseModel):
+    """The proxy training that supplies a candidate's accuracy.
+
+    Attributes:
+        data: ``digits`` or ``imagefolder:PATH``.
+        resolution: height and width of the proxy images in pixels.
+        train_images: images seen in training (an image may be seen more than once).
+        batch_size: images of one optimiser step.
+        learning_rate: peak of the warm-up and cosine schedule.
+        weight_decay: AdamW's, on matrices only.
+        warmup: share of the steps in which the rate rises linearly.
+        label_smoothing: of the cross entropy.
+        ema_decay: of the weights' moving average, which is what is evaluated.
+        skip_unreadable: leave out images that cannot be read, with a warning.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = "digits"
+    resolution: int = Field(default=32, ge=8, le=1024)
+    train_images: int = Field(default=10_000, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    ema_decay: float = Field(default=0.98, ge=0, lt=1)
+    skip_unreadable: bool = False
+
+
+class SearchConfig(BaseModel):
+    """One search.
+
+    Attributes:
+        target: runtime to deploy to: a folder of ``latency_tables/``.
+        budget_ms: highest latency of one call (one batch) in milliseconds.
+        space: name or path of the search space.
+        device, precision, batch_size: which table of the target; None takes the only or own one.
+        resolution: height and width in pixels of the network to deploy.
+        num_classes: outputs of the network to deploy.
+        proxy: how candidates are trained.
+        trials: candidates to train, at most.
+        time_limit_s: seconds after which no further candidate is started; None for no limit.
+        seed: of the sampler and of the training.
+        sampler: ``tpe``, ``nsga2``, ``nsga3``, ``gp`` or ``random``.
+        workers: candidates trained at once, each in its own process.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str
+    budget_ms: float = Field(gt=0)
+    space: str = "nextvit"
+    device: str | None = None
+    precision: Precision | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+    resolution: int = Field(default=224, ge=32, le=4096)
+    num_classes: int = Field(default=1000, ge=2)
+    proxy: ProxyConfig = ProxyConfig()
+    trials: int = Field(default=24, ge=1)
+    time_limit_s: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    sampler: str = "tpe"
+    workers: int = Field(default=1, ge=1)

@@ -1,0 +1,51 @@
+"""The one family of errors a user can cause.
+
+The command line prints the message as one line and exits 2; every message says
+what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Base class: something the user gave cannot be used."""
+
+
+class ConfigError(UserError):
+    """An option or configuration value is wrong."""
+
+
+class ArchitectureError(UserError):
+    """An architecture, or one of its stages, cannot exist."""
+
+
+class SpaceError(UserError):
+    """A search-space file cannot be used."""
+
+
+class TableError(UserError):
+    """A latency table is missing, incomplete or corrupted."""
+
+
+class RuntimeUnavailableError(UserError):
+    """A runtime cannot measure on this machine."""
+
+
+class DataError(UserError):
+    """A proxy-training data set cannot be read."""
+
+
+class RunError(UserError):
+    """A results folder cannot be written, or is no run to resume."""
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> str:
+    """Message for a name that is not one of ``known``, nearest names first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    listed = ", ".join(names) if names else "none"
+    return f"unknown {what} {given!r}: {hint}known: {listed}"

@@ -1,0 +1,87 @@
+"""A network is the modules of an architecture's `Block`s in a row."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from nas.architecture import Architecture
+from nas.models.blocks import Head, build_block
+
+REFERENCE_RESOLUTION = 224
+"""Weights do not depend on the resolution; modules are built from the blocks at this one."""
+
+
+class Network(nn.Module):
+    """A Next-ViT-style network.
+
+    Tensors are named and ordered as in the authors' checkpoints (``stem``, ``blocks``,
+    ``head.norm``, ``head.proj_head``), so those load by position.
+
+    Args:
+        architecture: what to build.
+        num_classes: outputs of the classifier.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+    """
+
+    def __init__(
+        self, architecture: Architecture, num_classes: int = 1000, drop_path_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.num_classes = num_classes
+        stem, *blocks, head = architecture.blocks(REFERENCE_RESOLUTION, num_classes)
+        rates = torch.linspace(0.0, drop_path_rate, len(blocks)).tolist()
+        self.stem = build_block(stem)
+        self.blocks = nn.Sequential(
+            *(build_block(block, rate) for block, rate in zip(blocks, rates, strict=True))
+        )
+        self.head = Head(head)
+        self.apply(_initialise)
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        """Class scores [B, num_classes] of images [B, 3, H, W]."""
+        logits: Tensor = self.head(self.blocks(self.stem(x_B3HW)))
+        return logits
+
+    def features(self, x_B3HW: Tensor) -> list[Tensor]:
+        """Outputs of the four stages, [B, C, H/s, W/s] with s = 4, 8, 16, 32 (rounded up)."""
+        ends, depth = [], 0
+        for stage in self.architecture.stages:
+            depth += stage.depth
+            ends.append(depth)
+        x_BCHW = self.stem(x_B3HW)
+        outputs = []
+        for number, block in enumerate(self.blocks, start=1):
+            x_BCHW = block(x_BCHW)
+            if number in ends:
+                outputs.append(x_BCHW)
+        return outputs
+
+    def fuse(self) -> Self:
+        """Fold every BatchNorm into its neighbour, in place, for inference.
+
+        Returns:
+            The network itself, in evaluation mode. Fusing twice changes nothing.
+        """
+        self.eval()
+        for module in (self.stem, *self.blocks, self.head):
+            module.fuse()
+        return self
+
+
+def build_network(
+    architecture: Architecture, num_classes: int = 1000, drop_path_rate: float = 0.0
+) -> Network:
+    """Build a network with fresh weights; see `Network`."""
+    return Network(architecture, num_classes, drop_path_rate)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Truncated normal, std 0.02, as published; BatchNorms keep PyTorch's ones and zeros."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,123 @@
+"""What a search found: the values the terminal, the report and the files are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nas.architecture import Architecture
+from nas.config import SearchConfig
+from nas.models.cost import network_cost
+
+Provenance = Literal["measured", "estimated", "predicted"]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A predicted or estimated latency with its 90% interval, in milliseconds."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A latency measured on the device: milliseconds, spread in percent, and timed calls."""
+
+    latency_ms: float
+    spread_pct: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained architecture.
+
+    Attributes:
+        number: its trial's number in the study.
+        architecture: the network.
+        accuracy: proxy validation accuracy, 0..1.
+        predicted: its latency from the table.
+        measured: its latency measured whole, None if it was not verified.
+        origin: a preset's name, else ``searched``.
+    """
+
+    number: int
+    architecture: Architecture
+    accuracy: float
+    predicted: Latency
+    measured: Measured | None = None
+    origin: str = "searched"
+
+    @property
+    def latency_ms(self) -> float:
+        """Measured where it was measured, else predicted."""
+        return self.measured.latency_ms if self.measured else self.predicted.latency_ms
+
+    def cost_at(self, config: SearchConfig) -> tuple[float, float]:
+        """MACs in G for one image at the target's resolution, and parameters in M."""
+        blocks = self.architecture.blocks(config.resolution, config.num_classes)
+        cost = network_cost(blocks)
+        return cost.macs / 1e9, cost.params / 1e6
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published network beside which the front is shown; it may not fit the budget.
+
+    Attributes:
+        name: for example ``nextvit-small``.
+        architecture: the network.
+        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels.
+        predicted: latency from the same table.
+        accuracy: proxy validation accuracy where it was trained in this run, else None.
+    """
+
+    name: str
+    architecture: Architecture
+    imagenet_top1: float
+    predicted: Latency
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished (or stopped) search.
+
+    Attributes:
+        run_dir: the run's folder.
+        config: what was asked for.
+        table_name: ``<target>/<device>.<precision>.b<batch>``.
+        table_provenance: one sentence on where the latencies come from.
+        provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
+        replace_command: command that replaces an estimate by a measured table, else None.
+        candidates: every trained candidate, by trial number.
+        front: Pareto-optimal candidates within budget, fastest first.
+        recommended: most accurate candidate within budget, measured where possible; None if none.
+        verified: whether the front was measured on the device of the table.
+        verification_note: one sentence on how, or why not.
+        references: the published family.
+        untrained: proposals whose predicted latency broke the budget; none was trained.
+        failed: trials that were interrupted or diverged.
+        wall_s: seconds spent searching, earlier sessions of a resumed run included.
+        stopped: why it ended before all trials, None if it did not.
+    """
+
+    run_dir: Path
+    config: SearchConfig
+    table_name: str
+    table_provenance: str
+    provenance: Provenance
+    replace_command: str | None
+    candidates: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]
+    recommended: Candidate | None
+    verified: bool
+    verification_note: str
+    references: tuple[Reference, ...]
+    untrained: int
+    failed: int
+    wall_s: float
+    stopped: str | None
