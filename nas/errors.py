@@ -26,6 +26,10 @@ class SpaceError(UserError):
     """A search-space file cannot be used."""
 
 
+class CheckpointError(UserError):
+    """A file of weights cannot be loaded."""
+
+
 class TableError(UserError):
     """A latency table is missing, incomplete or corrupted."""
 

@@ -106,7 +106,8 @@ class MHCA(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.act(self.norm(self.group_conv3x3(x_BCHW)))
-        return self.projection(x_BCHW)
+        out_BCHW: Tensor = self.projection(x_BCHW)
+        return out_BCHW
 
     def fuse(self) -> None:
         self.group_conv3x3 = fold_following(self.group_conv3x3, self.norm)
@@ -123,7 +124,8 @@ class MLP(nn.Module):
         self.conv2 = nn.Conv2d(hidden_channels, channels, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.conv2(self.act(self.conv1(x_BCHW)))
+        out_BCHW: Tensor = self.conv2(self.act(self.conv1(x_BCHW)))
+        return out_BCHW
 
 
 class EMHSA(nn.Module):
@@ -152,7 +154,7 @@ class EMHSA(nn.Module):
         q_BhNd = self.split_heads(self.q(x_BNC))
         k_BhMd = self.split_heads(self.k(reduced_BMC))
         v_BhMd = self.split_heads(self.v(reduced_BMC))
-        out_BhNd = F.scaled_dot_product_attention(q_BhNd, k_BhMd, v_BhMd)
+        out_BhNd = F.scaled_dot_product_attention(q_BhNd, k_BhMd, v_BhMd, scale=HEAD_DIM**-0.5)
         out_BNC: Tensor = self.proj(out_BhNd.transpose(1, 2).flatten(2))
         return out_BNC.transpose(1, 2)
 
@@ -260,6 +262,14 @@ def build_block(block: Block, drop_path: float = 0.0) -> nn.Module:
     if block.kind == "ntb":
         return NTB(block, drop_path)
     return Head(block)
+
+
+def build_fused_block(block: Block) -> nn.Module:
+    """The module of a `Block` as it is deployed: evaluation mode, BatchNorms folded."""
+    module = build_block(block).eval()
+    assert isinstance(module, (Stem, NCB, NTB, Head))
+    module.fuse()
+    return module
 
 
 def fold_following(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:

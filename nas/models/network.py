@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture
@@ -33,7 +32,7 @@ class Network(nn.Module):
         self.architecture = architecture
         self.num_classes = num_classes
         stem, *blocks, head = architecture.blocks(REFERENCE_RESOLUTION, num_classes)
-        rates = torch.linspace(0.0, drop_path_rate, len(blocks)).tolist()
+        rates = [drop_path_rate * i / max(1, len(blocks) - 1) for i in range(len(blocks))]
         self.stem = build_block(stem)
         self.blocks = nn.Sequential(
             *(build_block(block, rate) for block, rate in zip(blocks, rates, strict=True))
@@ -80,8 +79,12 @@ def build_network(
 
 
 def _initialise(module: nn.Module) -> None:
-    """Truncated normal, std 0.02, as published; BatchNorms keep PyTorch's ones and zeros."""
+    """Normal, std 0.02; BatchNorms keep PyTorch's ones and zeros.
+
+    The published code truncates at -2 and 2, a hundred standard deviations away: the same
+    distribution, but `trunc_normal_` takes seconds where `normal_` takes a tenth.
+    """
     if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
