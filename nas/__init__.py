@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.architecture import Architecture, Block, Stage, load_architecture
     from nas.config import SearchConfig
+    from nas.latency.catalogue import load_table
     from nas.latency.predictor import LatencyPredictor
-    from nas.latency.table import LatencyTable, load_table
+    from nas.latency.table import LatencyTable
     from nas.models.checkpoint import load_published
     from nas.models.network import build_network
     from nas.search.study import SearchResult, search
@@ -29,7 +30,7 @@ _HOME = {
     "SearchConfig": "nas.config",
     "LatencyPredictor": "nas.latency.predictor",
     "LatencyTable": "nas.latency.table",
-    "load_table": "nas.latency.table",
+    "load_table": "nas.latency.catalogue",
     "load_published": "nas.models.checkpoint",
     "build_network": "nas.models.network",
     "SearchResult": "nas.search.study",

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from nas.errors import ArchitectureError, unknown
+from nas.errors import ArchitectureError, brief, unknown
 
 HEAD_DIM = 32
 """Channels of one attention or convolution head, everywhere in Next-ViT."""
@@ -26,6 +26,9 @@ STAGE_STRIDES = (1, 2, 2, 2)
 PRESETS_DIR = Path(__file__).resolve().parents[1] / "search_spaces" / "presets"
 
 BlockKind = Literal["stem", "ncb", "ntb", "head"]
+
+_RATIOS = ("mlp_ratio", "ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio")
+"""Fields of a `Block` or `Stage` that are no whole numbers."""
 
 
 def make_divisible(value: float, divisor: int = HEAD_DIM) -> int:
@@ -78,6 +81,34 @@ class Block:
         """Channels inside the MLP (``ncb``, ``ntb``)."""
         return make_divisible(self.out_channels * self.mlp_ratio)
 
+    @cached_property
+    def id(self) -> str:
+        """Short stable id, see `Architecture.id`."""
+        return short_id(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` reads back to an equal block."""
+        return _plain(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Block:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ArchitectureError: names the missing, unknown or impossible entry.
+        """
+        if not isinstance(value, Mapping):
+            raise ArchitectureError(f"a block is a mapping, got {brief(value)}")
+        _refuse_keys(value, {field.name for field in fields(cls)})
+        if value["kind"] not in get_args(BlockKind):
+            kinds = ", ".join(get_args(BlockKind))
+            raise ArchitectureError(f"kind must be one of {kinds}, got {brief(value['kind'])}")
+        for name, item in value.items():
+            kinds_of = (int, float) if name in _RATIOS else (int,)
+            if name != "kind" and (isinstance(item, bool) or not isinstance(item, kinds_of)):
+                raise ArchitectureError(f"{name} must be a number, got {brief(item)}")
+        return cls(**value)
+
     def __str__(self) -> str:
         text = f"{self.kind} {self.in_channels}->{self.out_channels} at {self.height}x{self.width}"
         if self.stride != 1:
@@ -129,17 +160,53 @@ class Stage:
         """Number of blocks."""
         return self.repeats * (self.num_ncb + bool(self.ntb_width))
 
+    def blocks(self, in_channels: int, size: int, stride: int) -> list[Block]:
+        """The stage's blocks for an input of ``size`` x ``size``; the first one has ``stride``."""
+        mlp = float(self.ncb_mlp_ratio)
+        blocks: list[Block] = []
+        for _ in range(self.repeats):
+            for _ in range(self.num_ncb):
+                block = Block("ncb", in_channels, self.ncb_width, stride, size, size, mlp)
+                blocks.append(block)
+                in_channels, size, stride = self.ncb_width, block.out_height, 1
+            if self.ntb_width:
+                ratios = float(self.ntb_mlp_ratio), float(self.mix_ratio), self.sr_ratio
+                blocks.append(Block("ntb", in_channels, self.ntb_width, 1, size, size, *ratios))
+                in_channels = self.ntb_width
+        return blocks
+
+    @cached_property
+    def id(self) -> str:
+        """Short stable id, see `Architecture.id`."""
+        return short_id(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` reads back to an equal stage."""
+        return _plain(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Stage:
+        """Read what `to_json` (or a person) wrote.
+
+        Raises:
+            ArchitectureError: names the missing, unknown or impossible entry.
+        """
+        if not isinstance(value, Mapping):
+            raise ArchitectureError(f"a stage is a mapping, got {brief(value)}")
+        _refuse_keys(value, {field.name for field in fields(cls)})
+        return cls(**value)
+
 
 def stage_problem(stage: Stage) -> str | None:
     """Why a stage cannot exist, or None. Types are checked first, then combinations."""
     for name in ("num_ncb", "repeats", "ncb_width", "ntb_width", "sr_ratio"):
         value = getattr(stage, name)
         if isinstance(value, bool) or not isinstance(value, int):
-            return f"{name} must be a whole number, got {value!r}"
+            return f"{name} must be a whole number, got {brief(value)}"
     for name in ("ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio"):
         value = getattr(stage, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 16:
-            return f"{name} must be a number from 0 to 16, got {value!r}"
+            return f"{name} must be a number from 0 to 16, got {brief(value)}"
     if not 1 <= stage.num_ncb <= 64:
         return f"num_ncb must be from 1 to 64, got {stage.num_ncb}"
     if not 1 <= stage.repeats <= 64:
@@ -155,8 +222,8 @@ def stage_problem(stage: Stage) -> str | None:
         return _conv_only_problem(stage)
     if not stage.ntb_mlp_ratio:
         return "ntb_mlp_ratio must be above 0"
-    if stage.sr_ratio < 1:
-        return f"sr_ratio must be at least 1, got {stage.sr_ratio}"
+    if not 1 <= stage.sr_ratio <= 64:
+        return f"sr_ratio must be from 1 to 64, got {stage.sr_ratio}"
     if not 0 < stage.mix_ratio < 1:
         return f"mix_ratio must be between 0 and 1, got {stage.mix_ratio:g}"
     attention = make_divisible(int(stage.ntb_width * stage.mix_ratio))
@@ -195,19 +262,19 @@ class Architecture:
     def __post_init__(self) -> None:
         width = self.stem_width
         if isinstance(width, bool) or not isinstance(width, int) or not 32 <= width <= 1024:
-            raise ArchitectureError(f"stem_width must be a whole number 32..1024, got {width!r}")
+            raise ArchitectureError(
+                f"stem_width must be a whole number 32..1024, got {brief(width)}"
+            )
         if width % HEAD_DIM:
             raise ArchitectureError(f"stem_width must be a multiple of {HEAD_DIM}, got {width}")
-        if len(self.stages) != len(STAGE_STRIDES):
-            raise ArchitectureError(
-                f"an architecture has {len(STAGE_STRIDES)} stages, got {len(self.stages)}"
-            )
+        if not isinstance(self.stages, tuple) or len(self.stages) != len(STAGE_STRIDES):
+            count = len(STAGE_STRIDES)
+            raise ArchitectureError(f"stages must be a tuple of {count}, got {brief(self.stages)}")
 
     @cached_property
     def id(self) -> str:
         """Short stable id: the same network has the same id on every machine and version."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+        return short_id(self.to_json())
 
     @property
     def depth(self) -> int:
@@ -227,57 +294,26 @@ class Architecture:
         size = -(-resolution // 4)
         blocks = [Block("stem", 3, self.stem_width, 4, resolution, resolution)]
         channels = self.stem_width
-        for number, (stage, stage_stride) in enumerate(
+        for number, (stage, stride) in enumerate(
             zip(self.stages, STAGE_STRIDES, strict=True), start=1
         ):
-            stride = stage_stride
-            for _ in range(stage.repeats):
-                for _ in range(stage.num_ncb):
-                    block = Block(
-                        "ncb",
-                        channels,
-                        stage.ncb_width,
-                        stride,
-                        size,
-                        size,
-                        mlp_ratio=float(stage.ncb_mlp_ratio),
-                    )
-                    blocks.append(block)
-                    channels, size, stride = stage.ncb_width, block.out_height, 1
-                if not stage.ntb_width:
-                    continue
-                if size * size < stage.sr_ratio**2:
-                    raise ArchitectureError(
-                        f"stage {number}: sr_ratio {stage.sr_ratio} needs at least "
-                        f"{stage.sr_ratio**2} tokens, a {resolution}x{resolution} image gives "
-                        f"{size}x{size}; use a higher resolution or a smaller sr_ratio"
-                    )
-                blocks.append(
-                    Block(
-                        "ntb",
-                        channels,
-                        stage.ntb_width,
-                        1,
-                        size,
-                        size,
-                        mlp_ratio=float(stage.ntb_mlp_ratio),
-                        mix_ratio=float(stage.mix_ratio),
-                        sr_ratio=stage.sr_ratio,
-                    )
+            blocks += stage.blocks(channels, size, stride)
+            channels, size = stage.out_width, -(-size // stride)
+            if stage.ntb_width and size < stage.sr_ratio:
+                raise ArchitectureError(
+                    f"stage {number}: sr_ratio {stage.sr_ratio} needs at least "
+                    f"{stage.sr_ratio**2} tokens, a {resolution}x{resolution} image gives "
+                    f"{size}x{size}; use a higher resolution or a smaller sr_ratio"
                 )
-                channels = stage.ntb_width
         blocks.append(Block("head", channels, num_classes, 1, size, size))
         return blocks
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal architecture."""
-        stages = []
-        for stage in self.stages:
-            entry = asdict(stage)
-            for name in ("ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio"):
-                entry[name] = float(entry[name])
-            stages.append(entry)
-        return {"stem_width": self.stem_width, "stages": stages}
+        return {
+            "stem_width": self.stem_width,
+            "stages": [stage.to_json() for stage in self.stages],
+        }
 
     @classmethod
     def from_json(cls, value: Any) -> Architecture:
@@ -287,30 +323,39 @@ class Architecture:
             ArchitectureError: names the missing, unknown or impossible entry and its stage.
         """
         if not isinstance(value, Mapping):
-            raise ArchitectureError(f"an architecture is a mapping, got {type(value).__name__}")
-        _refuse_keys("architecture", value, {"stem_width", "stages"})
+            raise ArchitectureError(f"an architecture is a mapping, got {brief(value)}")
+        _refuse_keys(value, {"stem_width", "stages"})
         if not isinstance(value["stages"], (list, tuple)):
-            raise ArchitectureError("stages must be a list of four stages")
-        names = {f.name for f in fields(Stage)}
+            raise ArchitectureError(
+                f"stages must be a list of four stages, got {brief(value['stages'])}"
+            )
         stages = []
         for number, entry in enumerate(value["stages"], start=1):
-            if not isinstance(entry, Mapping):
-                raise ArchitectureError(f"stage {number}: must be a mapping, got {entry!r}")
-            _refuse_keys(f"stage {number}", entry, names)
             try:
-                stages.append(Stage(**entry))
+                stages.append(Stage.from_json(entry))
             except ArchitectureError as error:
                 raise ArchitectureError(f"stage {number}: {error}") from None
         return cls(value["stem_width"], tuple(stages))
 
 
-def _refuse_keys(where: str, value: Mapping[str, Any], names: set[str]) -> None:
+def short_id(value: dict[str, Any]) -> str:
+    """Ten hexadecimal digits that depend on the plain values alone."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def _plain(value: Block | Stage) -> dict[str, Any]:
+    entry = asdict(value)
+    return {name: float(v) if name in _RATIOS else v for name, v in entry.items()}
+
+
+def _refuse_keys(value: Mapping[str, Any], names: set[str]) -> None:
     for key in value:
         if key not in names:
-            raise ArchitectureError(f"{where}: {unknown('entry', str(key), names)}")
+            raise ArchitectureError(unknown("entry", str(key), names))
     missing = sorted(names - set(value))
     if missing:
-        raise ArchitectureError(f"{where}: missing {', '.join(missing)}")
+        raise ArchitectureError(f"missing {', '.join(missing)}")
 
 
 def preset_names() -> list[str]:

@@ -47,21 +47,58 @@ class StageChoices:
 
     def mix_ratios(self, ntb_width: int) -> Choices:
         """Ratios that split a width's heads: both parts get some, no two splits are equal."""
-        splits: dict[int, Choice] = {}
-        for ratio in self.mix_ratio:
-            attention = make_divisible(int(ntb_width * ratio))
-            if attention < ntb_width:
-                splits.setdefault(attention, ratio)
-        return tuple(splits.values())
+        splits = _distinct(self.mix_ratio, lambda ratio: make_divisible(int(ntb_width * ratio)))
+        return tuple(ratio for attention, ratio in splits.items() if attention < ntb_width)
+
+    def ncb_mlp_ratios(self, ncb_width: int) -> Choices:
+        """MLP ratios that differ at a width: hidden channels are rounded to heads."""
+        return _mlp_ratios(self.ncb_mlp_ratio, ncb_width)
+
+    def ntb_mlp_ratios(self, ntb_width: int) -> Choices:
+        """MLP ratios that differ at a width: hidden channels are rounded to heads."""
+        return _mlp_ratios(self.ntb_mlp_ratio, ntb_width)
 
     def size(self) -> int:
         """Number of distinct stages."""
-        convs = len(self.num_ncb) * len(self.ncb_width) * len(self.ncb_mlp_ratio)
+        convs = len(self.num_ncb) * sum(len(self.ncb_mlp_ratios(int(w))) for w in self.ncb_width)
         total = 0
-        for width in self.ntb_width:
-            attention = len(self.ntb_mlp_ratio) * len(self.sr_ratio) * len(self.repeats)
-            total += convs * (attention * len(self.mix_ratios(int(width))) if width else 1)
+        for width in (int(width) for width in self.ntb_width):
+            attention = len(self.sr_ratio) * len(self.repeats)
+            ratios = len(self.ntb_mlp_ratios(width)) * len(self.mix_ratios(width))
+            total += convs * (attention * ratios if width else 1)
         return total
+
+    def build(self, prefix: str, pick: Pick) -> Stage:
+        """One stage, asking ``pick`` for every value; see `SearchSpace.build`."""
+
+        def ask(name: str, offered: Choices, width: Any = None) -> Any:
+            narrowed = "" if offered == getattr(self, name) else f"@{width}"
+            return pick(f"{prefix}.{name}{narrowed}", offered)
+
+        value: dict[str, Any] = dict.fromkeys(("ntb_mlp_ratio", "mix_ratio", "sr_ratio"), 0)
+        value["num_ncb"] = ask("num_ncb", self.num_ncb)
+        value["ncb_width"] = ncb = ask("ncb_width", self.ncb_width)
+        value["ncb_mlp_ratio"] = ask("ncb_mlp_ratio", self.ncb_mlp_ratios(ncb), ncb)
+        value["ntb_width"] = ntb = ask("ntb_width", self.ntb_width)
+        value["repeats"] = 1
+        if ntb:
+            value["repeats"] = ask("repeats", self.repeats)
+            value["ntb_mlp_ratio"] = ask("ntb_mlp_ratio", self.ntb_mlp_ratios(ntb), ntb)
+            value["sr_ratio"] = ask("sr_ratio", self.sr_ratio)
+            value["mix_ratio"] = ask("mix_ratio", self.mix_ratios(ntb), ntb)
+        return Stage(**value)
+
+
+def _distinct(ratios: Choices, channels: Callable[[Choice], int]) -> dict[int, Choice]:
+    """The first of the ratios that give each number of channels."""
+    found: dict[int, Choice] = {}
+    for ratio in ratios:
+        found.setdefault(channels(ratio), ratio)
+    return found
+
+
+def _mlp_ratios(ratios: Choices, width: int) -> Choices:
+    return tuple(_distinct(ratios, lambda ratio: make_divisible(width * ratio)).values())
 
 
 @dataclass(frozen=True)
@@ -91,28 +128,29 @@ class SearchSpace:
         name must always stand for one set of choices.
         """
         stem_width = pick("stem_width", self.stem_width)
-        stages = []
-        for number, choices in enumerate(self.stages, start=1):
-            value: dict[str, Any] = dict.fromkeys(("ntb_mlp_ratio", "mix_ratio", "sr_ratio"), 0)
-            for name in ("num_ncb", "ncb_width", "ncb_mlp_ratio", "ntb_width"):
-                value[name] = pick(f"s{number}.{name}", getattr(choices, name))
-            value["repeats"] = 1
-            if value["ntb_width"]:
-                for name in ("repeats", "ntb_mlp_ratio", "sr_ratio"):
-                    value[name] = pick(f"s{number}.{name}", getattr(choices, name))
-                ratios = choices.mix_ratios(value["ntb_width"])
-                narrowed = "" if ratios == choices.mix_ratio else f"@{value['ntb_width']}"
-                value["mix_ratio"] = pick(f"s{number}.mix_ratio{narrowed}", ratios)
-            stages.append(Stage(**value))
+        stages = [stage.build(f"s{n}", pick) for n, stage in enumerate(self.stages, start=1)]
         return Architecture(int(stem_width), tuple(stages))
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """An architecture whose parameters an Optuna trial suggests (all categorical)."""
         return self.build(lambda name, choices: trial.suggest_categorical(name, choices))
 
-    def sample(self, rng: random.Random) -> Architecture:
-        """A random architecture: every parameter uniform over its choices."""
-        return self.build(lambda _, choices: rng.choice(choices))
+    def sample(self, rng: random.Random, tilt: float = 0.0) -> Architecture:
+        """A random architecture.
+
+        Args:
+            rng: where the randomness comes from.
+            tilt: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
+                large ones. The largest is ``exp(tilt)`` times as likely as the smallest.
+        """
+
+        def pick(_: str, choices: Choices) -> Choice:
+            ordered = sorted(choices)
+            steps = max(1, len(ordered) - 1)
+            weights = [math.exp(tilt * index / steps) for index in range(len(ordered))]
+            return rng.choices(ordered, weights)[0]
+
+        return self.build(pick)
 
     def params(self, architecture: Architecture) -> dict[str, Choice]:
         """Parameter values that build ``architecture``.
@@ -150,10 +188,13 @@ class SearchSpace:
         self, params: Mapping[str, Choice], rng: random.Random | None = None
     ) -> Architecture:
         """The architecture of ``params``; what is missing is the first choice, or random."""
+        by_field = {name.partition("@")[0]: value for name, value in params.items()}
 
         def pick(name: str, choices: Choices) -> Choice:
-            if name in params and params[name] in choices:
-                return params[name]
+            # A value keeps its place where another width narrows its parameter to other choices.
+            value = params.get(name, by_field.get(name.partition("@")[0]))
+            if value is not None and value in choices:
+                return value
             return rng.choice(choices) if rng else choices[0]
 
         return self.build(pick)
@@ -189,15 +230,16 @@ class SearchSpace:
         found = {Block("stem", 3, width, 4, resolution, resolution) for width in entering}
         for choices, stride in zip(self.stages, STAGE_STRIDES, strict=True):
             out_size = -(-size // stride)
-            for shape in itertools.product(choices.ncb_width, choices.ncb_mlp_ratio):
-                width, mlp_ratio = int(shape[0]), float(shape[1])
+            for width in (int(width) for width in choices.ncb_width):
                 inside = {(w, stride, size) for w in entering}
                 if max(choices.num_ncb) > 1:
                     inside.add((width, 1, out_size))
                 if max(choices.repeats) > 1:
                     inside |= {(int(w), 1, out_size) for w in choices.ntb_width if w}
-                for channels, step, side in inside:
-                    found.add(Block("ncb", channels, width, step, side, side, mlp_ratio))
+                for (c_in, step, side), mlp_ratio in itertools.product(
+                    inside, choices.ncb_mlp_ratios(width)
+                ):
+                    found.add(Block("ncb", c_in, width, step, side, side, float(mlp_ratio)))
             found.update(_ntb_blocks(choices, out_size))
             entering = {int(width) for width in choices.ntb_width if width}
             if 0 in choices.ntb_width:
@@ -227,19 +269,12 @@ class SearchSpace:
 
 
 def _ntb_blocks(choices: StageChoices, size: int) -> Iterator[Block]:
-    widths = [width for width in choices.ntb_width if width]
-    for c_in, c_out, mlp_ratio, sr_ratio in itertools.product(
-        choices.ncb_width, widths, choices.ntb_mlp_ratio, choices.sr_ratio
-    ):
-        for mix_ratio in choices.mix_ratios(int(c_out)):
-            yield Block(
-                "ntb",
-                int(c_in),
-                int(c_out),
-                1,
-                size,
-                size,
-                float(mlp_ratio),
-                float(mix_ratio),
-                int(sr_ratio),
-            )
+    for width in (int(width) for width in choices.ntb_width if width):
+        for c_in, mlp_ratio, mix_ratio, sr_ratio in itertools.product(
+            choices.ncb_width,
+            choices.ntb_mlp_ratios(width),
+            choices.mix_ratios(width),
+            choices.sr_ratio,
+        ):
+            ratios = float(mlp_ratio), float(mix_ratio), int(sr_ratio)
+            yield Block("ntb", int(c_in), width, 1, size, size, *ratios)

@@ -1,0 +1,147 @@
+"""Which latency tables there are, and which one a search means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.config import Precision
+from nas.errors import TableError, unknown
+from nas.latency.runtimes import RUNTIMES
+from nas.latency.table import TABLES_DIR, LatencyTable, default_precision, read_table
+
+
+@dataclass(frozen=True)
+class TableKey:
+    """What a table is for; ``device`` None stands for whichever is meant."""
+
+    target: str
+    device: str | None = None
+    precision: Precision | None = None
+    batch_size: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Folder name of a complete key."""
+        return f"{self.device}.{self.precision}.b{self.batch_size}"
+
+
+def target_names(tables_dir: Path = TABLES_DIR) -> list[str]:
+    """Targets that have a table or a runtime that can measure one."""
+    folders = {path.parent.parent.name for path in tables_dir.glob("*/*/meta.json")}
+    return sorted(folders | set(RUNTIMES))
+
+
+def list_tables(tables_dir: Path = TABLES_DIR, target: str | None = None) -> list[Path]:
+    """Folders of all tables, of one target if given."""
+    return sorted(path.parent for path in tables_dir.glob(f"{target or '*'}/*/meta.json"))
+
+
+def own_key(
+    target: str, precision: Precision | None = None, batch_size: int | None = None
+) -> TableKey | None:
+    """The table this machine would measure for a target, or None if it cannot.
+
+    Raises:
+        TableError: the runtime does not have that precision.
+    """
+    if target not in RUNTIMES:
+        return None
+    runtime = RUNTIMES[target]()
+    if runtime.unavailable():
+        return None
+    precision = precision or default_precision(target)
+    if precision not in runtime.precisions:
+        known = ", ".join(runtime.precisions)
+        raise TableError(f"--precision {precision}: target {target} has {known}")
+    return TableKey(target, runtime.device().name, precision, batch_size or 1)
+
+
+def find_table(
+    target: str,
+    device: str | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    tables_dir: Path = TABLES_DIR,
+) -> LatencyTable | None:
+    """The table that the options mean.
+
+    This machine's own table comes first; else the only one that fits the options.
+
+    Returns:
+        The table, or None where this machine has none yet but can measure it.
+
+    Raises:
+        TableError: unknown target or device, no table fits, or several do; names those there are.
+    """
+    if target not in target_names(tables_dir):
+        raise TableError(unknown("target", target, target_names(tables_dir)))
+    tables = [read_table(path) for path in list_tables(tables_dir, target)]
+    own = own_key(target, precision, batch_size)
+    if own and device in (None, own.device):
+        for table in tables:
+            if table.meta.folder == own.folder:
+                return table
+        return None
+    devices = sorted({table.meta.device for table in tables})
+    if device is not None and device not in devices:
+        raise TableError(unknown(f"device of target {target}", device, devices))
+    fitting = [
+        table
+        for table in tables
+        if device in (None, table.meta.device)
+        and precision in (None, table.meta.precision)
+        and batch_size in (None, table.meta.batch_size)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(table.meta.folder for table in (fitting or tables)) or "none"
+    if not fitting:
+        wanted = _options(device, precision, batch_size)
+        raise TableError(f"no table of target {target} fits {wanted}; there are: {names}")
+    raise TableError(
+        f"target {target} has {len(fitting)} tables that fit ({names}); "
+        f"choose one with --device, --precision and --batch-size"
+    )
+
+
+def load_table(
+    target: str,
+    device: str | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    tables_dir: Path = TABLES_DIR,
+) -> LatencyTable:
+    """`find_table`, where having to measure first is an error too.
+
+    Raises:
+        TableError: as `find_table`; or this machine has no table yet (names the command).
+    """
+    table = find_table(target, device, precision, batch_size, tables_dir)
+    if table is None:
+        own = own_key(target, precision, batch_size)
+        assert own is not None
+        raise TableError(
+            f"no latency table for {target} on this machine ({own.folder}); "
+            f"measure one: {measure_command(own)}"
+        )
+    return table
+
+
+def measure_command(key: TableKey, space: str = "nextvit", resolution: int = 224) -> str:
+    """The command that measures a table on this machine."""
+    command = f"python run_search.py tables measure --target {key.target}"
+    if key.precision and key.precision != default_precision(key.target):
+        command += f" --precision {key.precision}"
+    if key.batch_size not in (None, 1):
+        command += f" --batch-size {key.batch_size}"
+    if space != "nextvit":
+        command += f" --space {space}"
+    if resolution != 224:
+        command += f" --resolution {resolution}"
+    return command
+
+
+def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:
+    given = {"--device": device, "--precision": precision, "--batch-size": batch_size}
+    return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)

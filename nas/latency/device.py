@@ -1,0 +1,72 @@
+"""What machine this is: a table belongs to the device it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that can be measured.
+
+    Attributes:
+        name: folder-safe and stable, for example ``intel-core-i7-1165g7-8c``.
+        description: as the hardware calls itself.
+        threads: CPU threads this process may use; 0 where that means nothing.
+    """
+
+    name: str
+    description: str
+    threads: int
+
+
+@lru_cache(maxsize=1)
+def this_cpu() -> Device:
+    """The CPU of this machine, named by the hardware and the cores this process may use."""
+    threads = _usable_cores()
+    brand, model = _linux_cpu() or (_macos_cpu() or platform.processor() or platform.machine(), "")
+    slug = slugify(brand)
+    if not re.search(r"\d", slug) and model:
+        slug += f"-model{model}"  # virtual machines often hide the marketing name
+    return Device(f"{slug}-{threads}c", f"{brand}, {threads} cores", threads)
+
+
+def slugify(text: str) -> str:
+    """Lower-case words joined by dashes, without trademarks and clock rates."""
+    text = re.sub(r"\((r|tm)\)|@.*|\bcpu\b", " ", text, flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "unknown-cpu"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _linux_cpu() -> tuple[str, str] | None:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    entries: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        entries.setdefault(key.strip().lower(), value.strip())
+    brand = entries.get("model name") or entries.get("hardware") or entries.get("cpu part")
+    return (brand, entries.get("model", "")) if brand else None
+
+
+def _macos_cpu() -> str:
+    if platform.system() != "Darwin":
+        return ""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

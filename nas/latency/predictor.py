@@ -1,0 +1,193 @@
+"""The latency predictor: a sum over `Block`s, corrected by whole networks.
+
+Measured table
+    A block timed alone carries the call's overhead and cold caches; inside a network it does
+    not. So the sum of isolated blocks is not the latency of the network. The correction is
+    linear in four sums over the network's blocks (isolated time of convolution blocks and of
+    transformer blocks, number of blocks, and a constant), fitted to the table's whole networks
+    by their relative error, with a ridge towards the plain sum so that few networks suffice.
+Published figures
+    `nas.latency.roofline`, fitted to the published networks.
+
+Both are a constant plus one number a block, so a prediction is a sum of cached numbers and a
+breakdown by block is exact. The interval is a Student t interval on leave-one-out errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.architecture import Architecture, Block
+from nas.errors import TableError
+from nas.latency.table import LatencyTable, NetworkRow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.90
+"""Of the intervals."""
+
+MIN_NETWORKS = 5
+"""Whole networks a measured table needs before its correction means anything."""
+
+RIDGE = 0.02
+"""Weight of the plain sum against one network's relative error."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Latencies of several architectures in milliseconds, one entry each: [n]."""
+
+    latency_ms: NDArray[np.float64]
+    low_ms: NDArray[np.float64]
+    high_ms: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LatencyPredictor:
+    """Predicts the latency of architectures on one table's device; made by `fit`.
+
+    Attributes:
+        table: what it was derived from.
+        constant_ms: time of a network beyond its blocks.
+        block_ms: time of one block inside a network; raises TableError if it was not measured.
+        relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
+        interval_factor: the 90% interval is the prediction divided and multiplied by it.
+    """
+
+    table: LatencyTable
+    constant_ms: float
+    block_ms: Callable[[Block], float]
+    relative_errors: tuple[float, ...]
+    interval_factor: float
+    _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def fit(cls, table: LatencyTable) -> LatencyPredictor:
+        """Fit to a table.
+
+        Raises:
+            TableError: it has too few whole networks; says how many and what to run.
+        """
+        networks = table.networks
+        fit = _fit_published if table.meta.kind == "published" else _fit_measured
+        if table.meta.kind == "measured" and len(networks) < MIN_NETWORKS:
+            raise TableError(
+                f"{table.path}: has {len(networks)} whole networks, the predictor needs at least "
+                f"{MIN_NETWORKS}; complete the table with: "
+                f"python run_search.py tables measure --target {table.meta.target}"
+            )
+        constant_ms, block_ms, parameters = fit(table, networks)
+        errors = []
+        for index, row in enumerate(networks):
+            others = networks[:index] + networks[index + 1 :]
+            other_constant, other_block_ms, _ = fit(table, others)
+            predicted = other_constant + sum(other_block_ms(block) for block in row.blocks())
+            errors.append(predicted / row.timing.latency_ms - 1)
+        return cls(
+            table, constant_ms, block_ms, tuple(errors), _interval_factor(errors, parameters)
+        )
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute leave-one-out error, as a fraction."""
+        return float(np.mean(np.abs(self.relative_errors)))
+
+    def breakdown(self, blocks: Iterable[Block]) -> list[tuple[Block, float]]:
+        """Milliseconds of each block inside a network; they and ``constant_ms`` add up.
+
+        Raises:
+            TableError: a block was never measured; names it.
+        """
+        return [(block, self._block(block)) for block in blocks]
+
+    def predict_blocks(self, blocks: Iterable[Block]) -> float:
+        """Latency in ms of a network given as its blocks; errors as `breakdown`."""
+        return self.constant_ms + sum(self._block(block) for block in blocks)
+
+    def predict(
+        self, architectures: Sequence[Architecture], resolution: int = 224, num_classes: int = 1000
+    ) -> Prediction:
+        """Latencies with their 90% intervals.
+
+        Args:
+            architectures: what to predict.
+            resolution: height and width of the input in pixels.
+            num_classes: outputs of the head.
+
+        Raises:
+            TableError: a block was never measured; names it.
+        """
+        latency = np.array(
+            [self.predict_blocks(a.blocks(resolution, num_classes)) for a in architectures]
+        )
+        return Prediction(latency, latency / self.interval_factor, latency * self.interval_factor)
+
+    def _block(self, block: Block) -> float:
+        value = self._cache.get(block)
+        if value is None:
+            value = self._cache[block] = self.block_ms(block)
+        return value
+
+
+_Fit = tuple[float, Callable[[Block], float], int]
+"""Constant in ms, time of a block in ms, number of parameters that were fitted."""
+
+
+def _fit_published(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+    from nas.latency.roofline import fit_roofline  # scipy is not needed for measured tables
+
+    meta = table.meta
+    roofline = fit_roofline(
+        [row.blocks() for row in networks],
+        [row.timing.latency_ms for row in networks],
+        meta.precision,
+        meta.batch_size,
+    )
+    return 0.0, roofline.block_ms, 3
+
+
+def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+    features = np.array([_features(table, row.blocks()).sum(axis=0) for row in networks])
+    measured = np.array([row.timing.latency_ms for row in networks])
+    design = np.column_stack([features, np.ones(len(networks))]) / measured[:, None]
+    # The ridge pulls each coefficient towards the plain sum, in units of its mean effect.
+    prior = np.array([1.0, 1.0, 0.0, 0.0])
+    scale = np.abs(design).mean(axis=0)
+    rows = np.vstack([design, np.diag(RIDGE * scale * math.sqrt(len(networks)))])
+    goal = np.concatenate([np.ones(len(networks)), RIDGE * scale * prior * len(networks) ** 0.5])
+    coefficients = np.linalg.lstsq(rows, goal, rcond=None)[0]
+
+    def block_ms(block: Block) -> float:
+        return float(_features(table, [block])[0] @ coefficients[:-1])
+
+    return float(coefficients[-1]), block_ms, len(coefficients)
+
+
+def _features(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """What the correction sums over a network: [blocks, 3]."""
+    values = []
+    for block in blocks:
+        timing = table.blocks.get(block)
+        if timing is None:
+            raise TableError(f"{table.path}: no row for the block {block}")
+        attention = block.kind == "ntb"
+        alone_ms = timing.latency_ms
+        values.append((0.0 if attention else alone_ms, alone_ms if attention else 0.0, 1.0))
+    return np.array(values)
+
+
+def _interval_factor(errors: Sequence[float], parameters: int) -> float:
+    """Half-width of the interval as a factor, from leave-one-out errors."""
+    from scipy.stats import t
+
+    logs = np.log1p(np.clip(errors, -0.99, None))
+    freedom = max(1, len(logs) - parameters)
+    deviation = math.sqrt(float(np.mean(logs**2)))
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return math.exp(quantile * deviation)

@@ -1,0 +1,292 @@
+"""A latency table: what was measured on one device, and where it was measured.
+
+A table is a folder ``latency_tables/<target>/<device>.<precision>.b<batch>/``:
+
+- ``meta.json``: device, runtime, precision, batch, threads, dates (`TableMeta`);
+- ``blocks.csv``: one row for every isolated `Block`;
+- ``networks.csv``: one row for every whole network.
+
+A table of published figures has networks only. Nothing in a table is ever executed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nas.architecture import Architecture, Block
+from nas.config import Precision
+from nas.errors import ArchitectureError, TableError
+from nas.latency.measure import Timing
+
+TABLES_DIR = Path(__file__).resolve().parents[2] / "latency_tables"
+
+BLOCK_COLUMNS = [field.name for field in fields(Block)]
+TIMING_COLUMNS = [field.name for field in fields(Timing)]
+NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
+
+
+class TableMeta(BaseModel):
+    """How a table came to be.
+
+    Attributes:
+        kind: ``measured`` on the device, or ``published`` by somebody else.
+        target: the runtime it is for.
+        device: folder-safe name of the device.
+        device_description: as the hardware (or the publication) calls it.
+        precision, batch_size: of every row.
+        runtime_version: version that measured; empty for published figures.
+        threads: CPU threads used; 0 where that means nothing.
+        reference_ms: latency of the reference block when the table was begun.
+        created, updated: ISO dates.
+        source: where published figures come from; empty for measured tables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    kind: Literal["measured", "published"]
+    target: str
+    device: str
+    device_description: str
+    precision: Precision
+    batch_size: int = Field(ge=1)
+    runtime_version: str = ""
+    threads: int = Field(default=0, ge=0)
+    reference_ms: float | None = Field(default=None, gt=0)
+    created: str
+    updated: str
+    source: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Name of the table's folder inside its target's."""
+        return f"{self.device}.{self.precision}.b{self.batch_size}"
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A whole network measured at one resolution (pixels)."""
+
+    name: str
+    resolution: int
+    num_classes: int
+    architecture: Architecture
+    timing: Timing
+
+    def blocks(self) -> list[Block]:
+        """The network's blocks at the measured resolution."""
+        return self.architecture.blocks(self.resolution, self.num_classes)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """A table as loaded; the predictor is derived from it."""
+
+    path: Path
+    meta: TableMeta
+    blocks: Mapping[Block, Timing]
+    networks: tuple[NetworkRow, ...]
+
+    @property
+    def name(self) -> str:
+        """``<target>/<device>.<precision>.b<batch>``."""
+        return f"{self.meta.target}/{self.meta.folder}"
+
+    def missing(self, blocks: Iterable[Block]) -> list[Block]:
+        """Which of these blocks the table has no row for."""
+        return [block for block in blocks if block not in self.blocks]
+
+    def provenance(self) -> str:
+        """One sentence on where the latencies come from."""
+        meta = self.meta
+        batch = f"{meta.precision}, batch {meta.batch_size}"
+        if meta.kind == "published":
+            return (
+                f"estimated from {len(self.networks)} published latencies of "
+                f"{meta.device_description} ({batch}; {meta.source})"
+            )
+        threads = f", {meta.threads} threads" if meta.threads else ""
+        return (
+            f"from {len(self.blocks)} blocks and {len(self.networks)} networks measured on "
+            f"{meta.device_description} with {meta.target} {meta.runtime_version} "
+            f"({batch}{threads}; {meta.updated})"
+        )
+
+
+def default_precision(target: str) -> Precision:
+    """Precision a target is usually deployed in."""
+    return "fp16" if target in ("tensorrt", "coreml") else "fp32"
+
+
+def read_table(path: Path) -> LatencyTable:
+    """Read a table's folder.
+
+    Raises:
+        TableError: a file is missing or corrupted; names the file, and the line in a CSV.
+    """
+    meta = _read_meta(path / "meta.json")
+    blocks: dict[Block, Timing] = {}
+
+    def add_block(row: dict[str, str]) -> None:
+        block = _parse_block(row)
+        if block in blocks:
+            raise ValueError(f"a second row for the block {block}")
+        blocks[block] = _parse_timing(row)
+
+    networks: list[NetworkRow] = []
+
+    def add_network(row: dict[str, str]) -> None:
+        networks.append(_parse_network(row))
+
+    _read_csv(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, add_block)
+    _read_csv(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, add_network)
+    if meta.kind == "published" and not networks:
+        raise TableError(f"{path / 'networks.csv'}: a table of published figures needs networks")
+    return LatencyTable(path, meta, blocks, tuple(networks))
+
+
+def _read_meta(path: Path) -> TableMeta:
+    try:
+        return TableMeta.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file; the folder is no latency table") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise TableError(f"{path}: {where}: {first['msg']}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise TableError(f"{path}: not readable as JSON: {error}") from None
+
+
+def _read_csv(path: Path, columns: list[str], add: Callable[[dict[str, str]], None]) -> None:
+    """Hand every row to ``add``; a ValueError of it becomes a TableError with the line."""
+    if not path.exists():
+        return
+    repair = f"mend or delete that line, or delete {path.name} and measure again"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, None)
+            if header != columns:
+                raise TableError(
+                    f"{path}:1: the header is {header}, expected {','.join(columns)}; {repair}"
+                )
+            for cells in reader:
+                try:
+                    if len(cells) != len(columns):
+                        raise ValueError(f"{len(cells)} cells, expected {len(columns)}")
+                    add(dict(zip(columns, cells, strict=True)))
+                except (ValueError, ArchitectureError) as error:
+                    raise TableError(f"{path}:{reader.line_num}: {error}; {repair}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path}: not readable as CSV: {error}; {repair}") from None
+
+
+def _number(row: Mapping[str, str], column: str, low: float, high: float) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        raise ValueError(f"{column} {row[column]!r} is not a number") from None
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{column} {row[column]!r} is not from {low:g} to {high:g}")
+    return value
+
+
+def _whole(row: Mapping[str, str], column: str, low: int, high: int) -> int:
+    value = _number(row, column, low, high)
+    if value != int(value):
+        raise ValueError(f"{column} {row[column]!r} is not a whole number")
+    return int(value)
+
+
+def _parse_timing(row: Mapping[str, str]) -> Timing:
+    return Timing(
+        latency_ms=_number(row, "latency_ms", 1e-6, 1e7),
+        spread_pct=_number(row, "spread_pct", 0, 1e4),
+        runs=_whole(row, "runs", 0, 10**9),
+    )
+
+
+def _parse_block(row: Mapping[str, str]) -> Block:
+    kind = row["kind"]
+    if kind not in ("stem", "ncb", "ntb", "head"):
+        raise ValueError(f"kind {kind!r} is none of stem, ncb, ntb, head")
+    return Block(
+        kind,  # type: ignore[arg-type]
+        in_channels=_whole(row, "in_channels", 1, 65536),
+        out_channels=_whole(row, "out_channels", 1, 1_000_000),
+        stride=_whole(row, "stride", 1, 64),
+        height=_whole(row, "height", 1, 65536),
+        width=_whole(row, "width", 1, 65536),
+        mlp_ratio=_number(row, "mlp_ratio", 0, 64),
+        mix_ratio=_number(row, "mix_ratio", 0, 1),
+        sr_ratio=_whole(row, "sr_ratio", 0, 64),
+    )
+
+
+def _parse_network(row: Mapping[str, str]) -> NetworkRow:
+    try:
+        value = json.loads(row["architecture"])
+    except (ValueError, RecursionError):
+        raise ValueError("architecture is not valid JSON") from None
+    network = NetworkRow(
+        name=row["name"],
+        resolution=_whole(row, "resolution", 8, 65536),
+        num_classes=_whole(row, "num_classes", 1, 1_000_000),
+        architecture=Architecture.from_json(value),
+        timing=_parse_timing(row),
+    )
+    network.blocks()  # refuses a resolution the network cannot run at
+    return network
+
+
+def write_meta(path: Path, meta: TableMeta) -> None:
+    """Write ``meta.json`` into a table's folder, all or nothing."""
+    temporary = path / ".meta.json.tmp"
+    temporary.write_text(meta.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path / "meta.json")
+
+
+def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
+    """Add rows to ``blocks.csv``; they are on disk when this returns."""
+    lines = [
+        [*(getattr(block, name) for name in BLOCK_COLUMNS), *_timing_cells(timing)]
+        for block, timing in rows
+    ]
+    _append(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, lines)
+
+
+def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:
+    """Add rows to ``networks.csv``; they are on disk when this returns."""
+    lines = []
+    for row in rows:
+        compact = json.dumps(row.architecture.to_json(), separators=(",", ":"))
+        cells = [row.name, row.resolution, row.num_classes, compact]
+        lines.append([*cells, *_timing_cells(row.timing)])
+    _append(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, lines)
+
+
+def _timing_cells(timing: Timing) -> list[str]:
+    return [f"{timing.latency_ms:.5f}", f"{timing.spread_pct:.2f}", str(timing.runs)]
+
+
+def _append(path: Path, columns: list[str], lines: list[list[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if not path.exists() or path.stat().st_size == 0:
+        writer.writerow(columns)
+    writer.writerows(lines)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
