@@ -7,6 +7,7 @@ what was wrong, where, and what to do about it.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -44,6 +45,14 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A results folder cannot be written, or is no run to resume."""
+
+
+def brief(value: object) -> str:
+    """A value as it is shown in a message: its first 60 characters, however large it is."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel = 2
+    text = shortener.repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:

@@ -10,10 +10,18 @@ from typing import Any
 import yaml
 
 from nas.architecture import HEAD_DIM, STAGE_STRIDES
-from nas.errors import SpaceError, unknown
+from nas.errors import SpaceError, brief, unknown
 from nas.space import Choices, SearchSpace, StageChoices
 
 SPACES_DIR = Path(__file__).resolve().parents[1] / "search_spaces"
+
+_LARGEST = 100_000
+"""Characters of the largest file read as a space; ours have 1,500."""
+
+_MOST_ALIASES = 32
+
+Place = tuple[str | int, ...]
+Report = Callable[[Place, str], None]
 
 
 def space_names() -> list[str]:
@@ -33,22 +41,52 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         path = Path(text)
         if not path.is_file():
             raise SpaceError(unknown("space", text, space_names()) + "; or give a .yaml file")
-    try:
-        content = path.read_text(encoding="utf-8")
-        node = yaml.compose(content, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpaceError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    mistakes: list[tuple[tuple[str | int, ...], str]] = []
-    space = _read_space(path.stem, value, lambda place, text: mistakes.append((place, text)))
+    node, value = _read_yaml(path)
+    mistakes: list[tuple[Place, str]] = []
+
+    def report(place: Place, text: str) -> None:
+        mistakes.append((place, text))
+
+    _report_repeated(node, (), report, set())
+    space = _read_space(path.stem, value, report)
     if mistakes or space is None:
-        lines = [f"{path}:{_line(node, place)}: {text}" for place, text in mistakes]
-        raise SpaceError("\n".join(lines))
+        lines = sorted((_line(node, place), text) for place, text in mistakes)
+        raise SpaceError("\n".join(f"{path}:{line}: {text}" for line, text in lines))
     return space
 
 
-Place = tuple[str | int, ...]
-Report = Callable[[Place, str], None]
+def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """The file's nodes, which know their lines, and its values. Tags that name code are refused."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        if len(content) > _LARGEST:
+            raise yaml.YAMLError(f"larger than {_LARGEST} characters")
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
+        if aliases > _MOST_ALIASES:
+            # Nested in each other, a few aliases stand for more values than memory holds.
+            raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
+        node: yaml.Node | None = yaml.compose(content, Loader=yaml.SafeLoader)
+        return node, yaml.safe_load(content)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SpaceError(f"{path}: not readable as YAML: {reason}") from None
+
+
+def _report_repeated(node: yaml.Node | None, place: Place, report: Report, seen: set[int]) -> None:
+    """Report entries that are there twice; YAML itself would keep the last without a word."""
+    if id(node) in seen:  # an alias, maybe of itself
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        names = [str(key.value) for key, _ in node.value]
+        for index, (name, (_, child)) in enumerate(zip(names, node.value, strict=True)):
+            if name in names[:index]:
+                report((*place, name), f"{name} is there twice")
+            _report_repeated(child, (*place, name), report, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _report_repeated(child, (*place, index), report, seen)
+
 
 _STAGE_FIELDS = [field.name for field in fields(StageChoices)]
 _NTB_FIELDS = ("ntb_mlp_ratio", "mix_ratio", "sr_ratio")
@@ -64,11 +102,13 @@ def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
             report((key,), unknown("entry", str(key), ("stem_width", "stages")))
     stem = _read_choices(value, ("stem_width",), "stem_width", report)
     entries = value.get("stages")
-    if not isinstance(entries, list) or len(entries) != len(STAGE_STRIDES):
+    if not isinstance(entries, list):
         report(("stages",), f"stages must be a list of {len(STAGE_STRIDES)} stages")
         return None
+    if len(entries) != len(STAGE_STRIDES):
+        report(("stages",), f"there are {len(STAGE_STRIDES)} stages, not {len(entries)}")
     stages = [_read_stage(entry, number, report) for number, entry in enumerate(entries)]
-    if stem is None or any(stage is None for stage in stages):
+    if stem is None or None in stages or len(stages) != len(STAGE_STRIDES):
         return None
     return SearchSpace(name, stem, tuple(stage for stage in stages if stage))
 
@@ -76,7 +116,7 @@ def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
 def _read_stage(entry: Any, number: int, report: Report) -> StageChoices | None:
     place: Place = ("stages", number)
     if not isinstance(entry, Mapping):
-        report(place, f"stage {number + 1} must be a mapping of lists")
+        report(place, f"stage {number + 1} must be a mapping of lists, got {brief(entry)}")
         return None
     for key in entry:
         if key not in _STAGE_FIELDS:
@@ -96,21 +136,19 @@ def _read_stage(entry: Any, number: int, report: Report) -> StageChoices | None:
             continue
         if name == "repeats" and name not in entry:
             continue
-        if conv_only and name in _NTB_FIELDS:
+        if name in _NTB_FIELDS and (conv_only or (widths is None and name not in entry)):
             continue
         values[name] = _read_choices(entry, (*place, name), name, report)
     if any(value is None for value in values.values()):
         return None
     stage = StageChoices(**{key: value for key, value in values.items() if value is not None})
-    for width in stage.ntb_width:
-        if width and not stage.mix_ratios(int(width)):
-            report(
-                (*place, "mix_ratio"),
-                f"stage {number + 1}: no mix_ratio leaves channels to convolution "
-                f"at ntb_width {width}",
-            )
-            return None
-    return stage
+    stuck = [width for width in stage.ntb_width if width and not stage.mix_ratios(int(width))]
+    for width in stuck:
+        report(
+            (*place, "mix_ratio"),
+            f"stage {number + 1}: no mix_ratio leaves channels to convolution at ntb_width {width}",
+        )
+    return None if stuck else stage
 
 
 _LIMITS: dict[str, tuple[float, float]] = {
@@ -135,7 +173,7 @@ def _read_choices(
         return None
     given = owner[name]
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-        report(place, f"{where} must be a list of at least one value, got {given!r}")
+        report(place, f"{where} must be a list of at least one value, got {brief(given)}")
         return None
     low, high = _LIMITS[name]
     whole = "ratio" not in name or name == "sr_ratio"
@@ -153,7 +191,7 @@ def _read_choices(
         elif item in given[:index]:
             problem = "is there twice"
         if problem:
-            report((*place, index), f"{where}: {item!r} {problem}")
+            report((*place, index), f"{where}: {brief(item)} {problem}")
             good = False
     return tuple(given) if good else None
 

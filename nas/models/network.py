@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from nas.architecture import Architecture
 from nas.models.blocks import Head, build_block
 
-REFERENCE_RESOLUTION = 224
-"""Weights do not depend on the resolution; modules are built from the blocks at this one."""
+REFERENCE_RESOLUTION = 2048
+"""Weights do not depend on the resolution; at this one every E-MHSA reduction has its tokens."""
 
 
 class Network(nn.Module):
