@@ -1,0 +1,110 @@
+"""What is printed while a search or a measurement runs."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from nas.search.engine import Listener, Trained
+
+LINE_EVERY_S = 15.0
+"""Seconds between progress lines where the output is no terminal."""
+
+
+class LivePrinter:
+    """Prints progress to a console: a bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        console: where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._what = ""
+        self._started = 0.0
+        self._last_line = 0.0
+
+    def listener(self) -> Listener:
+        """Hands every event of a search to this printer."""
+        return Listener(
+            stage=self.stage,
+            measuring=self.measuring,
+            trained=self.trained,
+            verifying=lambda done, total: self.measuring("front", done, total),
+        )
+
+    def stage(self, name: str) -> None:
+        """A new part of the search begins."""
+        self.close()
+        text = {
+            "measuring": "No complete latency table for this machine yet: measuring it first.",
+            "training": "Training candidates by proxy.",
+            "verifying": "Measuring the front on this machine.",
+        }.get(name)
+        if text:
+            self.console.print(text, style="bold")
+
+    def measuring(self, what: str, done: int, total: int) -> None:
+        """``done`` of ``total`` things were measured."""
+        now = time.monotonic()
+        if what != self._what:
+            self.close()
+            self._what, self._started, self._last_line = what, now, now
+        if self.console.is_terminal:
+            self._advance(what, done, total)
+        elif done == total or now - self._last_line > LINE_EVERY_S:
+            self._last_line = now
+            self.console.print(f"  {what}: {done} of {total} measured", highlight=False)
+        if done == total:
+            self.close()
+
+    def trained(self, event: Trained) -> None:
+        """One candidate was trained."""
+        place = f"{event.done:>3}/{event.total}"
+        candidate = event.candidate
+        if candidate is None:
+            text = f"{place}  training diverged and was stopped"
+        else:
+            latency = candidate.predicted
+            text = (
+                f"{place}  {latency.latency_ms:7.2f} ms  proxy {100 * candidate.accuracy:5.2f}%  "
+                f"{candidate.architecture.id}  {event.train_s:4.0f} s"
+            )
+            if candidate.origin != "searched":
+                text += f"  {candidate.origin}"
+            if event.on_front:
+                text += "  on the front"
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take a bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None
+        self._what = ""
+
+    def _advance(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("time left"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self.console)
+            self._task = self._bar.add_task(what, total=total)
+            self._bar.start()
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, total=total)

@@ -1,0 +1,281 @@
+"""The report page: one HTML file that needs nothing else, neither files nor a network."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from nas.architecture import Architecture, Block, Stage
+from nas.models.cost import network_cost
+from nas.report.figures import FIGURE_HEIGHT, pareto_figure
+from nas.report.wording import (
+    SEARCHED,
+    accuracy_text,
+    all_candidates,
+    batch_size,
+    budget_text,
+    call_text,
+    difference_text,
+    duration_text,
+    estimate_warning,
+    headline,
+    interval_text,
+    ms_text,
+    off_front,
+    over_budget,
+    proxy_data,
+    shown_front,
+    stage_text,
+    trials_text,
+    warnings,
+)
+from nas.search.result import Candidate, SearchResult
+
+CHART_ID = "pareto"
+NBSP = "\N{NO-BREAK SPACE}"
+
+_VERSIONED = ("nextvit-nas", "torch", "optuna", "onnxruntime", "numpy")
+
+
+def write_report(result: SearchResult, path: Path) -> None:
+    """Write the report, whole or not at all.
+
+    Args:
+        result: the search, finished or stopped.
+        path: the HTML file; its folder exists.
+
+    Raises:
+        OSError: the file cannot be written; an earlier report is left as it was.
+    """
+    text = render(result)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    temporary.chmod(0o644)
+    temporary.replace(path)
+
+
+def render(result: SearchResult) -> str:
+    """The report as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(_context(result))
+
+
+def _chart(result: SearchResult) -> Markup:
+    html: str = pareto_figure(result).to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        div_id=CHART_ID,
+        default_height=f"{FIGURE_HEIGHT}px",
+        config={
+            "displaylogo": False,
+            "responsive": True,
+            # Named one by one: plotly's own choice has a button that sends the chart away.
+            "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+            "plotlyServerURL": "",
+        },
+    )
+    return Markup(html)
+
+
+def _context(result: SearchResult) -> dict[str, Any]:
+    config = result.config
+    candidates = all_candidates(result)
+    return {
+        "result": result,
+        "config": config,
+        "chart": _chart(result),
+        "chart_id": CHART_ID,
+        "headline": headline(result)
+        .replace(" ms", NBSP + "ms")
+        .replace("(budget ", f"(budget{NBSP}"),
+        "estimate_warning": estimate_warning(result),
+        "warnings": warnings(result),
+        "budget": budget_text(config),
+        "call": call_text(result),
+        "batch": batch_size(result),
+        "proxy_data": proxy_data(config),
+        "trials": trials_text(result),
+        "wall_time": duration_text(result.wall_s),
+        "best": _best(result),
+        "front": [_row(c, result) for c in shown_front(result)],
+        "inside": _inside_interval(shown_front(result)),
+        "candidates": [_row(c, result) for c in candidates],
+        "family": [_family_row(result, index) for index in range(len(result.references))],
+        "versions": _versions(),
+        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    }
+
+
+def _unbroken(text: str) -> str:
+    """The text with numbers and their units kept on one line."""
+    return text.replace(" ms", f"{NBSP}ms").replace("(budget ", f"(budget{NBSP}")
+
+
+def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
+    """A candidate as the tables show it."""
+    macs, params = candidate.cost_at(result.config)
+    measured, best = candidate.measured, result.recommended
+    return {
+        "number": candidate.number,
+        "id": candidate.architecture.id,
+        "origin": None if candidate.origin == SEARCHED else candidate.origin,
+        "best": bool(best and best.number == candidate.number),
+        "over": over_budget(candidate, result.config),
+        "off": off_front(candidate, result),
+        "predicted": ms_text(candidate.predicted.latency_ms),
+        "interval": interval_text(candidate.predicted),
+        "measured": ms_text(measured.latency_ms) if measured else None,
+        "spread": f"{measured.spread_pct:.1f}%" if measured else None,
+        "runs": measured.runs if measured else None,
+        "difference": difference_text(candidate),
+        "accuracy": accuracy_text(candidate.accuracy),
+        "gmacs": f"{macs:.2f}",
+        "mparams": f"{params:.1f}",
+        "stem": candidate.architecture.stem_width,
+        "stages": [stage_text(stage) for stage in candidate.architecture.stages],
+    }
+
+
+def _inside_interval(shown: Sequence[Candidate]) -> str | None:
+    """How many measured latencies their intervals held."""
+    measured = [(c.predicted, c.measured) for c in shown if c.measured]
+    if not measured:
+        return None
+    held = sum(p.low_ms <= m.latency_ms <= p.high_ms for p, m in measured)
+    return f"{held} of {len(measured)} measured latencies lie inside their 90% interval."
+
+
+def _best(result: SearchResult) -> dict[str, Any] | None:
+    best = result.recommended
+    if best is None:
+        return None
+    used = 100 * best.latency_ms / result.config.budget_ms
+    where = shlex.quote(str(result.run_dir))
+    row = _row(best, result)
+    return {
+        **row,
+        "latency": row["measured"] or row["predicted"],
+        "used": f"{used:.0f}",
+        "per_image": ms_text(best.latency_ms / batch_size(result)),
+        "faster": _faster(best, result),
+        "parts": _parts(best.architecture, result),
+        "commands": {
+            "Train the winner": f"python run_search.py train {where}",
+            "Export it again": f"python run_search.py export {where}",
+            "Measure it here": f"python run_search.py measure {where} --target "
+            + shlex.quote(result.config.target),
+        },
+    }
+
+
+def _faster(best: Candidate, result: SearchResult) -> str | None:
+    """Speed beside the smallest published network, both from the same table."""
+    if not result.references:
+        return None
+    reference = min(result.references, key=lambda r: r.predicted.latency_ms)
+    ratio = reference.predicted.latency_ms / best.predicted.latency_ms
+    if best.architecture == reference.architecture or 0.95 < ratio < 1.05:
+        return None
+    factor = f"{ratio:.1f}x faster" if ratio > 1 else f"{1 / ratio:.1f}x slower"
+    return f"{factor} than {reference.name}, both {result.provenance}"
+
+
+def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
+    """Stem, stages and head: what they are, what they put out, and their share of the MACs."""
+    blocks = architecture.blocks(result.config.resolution, result.config.num_classes)
+    depths = [stage.depth for stage in architecture.stages]
+    bounds = [0, *accumulate(depths, initial=1), len(blocks)]
+    total = network_cost(blocks)
+    names = ["Stem", "Stage 1", "Stage 2", "Stage 3", "Stage 4", "Head"]
+    stages: list[Stage | None] = [None, *architecture.stages, None]
+    parts = []
+    for index, (name, stage) in enumerate(zip(names, stages, strict=True)):
+        part = blocks[bounds[index] : bounds[index + 1]]
+        cost = network_cost(part)
+        parts.append(
+            {
+                "name": name,
+                "stage": stage,
+                "groups": _groups(stage),
+                "attention": _attention(part),
+                "output": _output(part[-1]),
+                "gmacs": f"{cost.macs / 1e9:.2f}",
+                "macs_share": f"{100 * cost.macs / total.macs:.1f}",
+                "mparams": f"{cost.params / 1e6:.2f}",
+                "params_share": f"{100 * cost.params / total.params:.1f}",
+            }
+        )
+    return parts
+
+
+def _groups(stage: Stage | None) -> list[list[str]]:
+    """The blocks of a stage in order, one list of kinds a group."""
+    if stage is None:
+        return []
+    group = ["ncb"] * stage.num_ncb + ["ntb"] * bool(stage.ntb_width)
+    return [group] * stage.repeats
+
+
+def _attention(part: Sequence[Block]) -> str | None:
+    last = part[-1]
+    if last.kind != "ntb":
+        return None
+    split = f"{last.attention_channels} + {last.out_channels - last.attention_channels}"
+    return f"{split} channels (attention + convolution), mix {last.mix_ratio:g}, sr {last.sr_ratio}"
+
+
+def _output(block: Block) -> str:
+    if block.kind == "head":
+        return f"{block.out_channels} classes"
+    return f"{block.out_channels} x {block.out_height} x {block.out_width}"
+
+
+def _family_row(result: SearchResult, index: int) -> dict[str, Any]:
+    reference, config = result.references[index], result.config
+    cost = network_cost(reference.architecture.blocks(config.resolution, config.num_classes))
+    accuracy = reference.accuracy
+    return {
+        "name": reference.name,
+        "predicted": ms_text(reference.predicted.latency_ms),
+        "interval": interval_text(reference.predicted),
+        "over": reference.predicted.latency_ms > config.budget_ms,
+        "top1": f"{reference.imagenet_top1:.1f}%",
+        "accuracy": accuracy_text(accuracy) if accuracy is not None else None,
+        "gmacs": f"{cost.macs / 1e9:.2f}",
+        "mparams": f"{cost.params / 1e6:.1f}",
+        "stages": [stage_text(stage) for stage in reference.architecture.stages],
+    }
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Versions of what wrote the page; packages that are not installed are left out."""
+    found = [("Python", python_version())]
+    for name in _VERSIONED:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return found

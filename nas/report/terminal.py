@@ -1,0 +1,148 @@
+"""What a search prints when it ends: the front, the recommendation, what it rests on."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nas.report.wording import (
+    accuracy_text,
+    budget_text,
+    call_text,
+    difference_text,
+    duration_text,
+    estimate_warning,
+    headline,
+    interval_text,
+    latency_text,
+    ms_text,
+    off_front,
+    over_budget,
+    proxy_data,
+    shown_front,
+    trials_text,
+    warnings,
+)
+from nas.search.result import Candidate, SearchResult
+
+_FULL_WIDTH = 78
+"""Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
+
+_ASCII = str.maketrans({"–": "-", "±": "~"})  # noqa: RUF001
+
+
+def print_result(result: SearchResult, console: Console) -> None:
+    """Print the front as a table, the recommendation, and every warning.
+
+    Colours are the console's business: none where it is no terminal. The table is a line a
+    network in 78 columns.
+    """
+    front = shown_front(result)
+    console.print()
+    if front:
+        console.print(_table(result, front, console))
+        console.print(_text(console, _legend(result, front), "dim"))
+        console.print()
+    style = "bold green" if result.recommended else "bold red"
+    console.print(_text(console, headline(result), style))
+    estimate = estimate_warning(result)
+    if estimate:
+        console.print(_text(console, f"! {estimate}", "yellow"))
+        if result.replace_command:  # in one piece, to be copied
+            console.print(_text(console, f"    {result.replace_command}"), soft_wrap=True)
+    for warning in warnings(result):
+        console.print(_text(console, f"! {warning}", "yellow"))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for what, text in _facts(result):
+        facts.add_row(_text(console, what), _text(console, text))
+    console.print(facts)
+
+
+def _text(console: Console, text: str, style: str = "") -> Text:
+    """Text as it is, never markup, in characters that the console's encoding has."""
+    encoding = console.encoding
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return Text(text, style=style)
+
+
+def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console) -> Table:
+    title = f"Pareto front within {budget_text(result.config)}, {result.table_name}"
+    table = Table(
+        title=_text(console, title, "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    full = console.width >= _FULL_WIDTH
+    table.add_column("", width=1)
+    table.add_column("network", no_wrap=True)
+    names = [f"{result.provenance} ms (90%)", "measured ms", "proxy\nacc."]
+    for name in (*names, *(("diff.", "GMACs", "params") if full else ())):
+        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
+    styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
+    for candidate in front:
+        cells = [_text(console, cell) for cell in _cells(candidate, result)]
+        table.add_row(*(cells if full else cells[:-3]), style=styles[_mark(candidate, result)])
+    return table
+
+
+def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
+    macs, params = candidate.cost_at(result.config)
+    predicted, measured = candidate.predicted, candidate.measured
+    return [
+        _mark(candidate, result),
+        candidate.architecture.id,
+        f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
+        f"{ms_text(measured.latency_ms)} ±{measured.spread_pct:.1f}%" if measured else "no",
+        accuracy_text(candidate.accuracy),
+        difference_text(candidate) or "-",
+        f"{macs:.2f}",
+        f"{params:.1f} M",
+    ]
+
+
+def _mark(candidate: Candidate, result: SearchResult) -> str:
+    best = result.recommended
+    if best and best.number == candidate.number:
+        return ">"
+    if over_budget(candidate, result.config):
+        return "!"
+    return "-" if off_front(candidate, result) else ""
+
+
+def _legend(result: SearchResult, front: tuple[Candidate, ...]) -> str:
+    marks = {_mark(candidate, result) for candidate in front}
+    entries = {
+        ">": "> recommended",
+        "!": "! measured over budget",
+        "-": "- measured, no longer on the front",
+    }
+    return "   ".join(text for mark, text in entries.items() if mark in marks)
+
+
+def _facts(result: SearchResult) -> list[tuple[str, str]]:
+    best = result.recommended
+    facts = []
+    if best:
+        facts.append(("network", f"{best.architecture.id}, {latency_text(best, result)}"))
+    facts.append(("latency of", call_text(result)))
+    facts.append(("table", result.table_provenance))
+    if result.verified:
+        facts.append(("verified", result.verification_note))
+    if any(candidate.measured for candidate in result.front):
+        facts.append(("measured", f"± is the spread of the runs, diff. is to {result.provenance}"))
+    facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))
+    facts.append(("trials", f"{trials_text(result)}; {duration_text(result.wall_s)}"))
+    if best:
+        facts.append(("best.onnx", "untrained weights, to deploy and time; train the network next"))
+    facts.append(("report", str(result.run_dir / "report.html")))
+    return facts

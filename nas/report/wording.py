@@ -1,0 +1,203 @@
+"""The words and numbers that the page, its figure and the terminal share.
+
+Plain text without markup: whoever prints it escapes it for where it goes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from nas.architecture import Architecture, Stage
+from nas.config import SearchConfig
+from nas.search.result import Candidate, Latency, SearchResult
+
+SEARCHED = "searched"
+"""`Candidate.origin` of a network that is no preset."""
+
+
+def ms_text(latency_ms: float) -> str:
+    """Milliseconds with three significant digits and without a unit: 0.482, 4.82, 48.2, 482."""
+    decimals = 3 if latency_ms < 0.9995 else 2 if latency_ms < 9.995 else int(latency_ms < 99.95)
+    return f"{latency_ms:.{decimals}f}"
+
+
+def budget_text(config: SearchConfig) -> str:
+    """The budget as it was asked for, with its unit."""
+    return f"{config.budget_ms:.6g} ms"
+
+
+def interval_text(latency: Latency) -> str:
+    """The 90% interval in milliseconds, without a unit."""
+    return f"{ms_text(latency.low_ms)}–{ms_text(latency.high_ms)}"  # noqa: RUF001
+
+
+def accuracy_text(accuracy: float) -> str:
+    """Accuracy 0..1 as a percentage with one decimal."""
+    return f"{100 * accuracy:.1f}%"
+
+
+def difference_text(candidate: Candidate) -> str:
+    """Measured latency relative to the table's, in percent; empty where it was not measured."""
+    if candidate.measured is None:
+        return ""
+    ratio = candidate.measured.latency_ms / candidate.predicted.latency_ms
+    percent = 100 * (ratio - 1)
+    text = f"{percent:+.1f}%" if abs(percent) < 100 else f"{percent:+.0f}%"
+    return text.replace("-0.0", "+0.0")
+
+
+def duration_text(seconds: float) -> str:
+    """A wall time in at most two units: 42 s, 12 min 5 s, 3 h 4 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def stage_text(stage: Stage) -> str:
+    """A stage in the notation of the Next Hybrid Strategy (arXiv 2207.05501, section 3.4).
+
+    For example ``(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2``.
+    """
+    convs = f"NCB {stage.ncb_width} x{stage.num_ncb}"
+    if not stage.ntb_width:
+        return f"{convs}, mlp {stage.ncb_mlp_ratio:g}"
+    return (
+        f"({convs} + NTB {stage.ntb_width}) x{stage.repeats}, "
+        f"mlp {stage.ncb_mlp_ratio:g}/{stage.ntb_mlp_ratio:g}, "
+        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}"
+    )
+
+
+def architecture_lines(architecture: Architecture) -> list[str]:
+    """The stem and the four stages, a line each."""
+    stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
+    return [f"Stem: {architecture.stem_width}", *stages]
+
+
+def batch_size(result: SearchResult) -> int:
+    """Images of one timed call: the ``b<batch>`` that the table's name ends in."""
+    named = re.search(r"\.b(\d+)$", result.table_name)
+    return int(named[1]) if named else result.config.batch_size or 1
+
+
+def call_text(result: SearchResult) -> str:
+    """What one latency is the time of."""
+    batch = batch_size(result)
+    side = result.config.resolution
+    images = "one image" if batch == 1 else f"a batch of {batch} images"
+    return f"{images} at {side}x{side}"
+
+
+def proxy_data(config: SearchConfig) -> str:
+    """The data behind the proxy accuracy, named wherever the accuracy appears."""
+    return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
+
+
+def over_budget(candidate: Candidate, config: SearchConfig) -> bool:
+    """Whether a candidate, measured where it was measured, takes longer than the budget."""
+    return candidate.latency_ms > config.budget_ms
+
+
+def latency_text(candidate: Candidate, result: SearchResult) -> str:
+    """A candidate's best known latency, with its provenance."""
+    measured = candidate.measured
+    if measured:
+        return (
+            f"{ms_text(measured.latency_ms)} ms measured "
+            f"(spread {measured.spread_pct:.1f}%, {measured.runs} runs)"
+        )
+    return table_latency_text(candidate.predicted, result)
+
+
+def table_latency_text(latency: Latency, result: SearchResult) -> str:
+    """A predicted or estimated latency with its 90% interval."""
+    return (
+        f"{ms_text(latency.latency_ms)} ms {result.provenance} (90% within "
+        f"{interval_text(latency)})"
+    )
+
+
+def all_candidates(result: SearchResult) -> tuple[Candidate, ...]:
+    """Every trained candidate by trial number, with its measurement where the front has one."""
+    by_number = {candidate.number: candidate for candidate in result.candidates}
+    chosen = (*result.front, *((result.recommended,) if result.recommended else ()))
+    for candidate in chosen:
+        known = by_number.get(candidate.number, candidate)
+        measured = candidate.measured or known.measured
+        by_number[candidate.number] = replace(candidate, measured=measured)
+    return tuple(by_number[number] for number in sorted(by_number))
+
+
+def shown_front(result: SearchResult) -> tuple[Candidate, ...]:
+    """The front and whatever else was measured, fastest first.
+
+    What was measured over budget leaves `SearchResult.front`, but a reader has to see it.
+    """
+    numbers = {candidate.number for candidate in result.front}
+    rows = [c for c in all_candidates(result) if c.number in numbers or c.measured]
+    return tuple(sorted(rows, key=lambda c: (c.latency_ms, c.number)))
+
+
+def off_front(candidate: Candidate, result: SearchResult) -> bool:
+    """Whether a candidate was measured, is within budget, and is no longer Pareto-optimal."""
+    known = {c.number for c in result.front}
+    within = candidate.measured is not None and not over_budget(candidate, result.config)
+    return within and candidate.number not in known
+
+
+def headline(result: SearchResult) -> str:
+    """The one sentence a search ends in."""
+    budget = budget_text(result.config)
+    best = result.recommended
+    if best:
+        latency = ms_text(best.latency_ms)
+        how = "measured" if best.measured else f"{result.provenance}, not measured"
+        accuracy = f"{accuracy_text(best.accuracy)} proxy accuracy ({result.config.proxy.data})"
+        return f"Recommended: {latency} ms {how} (budget {budget}), {accuracy}"
+    candidates = all_candidates(result)
+    if not candidates:
+        return f"No recommendation: no candidate was trained (budget {budget})"
+    measured = [c for c in candidates if c.measured]
+    if measured and all(over_budget(c, result.config) for c in measured):
+        return f"No recommendation: everything measured is over the budget of {budget}"
+    return f"No recommendation: no trained candidate is within the budget of {budget}"
+
+
+def estimate_warning(result: SearchResult) -> str | None:
+    """What an estimate is worth; `SearchResult.replace_command` follows it where there is one."""
+    if result.provenance != "estimated":
+        return None
+    text = "Estimated latencies: from published figures, not from measurements on the device."
+    return f"{text} To replace them by measured ones:" if result.replace_command else text
+
+
+def warnings(result: SearchResult) -> list[str]:
+    """What else a reader must know before trusting the numbers, the gravest first."""
+    notes = []
+    if not result.verified:
+        notes.append(f"Not verified on the device: {result.verification_note}")
+    best, config = result.recommended, result.config
+    if best and not best.measured and best.predicted.high_ms > config.budget_ms:
+        notes.append(
+            f"The recommended network may miss the budget: its 90% interval "
+            f"({interval_text(best.predicted)} ms) reaches over {budget_text(config)}."
+        )
+    over = [c for c in all_candidates(result) if c.measured and over_budget(c, config)]
+    if over:
+        names = ", ".join(c.architecture.id for c in over)
+        notes.append(f"Measured over budget and not recommended: {names}.")
+    if result.stopped:
+        notes.append(f"Stopped early: {result.stopped}")
+    return notes
+
+
+def trials_text(result: SearchResult) -> str:
+    """How many proposals were trained, left untrained, and failed."""
+    return (
+        f"{len(all_candidates(result)):,} trained, {result.untrained:,} not trained "
+        f"({result.provenance} over budget), {result.failed} failed"
+    )
