@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from nas.latency.table import LatencyTable
     from nas.models.checkpoint import load_published
     from nas.models.network import build_network
-    from nas.search.study import SearchResult, search
+    from nas.search.engine import search
+    from nas.search.result import SearchResult
     from nas.space import SearchSpace
     from nas.space_file import load_space
 
@@ -33,8 +34,8 @@ _HOME = {
     "load_table": "nas.latency.catalogue",
     "load_published": "nas.models.checkpoint",
     "build_network": "nas.models.network",
-    "SearchResult": "nas.search.study",
-    "search": "nas.search.study",
+    "SearchResult": "nas.search.result",
+    "search": "nas.search.engine",
     "SearchSpace": "nas.space",
     "load_space": "nas.space_file",
 }

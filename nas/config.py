@@ -50,6 +50,8 @@ class ProxyConfig(BaseModel):
         warmup: share of the steps in which the rate rises linearly.
         label_smoothing: of the cross entropy.
         ema_decay: of the weights' moving average, which is what is evaluated.
+        shift: farthest random move of a training image, as a share of its width.
+        jitter: strength of the random contrast and brightness of a training image.
         skip_unreadable: leave out images that cannot be read, with a warning.
     """
 
@@ -64,6 +66,8 @@ class ProxyConfig(BaseModel):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     ema_decay: float = Field(default=0.98, ge=0, lt=1)
+    shift: float = Field(default=0.06, ge=0, le=0.5)
+    jitter: float = Field(default=0.2, ge=0, lt=1)
     skip_unreadable: bool = False
 
 

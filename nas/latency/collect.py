@@ -117,14 +117,14 @@ def collect_table(
         raise TableError(f"{path}: cannot be made: {error.strerror}") from None
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
-    reference_call = _compile_block(runtime, REFERENCE_BLOCK, key)
+    reference_call = compile_block(runtime, REFERENCE_BLOCK, key)
     meta = _open_meta(path, key, runtime, reference_call)
     assert meta.reference_ms is not None
     reference = Reference(reference_call, meta.reference_ms)
     todo = missing_for(read_table(path), space, resolution, num_classes)
     done = 0
     for blocks in _groups(todo.blocks, BLOCKS_AT_ONCE):
-        calls = [_compile_block(runtime, block, key) for block in blocks]
+        calls = [compile_block(runtime, block, key) for block in blocks]
         timings = measure(calls, reference)
         append_blocks(path, zip(blocks, timings, strict=True))
         done += len(blocks)
@@ -162,7 +162,7 @@ def compile_network(
     return runtime.compile(network, (key.batch_size, 3, resolution, resolution), key.precision)
 
 
-def _compile_block(runtime: Runtime, block: Block, key: TableKey) -> Call:
+def compile_block(runtime: Runtime, block: Block, key: TableKey) -> Call:
     from nas.models.blocks import build_fused_block
 
     assert key.precision and key.batch_size

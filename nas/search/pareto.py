@@ -1,0 +1,40 @@
+"""Pareto fronts of accuracy (higher is better) against latency (lower is better)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def pareto_front(items: Sequence[T], points: Sequence[tuple[float, float]]) -> list[T]:
+    """The items no other item beats, fastest first.
+
+    Args:
+        items: anything.
+        points: (accuracy, latency in ms) of each item; of equal points the first one stays.
+    """
+    order = sorted(range(len(items)), key=lambda i: (points[i][1], -points[i][0], i))
+    front, best = [], float("-inf")
+    for index in order:
+        accuracy = points[index][0]
+        if accuracy > best:
+            front.append(items[index])
+            best = accuracy
+    return front
+
+
+def hypervolume(points: Sequence[tuple[float, float]], budget_ms: float) -> float:
+    """Area that a front dominates: accuracy (0..1) times milliseconds under the budget.
+
+    Args:
+        points: (accuracy, latency in ms); those over the budget add nothing.
+        budget_ms: the reference point is (0 accuracy, budget).
+    """
+    area, best = 0.0, 0.0
+    for accuracy, latency_ms in sorted(pareto_front(points, points), key=lambda point: point[1]):
+        if latency_ms < budget_ms and accuracy > best:
+            area += (accuracy - best) * (budget_ms - latency_ms)
+            best = accuracy
+    return area

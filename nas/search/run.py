@@ -1,0 +1,137 @@
+"""A run's folder: its configuration, and the study in it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from pathlib import Path
+
+import optuna
+from pydantic import ValidationError
+
+from nas.config import SearchConfig
+from nas.errors import RunError
+from nas.search.sampler import make_sampler
+
+RESULTS_DIR = Path(__file__).resolve().parents[2] / "results"
+
+CONFIG = "config.json"
+STUDY = "study.db"
+STUDY_NAME = "search"
+
+
+def create_run(config: SearchConfig, output: Path | None) -> Path:
+    """Make a run's folder and write its config.json.
+
+    Args:
+        config: what is searched for, table options resolved.
+        output: the folder; None for a new one under ``results/``.
+
+    Raises:
+        RunError: the folder cannot be written, or already holds a run.
+    """
+    path = output or _new_folder(config)
+    if (path / CONFIG).exists() or (path / STUDY).exists():
+        raise RunError(
+            f"{path} already holds a run: go on with --resume {path}, or choose another --output"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_config(path, config)
+    except OSError as error:
+        raise RunError(
+            f"results folder {path} cannot be written: {error.strerror or error}; "
+            f"choose another with --output"
+        ) from None
+    return path
+
+
+def write_config(path: Path, config: SearchConfig) -> None:
+    """Write config.json, all or nothing."""
+    temporary = path / f".{CONFIG}.tmp"
+    temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path / CONFIG)
+
+
+def read_run(path: Path) -> SearchConfig:
+    """The configuration of an existing run.
+
+    Raises:
+        RunError: the folder holds no run, or its config.json is damaged.
+    """
+    if not path.is_dir():
+        raise RunError(f"--resume {path}: no such folder; a run is a folder under results/")
+    for name in (CONFIG, STUDY):
+        if not (path / name).is_file():
+            raise RunError(f"--resume {path}: holds no run ({name} is missing)")
+    try:
+        content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        return SearchConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise RunError(f"{path / CONFIG}: {where}: {first['msg']}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / CONFIG}: not readable as JSON: {error}") from None
+
+
+def open_study(path: Path, config: SearchConfig) -> optuna.Study:
+    """Open a run's study, or begin it.
+
+    Raises:
+        RunError: study.db is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{(path / STUDY).resolve()}")
+        study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY_NAME,
+            directions=["maximize", "minimize"],
+            load_if_exists=True,
+        )
+        trials = len(study.get_trials(deepcopy=False))
+        study.set_metric_names(["accuracy", "latency_ms"])
+        # A resumed sampler must not repeat the proposals it began with.
+        study.sampler = make_sampler(config.sampler, config.seed + trials)
+    except (optuna.exceptions.StorageInternalError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
+    return study
+
+
+def _new_folder(config: SearchConfig) -> Path:
+    date = datetime.date.today().isoformat()
+    name = f"{date}-{config.target}-{config.budget_ms:g}ms"
+    number = 1
+    while True:
+        path = RESULTS_DIR / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        except OSError as error:
+            raise RunError(
+                f"results folder {path} cannot be made: {error.strerror or error}; "
+                f"choose another with --output"
+            ) from None
+        return path
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a results folder before hours are spent.
+
+    Raises:
+        RunError: it, or the nearest folder above it, cannot be written.
+    """
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "read-only" if existing.is_dir() else "no folder"
+        raise RunError(
+            f"results folder {path} cannot be written ({existing} is {reason}); "
+            f"choose another with --output"
+        )
