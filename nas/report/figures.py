@@ -24,6 +24,7 @@ from nas.report.wording import (
     off_front,
     over_budget,
     proxy_data,
+    proxy_name,
     shown_front,
     table_latency_text,
 )
@@ -37,6 +38,7 @@ RECOMMENDED = "#d97706"
 BUDGET = "#e5484d"
 PUBLISHED = "#8b5cf6"
 TEXT = "#76808f"
+FONT = "system-ui, 'Segoe UI', sans-serif"
 GRID = "rgba(128,138,155,0.22)"
 
 FIGURE_HEIGHT = 600
@@ -75,27 +77,29 @@ def pareto_figure(result: SearchResult) -> go.Figure:
     if result.references:
         figure.add_traces(_family_traces(result, ranges))
         figure.add_annotation(
-            text=f"Published Next-ViT family, {result.provenance} latency on the same axis",
+            text=f"Published Next-ViT family, {result.provenance} latency",
             **_note(x=0, y=strip + 0.005, xanchor="left", yanchor="bottom"),
         )
     if not candidates:
         middle = (1 + strip) / 2
-        figure.add_annotation(text="No candidate was trained", **_note(x=0.5, y=middle, size=15))
+        figure.add_annotation(text="No candidate was trained", **_note(x=0.4, y=middle, size=15))
     return figure
 
 
 def _ranges(result: SearchResult, candidates: Sequence[Candidate]) -> _Ranges:
     budget = result.config.budget_ms
+    if not candidates:
+        return _Ranges(0.0, 1.25 * budget, 0.0, 100.0)
     times = [c.latency_ms for c in candidates]
     times += [c.predicted.latency_ms for c in candidates]
     for candidate in shown_front(result):
         times += [candidate.predicted.low_ms, candidate.predicted.high_ms]
-    longest = max(times, default=budget)
+    longest = max(times)
     # A budget far above every candidate would leave most of the chart empty.
     shown_budget = budget if budget <= 2.5 * longest else longest
     low, high = min([*times, shown_budget]), max(longest, shown_budget)
     pad = 0.07 * (high - low) or 0.2 * high
-    scores = [100 * c.accuracy for c in candidates] or [0.0, 100.0]
+    scores = [100 * c.accuracy for c in candidates]
     margin = max(0.09 * (max(scores) - min(scores)), 0.6)
     return _Ranges(
         max(0.0, low - pad), high + 1.4 * pad, min(scores) - margin, max(scores) + margin
@@ -113,12 +117,12 @@ def _layout(result: SearchResult, ranges: _Ranges, strip: float) -> go.Layout:
         margin={"l": 58, "r": 22, "t": 78, "b": 58 if not count else 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": TEXT, "size": 12.5, "family": "system-ui, 'Segoe UI', sans-serif"},
+        font={"color": TEXT, "size": 12.5, "family": FONT},
         hovermode="closest",
         hoverlabel={
             "bgcolor": "#1b2230",
             "bordercolor": "#3a4356",
-            "font": {"color": "#f3f5f9", "size": 12.5},
+            "font": {"color": "#f3f5f9", "size": 12.5, "family": FONT},
             "align": "left",
         },
         legend={
@@ -136,7 +140,7 @@ def _layout(result: SearchResult, ranges: _Ranges, strip: float) -> go.Layout:
         },
         yaxis={
             **grid,
-            "title": {"text": f"Proxy accuracy, {escape(proxy_data(result.config))} (%)"},
+            "title": {"text": f"Proxy accuracy, {escape(proxy_name(result.config))} (%)"},
             "range": [ranges.low_pct, ranges.high_pct],
             "domain": [strip + AXIS_SHARE if count else 0, 1],
         },
@@ -198,11 +202,11 @@ def _candidate_traces(result: SearchResult, candidates: Sequence[Candidate]) -> 
     marker = {"color": FRONT, "size": 11, "line": {"color": "rgba(255,255,255,0.85)", "width": 1}}
     traces.append(_dots(result, ordinary, "Pareto front", marker))
     hollow = {"color": FRONT, "size": 10, "symbol": "circle-open", "line": {"width": 2}}
-    traces.append(_dots(result, off, "off the front once measured", hollow))
+    traces.append(_dots(result, off, "off the front", hollow))
     failed = {"color": BUDGET, "size": 11, "symbol": "x"}
-    traces.append(_dots(result, over, _over_name(over), failed))
+    traces.append(_dots(result, over, "over budget", failed))
     diamond = {"color": PUBLISHED, "size": 15, "symbol": "diamond-open", "line": {"width": 2}}
-    named = _dots(result, published, "published, trained here", diamond)
+    named = _dots(result, published, "published", diamond)
     named.update(
         mode="markers+text",
         text=[escape(c.origin) for c in published],
@@ -214,10 +218,6 @@ def _candidate_traces(result: SearchResult, candidates: Sequence[Candidate]) -> 
     star["line"] = {"color": "rgba(255,255,255,0.9)", "width": 1}
     traces.append(_dots(result, [best] if best else [], "recommended", star))
     return [trace for trace in traces if trace.x]
-
-
-def _over_name(over: Iterable[Candidate]) -> str:
-    return "measured over budget" if all(c.measured for c in over) else "over budget"
 
 
 def _dots(
@@ -268,25 +268,31 @@ def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[g
         hoverinfo="skip",
         showlegend=False,
     )
-    point = [c.predicted for c in shown]
-    interval = go.Scatter(
-        x=[p.latency_ms for p in point],
-        y=[100 * c.accuracy for c in shown],
-        name=f"{result.provenance}, 90% interval",
-        mode="markers",
-        marker={"symbol": "line-ns-open", "size": 9, "color": FRONT, "line": {"width": 2}},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [p.high_ms - p.latency_ms for p in point],
-            "arrayminus": [p.latency_ms - p.low_ms for p in point],
-            "color": INTERVAL,
-            "thickness": 8,
-            "width": 0,
-        },
+    spans_ms: list[float | None] = []
+    spans_pct: list[float | None] = []
+    for candidate in shown:
+        spans_ms += [candidate.predicted.low_ms, candidate.predicted.high_ms, None]
+        spans_pct += [100 * candidate.accuracy, 100 * candidate.accuracy, None]
+    name = "90% interval"
+    span = go.Scatter(
+        x=spans_ms,
+        y=spans_pct,
+        name=name,
+        legendgroup=name,
+        mode="lines",
+        line={"color": INTERVAL, "width": 8},
         hoverinfo="skip",
     )
-    return [interval, link]
+    tick = go.Scatter(
+        x=[c.predicted.latency_ms for c in shown],
+        y=[100 * c.accuracy for c in shown],
+        legendgroup=name,
+        mode="markers",
+        marker={"symbol": "line-ns-open", "size": 9, "color": FRONT, "line": {"width": 2}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    return [span, tick, link]
 
 
 def _family_traces(result: SearchResult, ranges: _Ranges) -> list[go.Scatter]:

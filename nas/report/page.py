@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -58,17 +59,16 @@ def write_report(result: SearchResult, path: Path) -> None:
         OSError: the file cannot be written; an earlier report is left as it was.
     """
     text = render(result)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:  # an interrupt must not leave it behind either
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def render(result: SearchResult) -> str:
@@ -173,7 +173,6 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
     if best is None:
         return None
     used = 100 * best.latency_ms / result.config.budget_ms
-    where = shlex.quote(str(result.run_dir))
     row = _row(best, result)
     return {
         **row,
@@ -182,13 +181,24 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
         "per_image": ms_text(best.latency_ms / batch_size(result)),
         "faster": _faster(best, result),
         "parts": _parts(best.architecture, result),
-        "commands": {
-            "Train the winner": f"python run_search.py train {where}",
-            "Export it again": f"python run_search.py export {where}",
-            "Measure it here": f"python run_search.py measure {where} --target "
-            + shlex.quote(result.config.target),
-        },
+        "next": _next_steps(result),
     }
+
+
+def _next_steps(result: SearchResult) -> list[tuple[str, str]]:
+    """What to do with the winner: its purpose, and the file, code or command."""
+    config, folder = result.config, str(result.run_dir)
+    where = shlex.quote(folder)
+    build = f"nas.build_network(nas.load_architecture({folder!r}), {config.num_classes})"
+    return [
+        ("Deploy and time", str(result.run_dir / "best.onnx")),
+        ("Build it to train", f"import nas; network = {build}"),
+        (
+            "Predict it elsewhere",
+            f"python run_search.py predict {where} --target {shlex.quote(config.target)}",
+        ),
+        ("Search on", f"python run_search.py --resume {where} --trials {2 * config.trials}"),
+    ]
 
 
 def _faster(best: Candidate, result: SearchResult) -> str | None:
@@ -243,13 +253,13 @@ def _attention(part: Sequence[Block]) -> str | None:
     last = part[-1]
     if last.kind != "ntb":
         return None
-    split = f"{last.attention_channels} + {last.out_channels - last.attention_channels}"
-    return f"{split} channels (attention + convolution), mix {last.mix_ratio:g}, sr {last.sr_ratio}"
+    convolution = last.out_channels - last.attention_channels
+    return f"NTB channels: {last.attention_channels} attention, {convolution} convolution"
 
 
 def _output(block: Block) -> str:
     if block.kind == "head":
-        return f"{block.out_channels} classes"
+        return f"{block.out_channels:,} classes"
     return f"{block.out_channels} x {block.out_height} x {block.out_width}"
 
 

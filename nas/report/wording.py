@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import PurePath
 
 from nas.architecture import Architecture, Stage
 from nas.config import SearchConfig
@@ -92,6 +93,12 @@ def call_text(result: SearchResult) -> str:
     return f"{images} at {side}x{side}"
 
 
+def proxy_name(config: SearchConfig) -> str:
+    """The proxy data in a word or two: ``digits``, or the last folder of an image folder."""
+    kind, _, path = config.proxy.data.partition(":")
+    return f"{kind} {PurePath(path).name}" if path else kind
+
+
 def proxy_data(config: SearchConfig) -> str:
     """The data behind the proxy accuracy, named wherever the accuracy appears."""
     return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
@@ -156,7 +163,7 @@ def headline(result: SearchResult) -> str:
     if best:
         latency = ms_text(best.latency_ms)
         how = "measured" if best.measured else f"{result.provenance}, not measured"
-        accuracy = f"{accuracy_text(best.accuracy)} proxy accuracy ({result.config.proxy.data})"
+        accuracy = f"{accuracy_text(best.accuracy)} proxy accuracy ({proxy_name(result.config)})"
         return f"Recommended: {latency} ms {how} (budget {budget}), {accuracy}"
     candidates = all_candidates(result)
     if not candidates:

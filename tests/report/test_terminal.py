@@ -1,0 +1,80 @@
+"""What a search prints at its end."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from endings import CASES, make_result
+from rich.console import Console
+
+from nas.report.terminal import print_result
+from nas.report.wording import headline, shown_front
+from nas.search.result import SearchResult
+
+
+def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> str:
+    file = io.StringIO()
+    print_result(result, Console(file=file, width=width, force_terminal=terminal))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_case_fits_and_is_complete(result: SearchResult, width: int) -> None:
+    text = printed(result, width)
+    command = result.replace_command or ""
+    assert all(
+        len(line) <= width for line in text.splitlines() if command not in line or not command
+    )
+    flat = " ".join(text.split())
+    assert headline(result) in flat
+    assert result.verification_note in flat
+    for candidate in shown_front(result):
+        row = next(line for line in text.splitlines() if line[3:13] == candidate.architecture.id)
+        assert f"{candidate.predicted.latency_ms:.2g}"[:1] in row
+        assert "…" not in row
+    if command:
+        assert command in text
+
+
+def test_plain_when_not_a_terminal() -> None:
+    assert "\x1b" not in printed(make_result())
+    assert "\x1b" in printed(make_result(), terminal=True)
+
+
+def test_marks_recommended_over_budget_and_dominated() -> None:
+    result = CASES["some-over-budget"]()
+    lines = printed(result).splitlines()
+    assert result.recommended
+    assert any(line.startswith(f">  {result.recommended.architecture.id}") for line in lines)
+    assert sum(line.startswith("!  ") for line in lines) == 1
+    assert sum(line.startswith("-  ") for line in lines) == 1
+
+
+def test_unverified_is_said() -> None:
+    text = printed(CASES["predicted"]())
+    assert "! Not verified on the device:" in text
+    assert "predicted, not measured" in text
+
+
+def test_markup_is_printed_as_it_is() -> None:
+    result = replace(make_result(), table_name="[bold]x[/bold].b1", stopped="[red]no[/red]")
+    text = printed(result)
+    assert "[bold]x[/bold].b1" in text
+    assert "[red]no[/red]" in text
+
+
+def test_a_terminal_without_unicode() -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    print_result(make_result(), Console(file=file, width=80))
+    file.flush()
+    assert "(12.6-14.2)" in raw.getvalue().decode("ascii")
+
+
+def test_narrow_terminal_keeps_both_latencies() -> None:
+    text = printed(make_result(), width=60)
+    assert "measured ms" in text
+    assert "GMACs" not in text
+    assert all(len(line) <= 60 for line in text.splitlines())

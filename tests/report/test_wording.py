@@ -1,0 +1,94 @@
+"""Numbers and sentences that page, figure and terminal share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from endings import CASES, make_result
+
+from nas.architecture import Stage, load_architecture
+from nas.report.wording import (
+    all_candidates,
+    batch_size,
+    difference_text,
+    duration_text,
+    headline,
+    ms_text,
+    shown_front,
+    stage_text,
+    warnings,
+)
+from nas.search.result import Latency
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.4821, "0.482"), (0.9996, "1.00"), (4.821, "4.82"), (9.996, "10.0"), (48.21, "48.2"),
+     (99.96, "100"), (482.1, "482")],
+)  # fmt: skip
+def test_milliseconds_have_three_digits(value: float, text: str) -> None:
+    assert ms_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (59.7, "1 min 0 s"), (910, "15 min 10 s"), (7260, "2 h 1 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_stage_notation() -> None:
+    assert stage_text(Stage(4, 2, 256, 384, 3, 2, 0.75, 2)) == (
+        "(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2"
+    )
+    assert stage_text(load_architecture("nextvit-small").stages[0]) == "NCB 96 x3, mlp 3"
+
+
+def test_batch_is_the_tables() -> None:
+    result = make_result(batch=8)
+    assert batch_size(result) == 8
+    assert batch_size(replace(result, table_name="unnamed")) == 8
+    assert batch_size(replace(make_result(), table_name="unnamed")) == 1
+
+
+def test_headlines() -> None:
+    assert headline(make_result()).startswith("Recommended: 13.3 ms measured (budget 15 ms), 81")
+    assert "not measured (budget" in headline(CASES["predicted"]())
+    assert "everything measured is over" in headline(CASES["all-over-budget"]())
+    assert "no candidate was trained" in headline(CASES["none"]())
+
+
+def test_front_measurements_reach_the_list_of_candidates() -> None:
+    result = make_result()
+    bare = replace(result, candidates=tuple(replace(c, measured=None) for c in result.candidates))
+    measured = {c.number: c.measured for c in all_candidates(bare) if c.measured}
+    assert measured == {c.number: c.measured for c in result.front}
+    numbers = [c.number for c in all_candidates(bare)]
+    assert numbers == sorted(numbers)
+
+
+def test_front_shows_what_was_measured_over_budget() -> None:
+    result = CASES["all-over-budget"]()
+    assert result.front == ()
+    assert len(shown_front(result)) == 5
+
+
+def test_warns_where_the_interval_reaches_over_the_budget() -> None:
+    result = make_result(kind="predicted")
+    assert result.recommended
+    best = replace(result.recommended, predicted=Latency(14.8, 14.1, 15.6))
+    notes = warnings(replace(result, recommended=best))
+    assert any("may miss the budget: its 90% interval (14.1–15.6 ms)" in n for n in notes)  # noqa: RUF001
+
+
+def test_difference_is_relative_to_the_table() -> None:
+    candidate = next(c for c in make_result().front if c.measured)
+    assert candidate.measured
+    same = replace(
+        candidate,
+        measured=replace(candidate.measured, latency_ms=candidate.predicted.latency_ms * 0.9999),
+    )
+    assert difference_text(same) == "+0.0%"
+    assert difference_text(replace(candidate, measured=None)) == ""
