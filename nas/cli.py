@@ -14,7 +14,7 @@ from nas.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.config import SearchConfig
+    from nas.config import ProxyConfig, SearchConfig
     from nas.latency.table import LatencyTable
     from nas.report.live import LivePrinter
 
@@ -51,6 +51,12 @@ def search(
     ] = None,
     space: Space = "nextvit",
     data: Annotated[str, typer.Option(help="Proxy data: digits, or imagefolder:PATH.")] = "digits",
+    proxy_images: Annotated[
+        int | None, typer.Option(min=1, help="Images seen in one proxy training.")
+    ] = None,
+    proxy_resolution: Annotated[
+        int | None, typer.Option(min=8, help="Size of the proxy images in pixels.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates to train. [24]")] = None,
     time_limit: Annotated[
         str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
@@ -82,7 +88,7 @@ def search(
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
         return
-    from nas.config import ProxyConfig, parse_duration
+    from nas.config import parse_duration
 
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
@@ -103,7 +109,7 @@ def search(
         batch_size=batch_size,
         resolution=resolution,
         num_classes=num_classes,
-        proxy=ProxyConfig(data=data, skip_unreadable=skip_unreadable),
+        proxy=_proxy(data, skip_unreadable, proxy_images, proxy_resolution),
         trials=trials,
         time_limit_s=limit_s,
         seed=seed,
@@ -345,6 +351,16 @@ def _config(**values: Any) -> SearchConfig:
         raise ConfigError(
             f"{option.replace('_', '-')} {first['input']!r}: {first['msg']}"
         ) from None
+
+
+def _proxy(
+    data: str, skip_unreadable: bool, images: int | None, resolution: int | None
+) -> ProxyConfig:
+    from nas.config import ProxyConfig
+
+    given = {"train_images": images, "resolution": resolution}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return ProxyConfig(data=data, skip_unreadable=skip_unreadable, **changes)
 
 
 def _precision(value: str | None) -> Any:

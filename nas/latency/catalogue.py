@@ -83,6 +83,12 @@ def find_table(
             if table.meta.folder == own.folder:
                 return table
         return None
+    if not tables:
+        reason = RUNTIMES[target]().unavailable()
+        raise TableError(
+            f"no latency table for {target}, and none can be measured here: {reason}; measure "
+            f"one on the device: {measure_command(TableKey(target, None, precision, batch_size))}"
+        )
     devices = sorted({table.meta.device for table in tables})
     if device is not None and device not in devices:
         raise TableError(unknown(f"device of target {target}", device, devices))

@@ -17,7 +17,7 @@ from typing import TypeVar
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.latency.catalogue import TableKey, own_key
-from nas.latency.measure import REFERENCE_BLOCK, Reference, measure, measure_reference
+from nas.latency.measure import REFERENCE_BLOCK, Reference, Timing, measure, measure_reference
 from nas.latency.runtimes import RUNTIMES, Call, Runtime
 from nas.latency.table import (
     TABLES_DIR,
@@ -35,7 +35,9 @@ CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
 
 BLOCKS_AT_ONCE = 8
-NETWORKS_AT_ONCE = 2
+NETWORKS_AT_ONCE = 3
+NETWORK_ROUND_S = 0.2
+VERIFY_ROUNDS = 5
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -134,7 +136,7 @@ def collect_table(
         calls = [
             compile_network(runtime, network, key, resolution, num_classes) for network in networks
         ]
-        timings = measure(calls, reference, round_s=0.2)
+        timings = measure(calls, reference, round_s=NETWORK_ROUND_S)
         rows = [
             NetworkRow(network.id, resolution, num_classes, network, timing)
             for network, timing in zip(networks, timings, strict=True)
@@ -145,6 +147,34 @@ def collect_table(
     if todo:
         write_meta(path, meta.model_copy(update={"updated": _today()}))
     return read_table(path)
+
+
+def measure_networks(
+    networks: Sequence[Architecture],
+    table: LatencyTable,
+    resolution: int,
+    num_classes: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[Timing]:
+    """Measure networks whole on the device of a table, by its protocol.
+
+    Args:
+        networks: what to measure.
+        table: of this machine; its reference block takes the drift since it was made out.
+        resolution, num_classes: of the networks.
+        progress: told how many are done, and of how many.
+    """
+    meta = table.meta
+    assert meta.reference_ms is not None
+    key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
+    runtime = RUNTIMES[meta.target]()
+    reference = Reference(compile_block(runtime, REFERENCE_BLOCK, key), meta.reference_ms)
+    timings: list[Timing] = []
+    for group in _groups(networks, NETWORKS_AT_ONCE):
+        calls = [compile_network(runtime, n, key, resolution, num_classes) for n in group]
+        timings += measure(calls, reference, rounds=VERIFY_ROUNDS, round_s=NETWORK_ROUND_S)
+        progress(len(timings), len(networks))
+    return timings
 
 
 def compile_network(

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.architecture import Architecture, load_architecture, preset_names
 from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
 from nas.latency.catalogue import TableKey, find_table, measure_command, own_key
-from nas.latency.collect import Progress, collect_table, missing_for
+from nas.latency.collect import Progress, collect_table, measure_networks, missing_for
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import TABLES_DIR, LatencyTable
 from nas.proxy.source import check_source
@@ -24,7 +24,7 @@ from nas.search.result import Candidate, Reference, SearchResult
 from nas.search.run import create_run, open_study, read_run, require_writable
 from nas.search.sampler import make_sampler
 from nas.search.study import Proposal, SearchStudy
-from nas.search.verify import measure_candidates, recommend, why_not
+from nas.search.verify import recommend, why_not
 from nas.space import SearchSpace
 from nas.space_file import load_space
 
@@ -307,9 +307,11 @@ def _conclude(
     verified = reason is None and bool(front)
     if verified:
         listener.stage("verifying")
-        front = measure_candidates(
-            front, table, config.resolution, config.num_classes, listener.verifying
+        networks = [candidate.architecture for candidate in front]
+        timings = measure_networks(
+            networks, table, config.resolution, config.num_classes, listener.verifying
         )
+        front = [replace(c, measured=t) for c, t in zip(front, timings, strict=True)]
         measured = {candidate.number: candidate for candidate in front}
         candidates = [measured.get(c.number, c) for c in candidates]
     published = table.meta.kind == "published"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nas.architecture import Architecture
 from nas.config import SearchConfig
+from nas.latency.measure import Timing
 from nas.models.cost import network_cost
 
 Provenance = Literal["measured", "estimated", "predicted"]
@@ -20,15 +21,6 @@ class Latency:
     latency_ms: float
     low_ms: float
     high_ms: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A latency measured on the device: milliseconds, spread in percent, and timed calls."""
-
-    latency_ms: float
-    spread_pct: float
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Candidate:
     architecture: Architecture
     accuracy: float
     predicted: Latency
-    measured: Measured | None = None
+    measured: Timing | None = None
     origin: str = "searched"
 
     @property
