@@ -1,0 +1,15 @@
+"""Settings for every test."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# Shared machines have slow spells, so no example has a deadline; runs are reproducible.
+settings.register_profile(
+    "nas",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("nas")
