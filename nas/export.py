@@ -117,7 +117,9 @@ def _has_torchscript_exporter() -> bool:
 def _export_torchscript(module: nn.Module, example: Tensor, names: tuple[str, str]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*TorchScript-based ONNX export", DeprecationWarning)
+        # What this exporter says about itself, and about a helper it calls.
+        for said in (".*TorchScript-based ONNX export", "The feature will be removed"):
+            warnings.filterwarnings("ignore", said, DeprecationWarning)
         torch.onnx.export(
             module,
             (example,),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ def stages(draw: st.DrawFn, highest_width: int = 512) -> Stage:
     ncb_mlp_ratio = draw(RATIOS)
     if draw(st.booleans()):
         return Stage(num_ncb, 1, ncb_width, 0, ncb_mlp_ratio, 0, 0, 0)
-    values = {
+    values: dict[str, Any] = {
         "repeats": draw(st.integers(1, 3)),
         "ntb_width": draw(widths(highest_width)),
         "ntb_mlp_ratio": draw(RATIOS),
