@@ -194,7 +194,7 @@ def _next_steps(result: SearchResult) -> list[tuple[str, str]]:
         ("Deploy and time", str(result.run_dir / "best.onnx")),
         ("Build it to train", f"import nas; network = {build}"),
         (
-            "Predict it elsewhere",
+            "Predict its latency",
             f"python run_search.py predict {where} --target {shlex.quote(config.target)}",
         ),
         ("Search on", f"python run_search.py --resume {where} --trials {2 * config.trials}"),

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.report.wording import (
+    SEARCHED,
     accuracy_text,
     budget_text,
     call_text,
@@ -133,7 +134,8 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     best = result.recommended
     facts = []
     if best:
-        facts.append(("network", f"{best.architecture.id}, {latency_text(best, result)}"))
+        name = "" if best.origin == SEARCHED else f" ({best.origin})"
+        facts.append(("network", f"{best.architecture.id}{name}, {latency_text(best, result)}"))
     facts.append(("latency of", call_text(result)))
     facts.append(("table", result.table_provenance))
     if result.verified:

@@ -186,7 +186,7 @@ def warnings(result: SearchResult) -> list[str]:
     """What else a reader must know before trusting the numbers, the gravest first."""
     notes = []
     if not result.verified:
-        notes.append(f"Not verified on the device: {result.verification_note}")
+        notes.append(result.verification_note)
     best, config = result.recommended, result.config
     if best and not best.measured and best.predicted.high_ms > config.budget_ms:
         notes.append(

@@ -114,15 +114,15 @@ def make_result(
         ),
         table_name=f"{name}.b{batch}",
         table_provenance=(
-            "Roofline fitted to the nine published TensorRT latencies of Next-ViT on a T4 "
-            "(leave-one-out error 2.3%); nothing was measured on this device."
+            f"estimated from 9 published latencies of NVIDIA T4 (fp16, batch {batch}; "
+            "Next-ViT, arXiv 2207.05501)"
             if estimated
-            else "Measured on Intel Xeon Platinum 8481C, 2 threads, with ONNX Runtime 1.32.0, "
-            "fp32, batch 1, on 2026-11-21: 1,412 blocks and 40 whole networks."
+            else "from 1412 blocks and 40 networks measured on Intel Xeon Platinum 8481C with "
+            f"onnxruntime 1.32.0 (fp32, batch {batch}, 2 threads; 2026-11-21)"
         ),
         provenance="estimated" if estimated else "predicted",
         replace_command=(
-            "python run_search.py tables collect --target tensorrt --precision fp16 --batch 8"
+            "python run_search.py tables measure --target tensorrt --precision fp16 --batch-size 8"
             if estimated
             else None
         ),
@@ -131,10 +131,11 @@ def make_result(
         recommended=front[-1] if front else None,
         verified=kind == "verified",
         verification_note={
-            "verified": f"{sum(c.measured is not None for c in candidates)} networks measured "
-            "whole on this machine with ONNX Runtime 1.32.0, 60 runs each.",
-            "predicted": "this machine is not the table's device (Intel Xeon Platinum 8481C).",
-            "estimated": "TensorRT is not installed on this machine.",
+            "verified": "The front was measured whole on this machine (Intel Xeon Platinum "
+            "8481C, onnxruntime 1.32.0).",
+            "predicted": "Latencies are predicted, not verified: this machine is not the "
+            "table's device (Intel Xeon Platinum 8481C).",
+            "estimated": "Latencies are estimated, not verified: TensorRT is not installed.",
         }[kind],
         references=tuple(references),
         untrained=untrained,
@@ -152,10 +153,8 @@ CASES: dict[str, Callable[[], SearchResult]] = {
     "all-over-budget": lambda: make_result(slower=4.0, seed=6, count=8),
     "some-over-budget": lambda: make_result(slower=1.04, seed=11, budget_ms=12),
     "one": lambda: make_result(count=1, seed=7),
-    "none": lambda: make_result(
-        count=0, kind="predicted", stopped="interrupted before the first trial ended."
-    ),
-    "stopped": lambda: make_result(stopped="the time limit of 12 min was reached.", seed=8),
+    "none": lambda: make_result(count=0, kind="predicted", stopped="interrupted"),
+    "stopped": lambda: make_result(stopped="time limit of 720 s reached", seed=8),
     "tiny-latencies": lambda: make_result(scale=0.3, budget_ms=0.9, count=120, seed=9),
 }
 """Every kind of search end the report has to render, by name."""

@@ -78,7 +78,7 @@ def test_estimate_names_the_command_that_replaces_it() -> None:
     assert "Estimated ms" in page.text
     assert "Predicted ms" not in page.text
     assert "a batch of 8 images" in page.text
-    assert "Not verified on the device" in page.text
+    assert "Latencies are estimated, not verified: TensorRT" in page.text
 
 
 def test_measured_over_budget_is_marked_and_not_recommended() -> None:

@@ -54,7 +54,7 @@ def test_marks_recommended_over_budget_and_dominated() -> None:
 
 def test_unverified_is_said() -> None:
     text = printed(CASES["predicted"]())
-    assert "! Not verified on the device:" in text
+    assert "! Latencies are predicted, not verified: this" in text
     assert "predicted, not measured" in text
 
 
