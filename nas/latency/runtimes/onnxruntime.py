@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import metadata, util
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,18 @@ from nas.latency.runtimes.base import Call, Runtime
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@lru_cache(maxsize=1)
+def _share_one_thread_pool(threads: int) -> None:
+    """One thread pool for all sessions of this process.
+
+    A session's own threads go on spinning for a while after a call. With several sessions
+    timed in turns they take the cores from each other, and a call of 2 ms takes up to 8.
+    """
+    import onnxruntime as ort
+
+    ort.set_global_thread_pool_sizes(threads, 1)
 
 
 class OnnxRuntime(Runtime):
@@ -38,8 +51,9 @@ class OnnxRuntime(Runtime):
 
         from nas.export import export_onnx
 
+        _share_one_thread_pool(self.device().threads)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self.device().threads
+        options.use_per_session_threads = False
         options.log_severity_level = 3
         session = ort.InferenceSession(
             export_onnx(module, input_shape, precision=precision),

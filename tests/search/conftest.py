@@ -1,0 +1,51 @@
+"""Budgets and studies on a small space whose latencies are calculated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nas.latency.predictor import LatencyPredictor
+from nas.search.budget import Budget
+from nas.search.study import SearchStudy
+from nas.space import SearchSpace
+from tests.tiny import made_up_table, tiny_space
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    return tiny_space(tmp_path)
+
+
+@pytest.fixture
+def predictor(tmp_path: Path, space: SearchSpace) -> LatencyPredictor:
+    return LatencyPredictor.fit(made_up_table(tmp_path / "tables", space))
+
+
+@pytest.fixture
+def budget(space: SearchSpace, predictor: LatencyPredictor) -> Budget:
+    """A budget that about half of the space fits."""
+    values = sorted(predictor.predict(list(every(space)), 64).latency_ms)
+    return Budget(space, predictor, float(values[len(values) // 2]), 64, 1000)
+
+
+@pytest.fixture
+def study(budget: Budget) -> SearchStudy:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made = optuna.create_study(directions=["maximize", "minimize"])
+    made.sampler = optuna.samplers.RandomSampler(seed=0)
+    return SearchStudy(made, budget, seed=0)
+
+
+def every(space: SearchSpace):
+    """All architectures of a small space, by following neighbours from the first."""
+    seen = {space.build_from({})}
+    frontier = list(seen)
+    while frontier:
+        found = {n for a in frontier for n in space.neighbours(a)} - seen
+        seen |= found
+        frontier = list(found)
+    assert len(seen) == space.size
+    return sorted(seen, key=lambda a: a.id)

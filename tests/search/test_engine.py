@@ -1,0 +1,231 @@
+"""Whole searches: real training in real worker processes, real SQLite, real ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime
+import optuna
+import pandas as pd
+import pytest
+
+import nas
+from nas.architecture import load_architecture
+from nas.config import SearchConfig
+from nas.errors import RunError, TableError
+from nas.search.engine import Listener, resume, search
+from nas.search.evaluate import start_worker
+from nas.search.executors import local_executor
+from nas.search.run import read_run
+from tests.tiny import TINY_PROXY, made_up_table, tiny_space
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    made_up_table(folder / "tables", tiny_space(folder))
+    return folder
+
+
+def _config(folder, **changes) -> SearchConfig:
+    values = {
+        "target": "onnxruntime",
+        "budget_ms": 0.9,
+        "space": str(folder / "tiny.yaml"),
+        "resolution": 64,
+        "proxy": TINY_PROXY,
+        "trials": 4,
+        "sampler": "random",
+    }
+    return SearchConfig(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    trained = []
+    result = search(
+        _config(folder),
+        folder / "run",
+        tables_dir=folder / "tables",
+        listener=Listener(trained=trained.append),
+    )
+    return result, trained
+
+
+def test_trains_what_was_asked_for_within_budget(finished):
+    result, trained = finished
+    assert len(result.candidates) == len(trained) == 4
+    assert all(c.predicted.latency_ms <= 0.9 for c in result.candidates)
+    assert [event.done for event in trained] == [1, 2, 3, 4]
+    assert trained[0].on_front
+    assert result.stopped is None and result.wall_s > 0
+
+
+def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
+    result, _ = finished
+    assert result.verified
+    assert all(candidate.measured for candidate in result.front)
+    within = [c for c in result.front if c.measured.latency_ms <= 0.9]
+    if within:
+        assert result.recommended == max(within, key=lambda c: c.accuracy)
+    else:
+        assert result.recommended is None
+
+
+def test_files_of_a_run(finished):
+    result, _ = finished
+    trials = pd.read_csv(result.run_dir / "trials.csv")
+    assert len(trials) == 4
+    assert trials["front"].sum() == len(result.front)
+    assert set(trials["id"]) == {c.architecture.id for c in result.candidates}
+    assert read_run(result.run_dir) == result.config
+    assert (result.run_dir / "report.html").stat().st_size > 1e6
+    if result.recommended:
+        best = load_architecture(result.run_dir)
+        assert best == result.recommended.architecture
+        session = onnxruntime.InferenceSession(result.run_dir / "best.onnx")
+        (given,) = session.get_inputs()
+        assert given.shape == [1, 3, 64, 64]
+        (logits,) = session.run(None, {given.name: np.zeros(given.shape, np.float32)})
+        assert logits.shape == (1, 1000)
+    leftovers = [path for path in result.run_dir.iterdir() if "tmp" in path.name]
+    assert leftovers == []
+
+
+def test_the_study_is_ordinary_optuna(finished):
+    result, _ = finished
+    with sqlite3.connect(result.run_dir / "study.db") as database:
+        assert database.execute("select study_name from studies").fetchall() == [("search",)]
+    study = optuna.load_study(
+        study_name="search", storage=f"sqlite:///{result.run_dir / 'study.db'}"
+    )
+    assert study.directions == [
+        optuna.study.StudyDirection.MAXIMIZE,
+        optuna.study.StudyDirection.MINIMIZE,
+    ]
+    complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    assert {trial.number for trial in complete} == {c.number for c in result.candidates}
+
+
+def test_resume_adds_trials_and_keeps_the_finished(finished, folder):
+    result, _ = finished
+    more = resume(result.run_dir, trials=5, tables_dir=folder / "tables")
+    assert len(more.candidates) == 5
+    before = {(c.number, c.architecture, c.accuracy) for c in result.candidates}
+    assert before <= {(c.number, c.architecture, c.accuracy) for c in more.candidates}
+
+
+def test_any_executor_will_do_and_several_workers(folder, tmp_path):
+    result = search(
+        _config(folder, workers=2, trials=3),
+        tmp_path / "run",
+        tables_dir=folder / "tables",
+        executor=ThreadPoolExecutor,
+    )
+    assert len(result.candidates) == 3
+
+
+def test_two_worker_processes(folder, tmp_path):
+    result = search(
+        _config(folder, workers=2, trials=4), tmp_path / "run", tables_dir=folder / "tables"
+    )
+    assert len(result.candidates) == 4
+
+
+def test_the_public_function_is_the_search(folder, tmp_path):
+    result = nas.search(_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
+    assert isinstance(result, nas.SearchResult)
+    assert callable(importlib.import_module("nas.search"))
+
+
+def test_time_limit_starts_no_further_candidate(folder, tmp_path):
+    result = search(
+        _config(folder, trials=50, time_limit_s=1e-3),
+        tmp_path / "run",
+        tables_dir=folder / "tables",
+    )
+    assert len(result.candidates) <= 1
+    assert "time limit" in result.stopped
+
+
+def test_an_estimated_target_searches_anywhere(folder, tmp_path):
+    result = search(_config(folder, target="tensorrt", budget_ms=8, trials=1), tmp_path / "run")
+    assert not result.verified
+    assert result.provenance == "estimated"
+    assert "tables measure --target tensorrt" in result.replace_command
+    assert result.config.batch_size == 8
+
+
+def test_without_measuring_a_missing_table_names_the_command(folder, tmp_path):
+    with pytest.raises(TableError, match="tables measure --target onnxruntime"):
+        search(_config(folder), tmp_path / "run", measure_table=False, tables_dir=tmp_path / "none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_that_lacks_blocks_says_how_many_and_names_some(folder, tmp_path):
+    with pytest.raises(TableError) as caught:
+        search(
+            _config(folder, space="nextvit", resolution=224, budget_ms=15),
+            tmp_path / "run",
+            measure_table=False,
+            tables_dir=folder / "tables",
+        )
+    text = str(caught.value)
+    assert "lacks 313 of the 313 blocks of space 'nextvit' at 224 pixels" in text
+    assert "head 512->1000 at 7x7" in text
+    assert "python run_search.py tables measure --target onnxruntime" in text
+
+
+def test_a_missing_table_is_measured_first(folder, tmp_path):
+    events = []
+    space = tmp_path / "one.yaml"
+    space.write_text(
+        "stem_width: [32]\nstages:\n"
+        + 4 * "  - {num_ncb: [1], ncb_width: [32, 64], ntb_width: [0], ncb_mlp_ratio: [1]}\n"
+    )
+    result = search(
+        _config(folder, space=str(space), trials=1, budget_ms=50),
+        tmp_path / "run",
+        tables_dir=tmp_path / "tables",
+        listener=Listener(measuring=lambda *event: events.append(event)),
+    )
+    assert events
+    assert result.provenance == "predicted" and result.verified
+
+
+def _die(*_args):
+    os._exit(9)
+
+
+def test_workers_that_die_are_replaced_and_then_reported(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.search.engine.evaluate", _die)
+    with pytest.raises(RunError, match="a training process died 3 times"):
+        search(_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
+    monkeypatch.undo()
+    result = resume(tmp_path / "run", tables_dir=folder / "tables")
+    assert len(result.candidates) == 1
+
+
+def test_a_run_is_never_overwritten(finished, folder):
+    result, _ = finished
+    config = json.loads((result.run_dir / "config.json").read_text())
+    with pytest.raises(RunError, match="already holds a run: go on with --resume"):
+        search(_config(folder), result.run_dir, tables_dir=folder / "tables")
+    assert json.loads((result.run_dir / "config.json").read_text()) == config
+
+
+def test_workers_share_the_cores():
+    with local_executor(1) as executor:
+        assert executor.submit(_threads).result() >= 1
+    assert start_worker.__doc__
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

@@ -1,0 +1,94 @@
+"""The study: nothing over budget or known is trained, nothing finished is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from optuna.trial import TrialState
+
+from nas.architecture import load_architecture
+from nas.search.evaluate import Evaluation
+from nas.search.study import INITIAL_CANDIDATES, SearchStudy
+from tests.search.conftest import every
+
+
+def _evaluation(accuracy: float, diverged: bool = False) -> Evaluation:
+    return Evaluation(accuracy, diverged, 1.0)
+
+
+def test_finds_every_architecture_within_budget_and_then_says_so(study, budget, space):
+    fitting = {a for a in every(space) if budget.fits(a)}
+    found = set()
+    while (proposal := study.propose()) is not None:
+        assert proposal.architecture not in found
+        found.add(proposal.architecture)
+        study.finish(proposal, _evaluation(0.5))
+    assert found <= fitting
+    assert len(found) >= 0.9 * len(fitting)
+    assert study.untrained() > 0
+
+
+def test_over_budget_proposals_carry_how_far_they_are_over(study):
+    while not study.untrained():
+        study.finish(study.propose(), _evaluation(0.5))
+    trials = study.study.get_trials(states=[TrialState.PRUNED])
+    constraints = [trial.constraints["over_budget_ms"] for trial in trials]
+    assert all(value > 0 for value in constraints)
+    complete = study.study.get_trials(states=[TrialState.COMPLETE])
+    assert all(trial.constraints["over_budget_ms"] <= 0 for trial in complete)
+
+
+def test_presets_that_fit_come_first_and_only_once(study, budget, space):
+    inside = [a for a in every(space) if budget.fits(a)][:2]
+    outside = next(a for a in every(space) if not budget.fits(a))
+    presets = [
+        ("first", inside[0]),
+        ("too slow", outside),
+        ("second", inside[1]),
+        ("of another space", load_architecture("nextvit-small")),
+    ]
+    study.begin(presets)
+    study.begin(presets)
+    waiting = study.study.get_trials(states=[TrialState.WAITING])
+    assert len(waiting) <= 2 + INITIAL_CANDIDATES
+    assert [study.propose().origin for _ in range(2)] == ["first", "second"]
+
+
+def test_an_interrupted_trial_runs_again(study):
+    proposal = study.propose()
+    study.interrupt(proposal)
+    again = study.propose()
+    assert again.architecture == proposal.architecture
+    assert study.interrupted() == 1
+    assert study.trained() == 0
+
+
+def test_a_killed_run_is_recovered(study, budget):
+    done = study.propose()
+    study.finish(done, _evaluation(0.7))
+    lost = study.propose()
+    revived = SearchStudy(study.study, budget, seed=0)
+    assert revived.recover() == 1
+    assert revived.propose().architecture == lost.architecture
+    assert [c.architecture for c in revived.candidates()] == [done.architecture]
+    assert revived.recover() == 1  # the proposal above was never finished
+
+
+def test_a_diverged_candidate_is_kept_out_of_the_front(study):
+    bad, good = study.propose(), study.propose()
+    study.finish(bad, _evaluation(0.0, diverged=True))
+    study.finish(good, _evaluation(0.6))
+    assert [c.architecture for c in study.front()] == [good.architecture]
+    assert study.diverged() == 1
+    assert study.trained() == 2
+    assert study.untrained() == len(study.study.get_trials(states=[TrialState.PRUNED])) - 1
+
+
+def test_candidates_remember_their_prediction(study, budget):
+    proposal = study.propose()
+    study.finish(proposal, _evaluation(0.6))
+    (candidate,) = study.candidates()
+    assert candidate.predicted == budget.latency(proposal.architecture)
+    assert candidate.accuracy == 0.6
+    assert study.front() == [candidate]
+    assert replace(candidate, origin="searched") == candidate

@@ -1,0 +1,303 @@
+"""The command line as its user runs it: every mistake is one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.cli import main
+from nas.latency.table import TABLES_DIR
+from tests.tiny import made_up_table, tiny_space
+
+ROOT = Path(__file__).resolve().parents[1]
+TRT = ["--target", "tensorrt", "--budget", "8ms"]
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must be refused; returns its one line."""
+
+    def run(*arguments: str) -> str:
+        assert main(list(arguments)) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert len(captured.err.splitlines()) == 1, captured.err
+        return captured.err
+
+    return run
+
+
+def _fast(*arguments: str) -> list[str]:
+    """A search that trains in seconds."""
+    return [*arguments, "--proxy-images", "128", "--resolution", "64", "--sampler", "random"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--target is missing: for example python run_search.py --target"),
+        (["--target", "tensorrt"], "--budget is missing"),
+        (["--target", "tensort", "--budget", "8ms"], "did you mean 'tensorrt'"),
+        ([*TRT, "--space", "nextvitt"], "unknown space 'nextvitt': did you mean 'nextvit'"),
+        ([*TRT, "--device", "nvidia-t5"], "did you mean 'nvidia-t4'"),
+        ([*TRT, "--sampler", "tpee"], "unknown sampler 'tpee': did you mean 'tpe'"),
+        ([*TRT, "--batch-size", "3"], "there are: nvidia-t4.fp16.b8"),
+        ([*TRT, "--precision", "int8"], "--precision"),
+        ([*TRT, "--data", "digitz"], "did you mean 'digits'"),
+        ([*TRT, "--data", "imagefolder:/no/such"], "/no/such"),
+        ([*TRT, "--trials", "0"], "--trials"),
+        ([*TRT, "--trials", "many"], "--trials"),
+        ([*TRT, "--resolution", "8"], "--resolution"),
+        ([*TRT, "--resolution", "5000"], "--resolution"),
+        ([*TRT, "--seed", "-1"], "--seed"),
+        ([*TRT, "--time-limit", "5"], "--time-limit '5' has no unit: write for example 5min"),
+        ([*TRT, "--nonsense"], "--nonsense"),
+        (["--target", "tensorrt", "--budget", "0.1ms"], "takes 0.92 ms"),
+        (["nonsense"], "nonsense"),
+        (["predict", "nextvit-smal", "--target", "tensorrt"], "did you mean 'nextvit-small'"),
+        (["tables", "show", "tensorrt/t4"], "unknown table 'tensorrt/t4'"),
+        (["tables", "measure", "--target", "npu"], "it can measure: coreml, onnxruntime"),
+        (["--resume", "/no/such/run"], "--resume /no/such/run: no such folder"),
+        (["--resume", "."], "holds no run"),
+        (["--resume", ".", "--seed", "3"], "--seed cannot be changed with --resume"),
+    ],
+)
+def test_mistakes_are_one_clear_line(refused, arguments, expected, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    line = refused(*arguments)
+    if expected == "takes 0.92 ms":
+        assert re.search(
+            r"below the fastest network of space 'nextvit', which takes \d+\.\d\d ms", line
+        )
+    else:
+        assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("8", "--budget '8' has no unit: write for example 8ms"),
+        ("fast", "is not a duration: write for example 8ms"),
+        ("8 parsecs", "unknown unit 'parsecs': use us, ms, s, min, h"),
+        ("0ms", "must be above zero"),
+        ("-3ms", "is not a duration"),
+        ("", "is not a duration"),
+        ("1e999ms", "--budget"),
+        ("9" * 400 + "ms", "--budget"),
+    ],
+)
+def test_nonsense_budgets(refused, budget, expected):
+    assert expected in refused("--target", "tensorrt", f"--budget={budget}")
+
+
+def test_a_corrupted_table_is_named_with_file_and_line(refused, tmp_path):
+    space = tiny_space(tmp_path)
+    table = made_up_table(tmp_path / "tables", space)
+    path = table.path / "blocks.csv"
+    lines = path.read_text().splitlines()
+    lines[6] = lines[6].replace(",1.00,30", ",1.00,thirty")
+    path.write_text("\n".join(lines) + "\n")
+    line = refused(
+        *("--target", "onnxruntime", "--budget", "5ms", "--tables-dir", str(tmp_path / "tables"))
+    )
+    assert f"{path}:7: runs 'thirty' is not a number" in line
+
+
+def test_a_table_that_lacks_blocks(refused, tmp_path):
+    made_up_table(tmp_path / "tables", tiny_space(tmp_path))
+    line = refused(
+        *("--target", "onnxruntime", "--budget", "15ms", "--no-measure"),
+        *("--tables-dir", str(tmp_path / "tables")),
+    )
+    assert "lacks 313 of the 313 blocks" in line
+    assert "run: python run_search.py tables measure --target onnxruntime" in line
+
+
+def test_no_table_and_no_measuring_names_the_command(refused, tmp_path):
+    line = refused(
+        *("--target", "onnxruntime", "--budget", "15ms", "--no-measure"),
+        *("--tables-dir", str(tmp_path)),
+    )
+    assert "measure one: python run_search.py tables measure --target onnxruntime" in line
+
+
+def test_a_space_with_mistakes_is_refused_with_its_lines(capsys, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("stem_width: [33]\nstages:\n" + 4 * "  - {num_ncb: [1]}\n")
+    assert main([*TRT, "--space", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}:1: stem_width: 33 is not a multiple of the head size 32" in error
+    assert f"{path}:3: stage 1: ncb_width is missing" in error
+    assert "Traceback" not in error
+
+
+def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "cannot be written" in refused(*TRT, "--output", str(file / "run"))
+    assert "cannot be written" in refused(*TRT, "--output", "/proc/nas/run")
+
+
+def test_resume_of_damaged_runs(refused, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "study.db").write_text("not a database")
+    assert "config.json: not readable as JSON" in refused("--resume", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"target": "tensorrt", "budget_ms": -1}')
+    assert "config.json: budget_ms" in refused("--resume", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"target": "tensorrt", "budget_ms": 8}')
+    assert "study.db: not readable as a study" in refused("--resume", str(tmp_path))
+    sqlite3.connect(tmp_path / "empty.db").close()
+
+
+def test_help_is_fast_and_does_not_load_torch():
+    code = (
+        "import sys; from nas.cli import main; main(['--help']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'optuna', 'pandas', 'plotly')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"--budget" in done.stdout
+
+
+def test_predicting_does_not_load_torch():
+    code = (
+        "import sys; from nas.cli import main; "
+        "code = main(['predict', 'nextvit-base', '--target', 'tensorrt']); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "ms estimated" in text
+    assert "tables measure --target tensorrt" in text
+
+
+def test_spaces_lists_exact_sizes(capsys):
+    assert main(["spaces"]) == 0
+    text = capsys.readouterr().out
+    assert "30,958,682,112" in text
+    assert "31.763" in text and "5.79" in text
+
+
+def test_tables_show_prints_the_leave_one_out_error(capsys):
+    assert main(["tables", "show", "tensorrt/nvidia-t4.fp16.b8"]) == 0
+    text = capsys.readouterr().out
+    match = re.search(r"leave-one-out error on its 9 networks: mean (\d\.\d)%", text)
+    assert match and float(match[1]) <= 4.0
+    assert "estimated from 9 published latencies of an NVIDIA T4" in text
+    assert "tables measure --target tensorrt" in text
+    assert main(["tables", "list"]) == 0
+    assert "coreml/iphone12-pro-max.fp16.b1" in capsys.readouterr().out
+
+
+def test_tables_show_an_empty_folder(capsys, tmp_path):
+    assert main(["tables", "show", "--tables-dir", str(tmp_path)]) == 0
+    assert "tables measure" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_estimated_search_end_to_end(tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = _fast(*TRT, "--trials", "2", "--output", str(run))
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "estimated" in text
+    assert "python run_search.py tables measure --target tensorrt" in text
+    assert "not verified" in text
+    best = json.loads((run / "best.json").read_text())
+    assert best["latency"]["provenance"] == "estimated"
+    assert best["latency"]["measured_ms"] is None
+    assert (run / "best.onnx").exists() and (run / "report.html").exists()
+
+
+def _start(run: Path, trials: int) -> subprocess.Popen[bytes]:
+    arguments = _fast(*TRT, "--trials", str(trials), "--output", str(run))
+    return subprocess.Popen(
+        [sys.executable, "run_search.py", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _finished(run: Path) -> dict[int, str]:
+    """Finished trials of a study: number and accuracy, read as anybody could."""
+    database = run / "study.db"
+    if not database.exists():
+        return {}
+    query = (
+        "select number, value from trials join trial_values using (trial_id) "
+        "where state = 'COMPLETE' and objective = 0"
+    )
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return dict(connection.execute(query).fetchall())
+    except sqlite3.OperationalError:
+        return {}
+
+
+def _wait_for_trials(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while len(_finished(run)) < count:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_kill_and_resume_keeps_every_finished_trial(tmp_path):
+    run = tmp_path / "run"
+    process = _start(run, 50)
+    _wait_for_trials(run, 2, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = _finished(run)
+    done = subprocess.run(
+        [sys.executable, "run_search.py", "--resume", str(run), "--trials", str(len(kept) + 2)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    after = _finished(run)
+    assert kept.items() <= after.items()
+    assert len(after) == len(kept) + 2
+    with sqlite3.connect(run / "study.db") as connection:
+        states = dict(
+            connection.execute("select state, count(*) from trials group by state").fetchall()
+        )
+    assert "RUNNING" not in states
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_cleanly_with_a_report_and_resumes(tmp_path):
+    run = tmp_path / "run"
+    process = _start(run, 50)
+    _wait_for_trials(run, 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+    assert "--resume" in text
+    assert (run / "report.html").exists()
+    kept = _finished(run)
+    assert len(kept) >= 2
+    assert main(["--resume", str(run), "--trials", str(len(kept) + 1)]) == 0
+    assert kept.items() <= _finished(run).items()
+
+
+def test_tables_that_come_with_the_project_are_readable():
+    assert sorted(path.name for path in TABLES_DIR.iterdir() if path.is_dir())[:1] == ["coreml"]
