@@ -25,13 +25,13 @@ IMAGES = {"train": 12_000, "val": 3_000, "test": 3_000}
 SCAN_SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 """Share of each digit's scans that a split may show; no scan is in two splits."""
 
-DIGIT_SIZE = (0.5, 0.85)
+DIGIT_SIZE = (0.65, 0.95)
 """Side of the whole digit over the canvas, lowest and highest."""
 
-BACKGROUND, STROKE = (0.0, 0.4), (0.6, 1.0)
+BACKGROUND, STROKE = (0.0, 0.25), (0.75, 1.0)
 """Lowest and highest colour of the canvas and of what is drawn on it."""
 
-FRAGMENTS = 3
+FRAGMENTS = 2
 """Fragments behind each digit."""
 
 FRAGMENT_PIXELS = (3, 5)

@@ -134,9 +134,9 @@ class ProxyTraining:
         )
 
     def _train_step(self) -> Tensor:
-        rate = self.config.learning_rate * schedule(self.step, self.total_steps, self.config.warmup)
+        share = schedule(self.step, self.total_steps, self.config.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = share * group["peak_lr"]
         x_B3HW, labels_B = self.batches.next()
         logits_BC = self.network(x_B3HW)
         loss = F.cross_entropy(logits_BC, labels_B, label_smoothing=self.config.label_smoothing)
@@ -250,13 +250,39 @@ def schedule(step: int, total_steps: int, warmup: float) -> float:
 
 
 def build_optimizer(network: nn.Module, config: ProxyConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only, not biases and BatchNorms."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    """AdamW whose rate suits every width, and which decays matrices only.
+
+    Each group holds its peak rate as ``peak_lr``; see `rate_scale`.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            matrix = parameter.ndim > 1
+            scale = rate_scale(parameter, getattr(module, "groups", 1)) if matrix else 1.0
+            key = (config.learning_rate * scale, config.weight_decay if matrix else 0.0)
+            groups.setdefault(key, []).append(parameter)
+    options = [
+        {"params": parameters, "lr": peak, "peak_lr": peak, "weight_decay": decay}
+        for (peak, decay), parameters in groups.items()
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+    return torch.optim.AdamW(options, betas=BETAS, fused=True)
+
+
+def rate_scale(weight: Tensor, groups: int = 1) -> float:
+    """Learning rate of a matrix over that of a 256x256 one.
+
+    Adam moves every entry by about the rate, so a matrix of n inputs and m outputs moves by
+    the rate times sqrt(n m) in spectral norm; fresh weights of one standard deviation have a
+    norm of sqrt(n) + sqrt(m). The scale keeps the quotient equal (arXiv 2310.17813). With
+    one rate for all matrices a short training ranks architectures by how well that rate
+    happens to suit their widths.
+
+    Args:
+        weight: of a convolution or linear layer, outputs first.
+        groups: of the convolution; every group is a matrix of its own.
+    """
+    inputs, outputs = weight[0].numel(), weight.shape[0] // groups
+    return 8.0 * (1.0 / math.sqrt(inputs) + 1.0 / math.sqrt(outputs))
 
 
 def _seeded_network(architecture: Architecture, num_classes: int, seed: int) -> Network:
