@@ -45,7 +45,7 @@ class ProxyConfig(BaseModel):
         resolution: height and width of the proxy images in pixels.
         train_images: images seen in training (an image may be seen more than once).
         batch_size: images of one optimiser step.
-        learning_rate: peak of the warm-up and cosine schedule, for a matrix of 256x256.
+        learning_rate: peak of the warm-up and cosine schedule.
         weight_decay: AdamW's, on matrices only.
         warmup: share of the steps in which the rate rises linearly.
         label_smoothing: of the cross entropy.
@@ -61,13 +61,13 @@ class ProxyConfig(BaseModel):
     resolution: int = Field(default=32, ge=8, le=1024)
     train_images: int = Field(default=6_000, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     ema_decay: float = Field(default=0.95, ge=0, lt=1)
     shift: float = Field(default=0.06, ge=0, le=0.5)
-    jitter: float = Field(default=0.2, ge=0, lt=1)
+    jitter: float = Field(default=0.0, ge=0, lt=1)
     skip_unreadable: bool = False
 
 

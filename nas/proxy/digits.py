@@ -28,7 +28,7 @@ SCAN_SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 DIGIT_SIZE = (0.65, 0.95)
 """Side of the whole digit over the canvas, lowest and highest."""
 
-BACKGROUND, STROKE = (0.0, 0.25), (0.75, 1.0)
+BACKGROUND, STROKE = (0.0, 0.05), (0.9, 1.0)
 """Lowest and highest colour of the canvas and of what is drawn on it."""
 
 FRAGMENTS = 2
@@ -37,7 +37,7 @@ FRAGMENTS = 2
 FRAGMENT_PIXELS = (3, 5)
 """Side of the window that is cut from another scan, in pixels of the scan."""
 
-NOISE = 0.04
+NOISE = 0.02
 """Standard deviation of the pixel noise; colours run from 0 to 1."""
 
 _SCAN_SIDE = 8
