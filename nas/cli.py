@@ -244,6 +244,12 @@ def tables_show(
     if name is not None and name not in folders:
         raise TableError(unknown("table", name, folders))
     console = _console()
+    if not folders:
+        console.print(
+            f"no latency tables in {_tables_dir(tables_dir)}; measure one: "
+            f"python run_search.py tables measure --target onnxruntime",
+            soft_wrap=True,
+        )
     for path in [folders[name]] if name else folders.values():
         table = read_table(path)
         _print_table(console, table, LatencyPredictor.fit(table))

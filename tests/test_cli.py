@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from nas.cli import main
-from nas.latency.table import TABLES_DIR
+from nas.latency.catalogue import list_tables
+from nas.latency.predictor import LatencyPredictor
+from nas.latency.table import TABLES_DIR, read_table
 from tests.tiny import made_up_table, tiny_space
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -300,4 +302,7 @@ def test_ctrl_c_ends_cleanly_with_a_report_and_resumes(tmp_path):
 
 
 def test_tables_that_come_with_the_project_are_readable():
-    assert sorted(path.name for path in TABLES_DIR.iterdir() if path.is_dir())[:1] == ["coreml"]
+    tables = [read_table(path) for path in list_tables(TABLES_DIR)]
+    assert {"coreml", "onnxruntime", "tensorrt"} <= {table.meta.target for table in tables}
+    for table in tables:
+        assert len(LatencyPredictor.fit(table).relative_errors) == len(table.networks)

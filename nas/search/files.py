@@ -111,4 +111,5 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
         batch_size=config.batch_size or 1,
         num_classes=config.num_classes,
         seed=config.seed,
+        precision=config.precision or "fp32",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import warnings
 from pathlib import Path
 
 import optuna
@@ -92,7 +93,9 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
             load_if_exists=True,
         )
         trials = len(study.get_trials(deepcopy=False))
-        study.set_metric_names(["accuracy", "latency_ms"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["accuracy", "latency_ms"])
         # A resumed sampler must not repeat the proposals it began with.
         study.sampler = make_sampler(config.sampler, config.seed + trials)
     except (optuna.exceptions.StorageInternalError, KeyError, RuntimeError) as error:
