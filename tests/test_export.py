@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from networks import images, randomise, relative_error
@@ -22,6 +21,7 @@ import nas.export
 from nas.architecture import Architecture, Block, load_architecture
 from nas.errors import ArchitectureError, RunError, RuntimeUnavailableError
 from nas.export import export_network, export_onnx
+from nas.latency.runtimes.onnxruntime import open_session
 from nas.models.blocks import build_block
 from nas.models.network import build_network
 from nas.space_file import load_space
@@ -29,10 +29,7 @@ from nas.space_file import load_space
 
 def run_onnx(model: bytes, x: Tensor) -> Tensor:
     """Output of an ONNX Runtime session."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 2
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     (entry,) = session.get_inputs()
     return torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0])
 

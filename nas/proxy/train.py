@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nas.architecture import Architecture
 from nas.config import ProxyConfig
 from nas.errors import DataError
-from nas.models.blocks import NCB
+from nas.models.blocks import NCB, NTB
 from nas.models.network import Network, build_network
 from nas.proxy.data import ProxyData
 from nas.proxy.pointwise import use_pointwise
@@ -278,6 +278,7 @@ def initialise(network: Network) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / module.weight[0].numel()))
     for block in network.blocks:
+        assert isinstance(block, (NCB, NTB))
         nn.init.zeros_(block.mlp.conv2.weight)
         last = block.mhca.projection if isinstance(block, NCB) else block.e_mhsa.proj
         nn.init.zeros_(last.weight)

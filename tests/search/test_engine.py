@@ -9,7 +9,6 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import onnxruntime
 import optuna
 import pandas as pd
 import pytest
@@ -18,6 +17,7 @@ import nas
 from nas.architecture import load_architecture
 from nas.config import SearchConfig
 from nas.errors import RunError, TableError
+from nas.latency.runtimes.onnxruntime import open_session
 from nas.search.engine import Listener, resume, search
 from nas.search.evaluate import start_worker
 from nas.search.executors import local_executor
@@ -88,7 +88,7 @@ def test_files_of_a_run(finished):
     if result.recommended:
         best = load_architecture(result.run_dir)
         assert best == result.recommended.architecture
-        session = onnxruntime.InferenceSession(result.run_dir / "best.onnx")
+        session = open_session(str(result.run_dir / "best.onnx"))
         (given,) = session.get_inputs()
         assert given.shape == [1, 3, 64, 64]
         (logits,) = session.run(None, {given.name: np.zeros(given.shape, np.float32)})

@@ -69,7 +69,7 @@ class TensorRT(Runtime):
             tensor = torch.zeros(tuple(engine.get_tensor_shape(name)), dtype=dtype, device="cuda")
             context.set_tensor_address(name, tensor.data_ptr())
             tensors.append(tensor)
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
         def call(keep: object = (engine, tensors)) -> None:
             context.execute_async_v3(stream.cuda_stream)
