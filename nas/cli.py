@@ -211,18 +211,21 @@ def tables_measure(
 @tables_app.command("list")
 def tables_list(tables_dir: TablesDir = None) -> None:
     """List the latency tables."""
-    from rich.table import Table
-
     from nas.latency.catalogue import list_tables
     from nas.latency.table import read_table
 
-    table = Table("table", "kind", "blocks", "networks", "runtime", "updated", box=None)
-    for path in list_tables(_tables_dir(tables_dir)):
-        content = read_table(path)
-        meta = content.meta
-        rows = (str(len(content.blocks)), str(len(content.networks)))
-        table.add_row(content.name, meta.kind, *rows, meta.runtime_version or "-", meta.updated)
-    _console().print(table)
+    tables = [read_table(path) for path in list_tables(_tables_dir(tables_dir))]
+    width = max((len(table.name) for table in tables), default=0)
+    console = _console()
+    for table in tables:
+        meta = table.meta
+        console.print(
+            f"{table.name:<{width}}  {meta.kind:<9}  {len(table.blocks):>4} blocks  "
+            f"{len(table.networks):>3} networks  {meta.runtime_version or '-':<8}  {meta.updated}",
+            soft_wrap=True,
+        )
+    if not tables:
+        _print_no_tables(console, tables_dir)
 
 
 @tables_app.command("show")
@@ -245,11 +248,7 @@ def tables_show(
         raise TableError(unknown("table", name, folders))
     console = _console()
     if not folders:
-        console.print(
-            f"no latency tables in {_tables_dir(tables_dir)}; measure one: "
-            f"python run_search.py tables measure --target onnxruntime",
-            soft_wrap=True,
-        )
+        _print_no_tables(console, tables_dir)
     for path in [folders[name]] if name else folders.values():
         table = read_table(path)
         _print_table(console, table, LatencyPredictor.fit(table))
@@ -407,6 +406,14 @@ def _print_table(console: Console, table: LatencyTable, predictor: Any) -> None:
     )
     if meta.kind == "published":
         _print_replace(console, table)
+
+
+def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
+    console.print(
+        f"no latency tables in {_tables_dir(tables_dir)}; measure one: "
+        f"python run_search.py tables measure --target onnxruntime",
+        soft_wrap=True,
+    )
 
 
 def _print_replace(console: Console, table: LatencyTable) -> None:

@@ -12,6 +12,7 @@ from nas.errors import ConfigError
 Precision = Literal["fp32", "fp16"]
 
 _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
+MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -32,8 +33,9 @@ def parse_duration(text: str, option: str, example: str) -> float:
         units = ", ".join(name for name in _SECONDS if name.isascii())
         raise ConfigError(f"{option} {text!r} has an unknown unit {match['unit']!r}: use {units}")
     seconds = float(match["value"]) * _SECONDS[unit]
-    if seconds <= 0:
-        raise ConfigError(f"{option} {text!r} must be above zero")
+    if not 0 < seconds <= MAX_SECONDS:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ConfigError(f"{option} {shown!r} must be above zero and at most a year")
     return seconds
 
 

@@ -20,6 +20,7 @@ from nas.proxy.source import check_source
 from nas.search.budget import Budget
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import local_executor, stop_executor
+from nas.search.pareto import pareto_front
 from nas.search.result import Candidate, Reference, SearchResult
 from nas.search.run import create_run, open_study, read_run, require_writable
 from nas.search.sampler import make_sampler
@@ -314,6 +315,9 @@ def _conclude(
         front = [replace(c, measured=t) for c, t in zip(front, timings, strict=True)]
         measured = {candidate.number: candidate for candidate in front}
         candidates = [measured.get(c.number, c) for c in candidates]
+        # Measuring may change the order of neighbours, and put some over the budget.
+        within = [c for c in front if c.latency_ms <= config.budget_ms]
+        front = pareto_front(within, [(c.accuracy, c.latency_ms) for c in within])
     published = table.meta.kind == "published"
     return SearchResult(
         run_dir=run_dir,
@@ -326,7 +330,7 @@ def _conclude(
         front=tuple(front),
         recommended=recommend(front, config.budget_ms, verified),
         verified=verified,
-        verification_note=_verification_note(table, reason, bool(front)),
+        verification_note=_verification_note(table, reason, bool(candidates)),
         references=_references(prepared.budget, candidates),
         untrained=study.untrained(),
         failed=study.diverged() + study.interrupted(),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
 from nas.errors import RunError
@@ -98,7 +99,7 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
             study.set_metric_names(["accuracy", "latency_ms"])
         # A resumed sampler must not repeat the proposals it began with.
         study.sampler = make_sampler(config.sampler, config.seed + trials)
-    except (optuna.exceptions.StorageInternalError, KeyError, RuntimeError) as error:
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
     return study

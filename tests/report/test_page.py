@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from endings import CASES, make_result
 
+from nas.config import ProxyConfig
 from nas.report.page import _best, render, write_report
 from nas.report.wording import all_candidates, headline
 from nas.search.result import SearchResult
@@ -92,7 +93,8 @@ def test_accuracy_is_always_called_proxy() -> None:
     text = _Page(render(make_result())).text
     assert "proxy accuracy (digits)" in text
     assert "not ImageNet accuracy" in text
-    assert "validation accuracy on digits at 32x32, after 10,000 training images" in text
+    images = f"{ProxyConfig().train_images:,}"
+    assert f"validation accuracy on digits at 32x32, after {images} training images" in text
 
 
 def test_hostile_strings_are_escaped() -> None:
