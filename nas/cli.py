@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nas.config import ProxyConfig, SearchConfig
     from nas.latency.table import LatencyTable
     from nas.report.live import LivePrinter
+    from nas.search.engine import Listener
+    from nas.search.result import SearchResult
 
 app = typer.Typer(
     add_completion=False,
@@ -285,22 +287,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _search(
     config: SearchConfig, output: Path | None, measure: bool, tables_dir: Path | None
 ) -> None:
-    from nas.report.terminal import print_result
     from nas.search.engine import search as run
 
-    console = _console()
-    printer = _printer(console)
-    try:
-        result = run(
-            config,
-            output,
-            measure_table=measure,
-            tables_dir=_tables_dir(tables_dir),
-            listener=printer.listener(),
+    folder = _tables_dir(tables_dir)
+    _report(
+        lambda listener: run(
+            config, output, measure_table=measure, tables_dir=folder, listener=listener
         )
-    finally:
-        printer.close()
-    print_result(result, console)
+    )
 
 
 def _resume(
@@ -310,20 +304,28 @@ def _resume(
     workers: int | None,
     tables_dir: Path | None,
 ) -> None:
-    from nas.report.terminal import print_result
     from nas.search.engine import resume
 
-    console = _console()
-    printer = _printer(console)
-    try:
-        result = resume(
+    _report(
+        lambda listener: resume(
             run_dir,
             trials=trials,
             time_limit_s=time_limit_s,
             workers=workers,
             tables_dir=_tables_dir(tables_dir),
-            listener=printer.listener(),
+            listener=listener,
         )
+    )
+
+
+def _report(run: Callable[[Listener], SearchResult]) -> None:
+    """Run a search with its progress printed, then print what it found."""
+    from nas.report.terminal import print_result
+
+    console = _console()
+    printer = _printer(console)
+    try:
+        result = run(printer.listener())
     finally:
         printer.close()
     print_result(result, console)

@@ -17,9 +17,9 @@ import nas
 from nas.architecture import load_architecture
 from nas.config import SearchConfig
 from nas.errors import RunError, TableError
+from nas.latency.device import this_cpu
 from nas.latency.runtimes.onnxruntime import open_session
 from nas.search.engine import Listener, resume, search
-from nas.search.evaluate import start_worker
 from nas.search.executors import local_executor
 from nas.search.run import read_run
 from tests.tiny import TINY_PROXY, made_up_table, tiny_space
@@ -221,8 +221,7 @@ def test_a_run_is_never_overwritten(finished, folder):
 
 def test_workers_share_the_cores():
     with local_executor(1) as executor:
-        assert executor.submit(_threads).result() >= 1
-    assert start_worker.__doc__
+        assert executor.submit(_threads).result() == this_cpu().threads
 
 
 def _threads() -> int:
