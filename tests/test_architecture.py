@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from samples import BLOCKS, TINY, architectures, stages
 
 from nas.architecture import (
     Architecture,
@@ -23,6 +22,7 @@ from nas.architecture import (
     preset_names,
 )
 from nas.errors import ArchitectureError
+from tests.samples import BLOCKS, TINY, architectures, stages
 
 PRESET_IDS = {
     "nextvit-small": "c7bcf68ff3",

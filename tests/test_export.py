@@ -13,8 +13,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from networks import images, randomise, relative_error
-from samples import BLOCKS, TINY
 from torch import Tensor, nn
 
 import nas.export
@@ -25,6 +23,8 @@ from nas.latency.runtimes.onnxruntime import open_session
 from nas.models.blocks import build_block
 from nas.models.network import build_network
 from nas.space_file import load_space
+from tests.networks import images, randomise, relative_error
+from tests.samples import BLOCKS, TINY
 
 
 def run_onnx(model: bytes, x: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import TINY, spaces
 
 from nas.architecture import (
     Architecture,
@@ -24,6 +23,7 @@ from nas.architecture import (
 from nas.errors import ArchitectureError
 from nas.space import Choice, Choices, SearchSpace, StageChoices
 from nas.space_file import load_space
+from tests.samples import TINY, spaces
 
 NARROW = SearchSpace(
     "narrow",

@@ -23,7 +23,7 @@ from nas.errors import DataError
 from nas.models.blocks import NCB, NTB
 from nas.models.network import Network, build_network
 from nas.proxy.data import ProxyData
-from nas.proxy.pointwise import use_pointwise
+from nas.proxy.small_maps import specialise
 
 CHECK_EVERY = 20
 """Steps between two looks at the loss; looking makes Python wait for the step to end."""
@@ -291,7 +291,7 @@ def _seeded_network(architecture: Architecture, num_classes: int, seed: int) -> 
         network = build_network(architecture, num_classes)
         initialise(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return use_pointwise(network)
+    return specialise(network)
 
 
 def _floats(network: nn.Module) -> list[Tensor]:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import images, randomise, relative_error
-from samples import BLOCKS
 from torch import nn
 
 from nas.architecture import Block
 from nas.models.blocks import EMHSA, MHCA, DropPath, build_block
+from tests.networks import images, randomise, relative_error
+from tests.samples import BLOCKS
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import reference
 import torch
-from networks import images, randomise, relative_error
 from safetensors.torch import save_file
-from samples import TINY
 from torch import Tensor
 
 from nas.architecture import Architecture, load_architecture
 from nas.errors import CheckpointError
 from nas.models.checkpoint import load_published
 from nas.models.network import Network, build_network
+from tests.networks import images, randomise, relative_error
+from tests.samples import TINY
 
 Tensors = dict[str, Tensor]
 DEPTHS = reference.DEPTHS["nextvit-small"]

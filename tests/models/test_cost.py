@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import BLOCKS, architectures
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Block, load_architecture
 from nas.models.blocks import build_block
 from nas.models.cost import block_cost, block_ops, network_cost
 from nas.models.network import build_network
+from tests.samples import BLOCKS, architectures
 
 
 @dataclass

@@ -8,13 +8,13 @@ from functools import cache
 import pytest
 import reference
 import torch
-from networks import images, randomise, relative_error
-from samples import TINY
 from torch import Tensor, nn
 
 from nas.architecture import Block, load_architecture
 from nas.errors import ArchitectureError
 from nas.models.network import Network, build_network
+from tests.networks import images, randomise, relative_error
+from tests.samples import TINY
 
 PRESETS = list(reference.DEPTHS)
 

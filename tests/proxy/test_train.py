@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from nas.architecture import Architecture, Stage
+from nas.architecture import Architecture
 from nas.config import ProxyConfig
 from nas.errors import ArchitectureError, DataError
 from nas.models.blocks import NCB
 from nas.models.network import build_network
 from nas.proxy.data import ProxyData, load_data
-from nas.proxy.pointwise import PointwiseConv2d, use_pointwise
 from nas.proxy.train import (
     BatchSource,
     ProxyTraining,
@@ -25,16 +24,8 @@ from nas.proxy.train import (
     schedule,
     train_proxy,
 )
+from tests.samples import TINY
 
-TINY = Architecture(
-    32,
-    (
-        Stage(1, 1, 32, 0, 2.0, 0.0, 0.0, 0),
-        Stage(1, 1, 32, 64, 2.0, 1.0, 0.5, 2),
-        Stage(1, 1, 64, 64, 2.0, 1.0, 0.5, 1),
-        Stage(1, 1, 64, 64, 2.0, 1.0, 0.5, 1),
-    ),
-)
 SHORT = ProxyConfig(train_images=640, batch_size=32)
 
 
@@ -142,29 +133,6 @@ def test_evaluate_counts_and_leaves_the_network_alone(data: ProxyData) -> None:
     with torch.no_grad():
         plain = (network.eval()(x).argmax(1) == data.test_labels[:700]).float().mean().item()
     assert accuracy == pytest.approx(plain, abs=2 / 700)
-
-
-def test_pointwise_convolutions_compute_the_same() -> None:
-    torch.manual_seed(0)
-    network = build_network(TINY, 10).double()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=0.2)
-    x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
-    names = list(network.state_dict())
-    expected = network(x)
-    gradient = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
-    use_pointwise(network)
-    assert any(isinstance(module, PointwiseConv2d) for module in network.modules())
-    assert list(network.state_dict()) == names
-    actual = network(x)
-    torch.testing.assert_close(actual, expected)
-    again = torch.autograd.grad(actual.square().sum(), list(network.parameters()))
-    torch.testing.assert_close(again, gradient)
-    with torch.no_grad():
-        network.eval()
-        unfused = network(x)
-        torch.testing.assert_close(network.fuse()(x), unfused)
 
 
 def test_batches_show_every_image_once_per_pass() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from endings import CASES
 
 from nas.search.result import SearchResult
+from tests.report.endings import CASES
 
 
 @pytest.fixture(params=CASES, ids=list(CASES))

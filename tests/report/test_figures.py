@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from endings import CASES, make_result
 
 from nas.report.figures import pareto_figure
 from nas.report.wording import all_candidates, shown_front
 from nas.search.result import SearchResult
+from tests.report.endings import CASES, make_result
 
 
 def _trace(result: SearchResult, name: str) -> Any:

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import find_browser, open_page
-from endings import CASES
 
 from nas.report.page import write_report
+from tests.report.browser import find_browser, open_page
+from tests.report.endings import CASES
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chrome or Chromium is installed")
 

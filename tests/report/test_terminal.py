@@ -6,12 +6,12 @@ import io
 from dataclasses import replace
 
 import pytest
-from endings import CASES, make_result
 from rich.console import Console
 
 from nas.report.terminal import print_result
 from nas.report.wording import headline, shown_front
 from nas.search.result import SearchResult
+from tests.report.endings import CASES, make_result
 
 
 def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from endings import CASES, make_result
 
 from nas.architecture import Stage, load_architecture
 from nas.report.wording import (
@@ -20,6 +19,7 @@ from nas.report.wording import (
     warnings,
 )
 from nas.search.result import Latency
+from tests.report.endings import CASES, make_result
 
 
 @pytest.mark.parametrize(
