@@ -97,9 +97,7 @@ class Block:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry.
         """
-        if not isinstance(value, Mapping):
-            raise ArchitectureError(f"a block is a mapping, got {brief(value)}")
-        _refuse_keys(value, {field.name for field in fields(cls)})
+        value = _mapping("a block", value, {field.name for field in fields(cls)})
         if value["kind"] not in get_args(BlockKind):
             kinds = ", ".join(get_args(BlockKind))
             raise ArchitectureError(f"kind must be one of {kinds}, got {brief(value['kind'])}")
@@ -191,10 +189,7 @@ class Stage:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry.
         """
-        if not isinstance(value, Mapping):
-            raise ArchitectureError(f"a stage is a mapping, got {brief(value)}")
-        _refuse_keys(value, {field.name for field in fields(cls)})
-        return cls(**value)
+        return cls(**_mapping("a stage", value, {field.name for field in fields(cls)}))
 
 
 def stage_problem(stage: Stage) -> str | None:
@@ -322,9 +317,7 @@ class Architecture:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry and its stage.
         """
-        if not isinstance(value, Mapping):
-            raise ArchitectureError(f"an architecture is a mapping, got {brief(value)}")
-        _refuse_keys(value, {"stem_width", "stages"})
+        value = _mapping("an architecture", value, {"stem_width", "stages"})
         if not isinstance(value["stages"], (list, tuple)):
             raise ArchitectureError(
                 f"stages must be a list of four stages, got {brief(value['stages'])}"
@@ -349,13 +342,17 @@ def _plain(value: Block | Stage) -> dict[str, Any]:
     return {name: float(v) if name in _RATIOS else v for name, v in entry.items()}
 
 
-def _refuse_keys(value: Mapping[str, Any], names: set[str]) -> None:
+def _mapping(what: str, value: Any, names: set[str]) -> Mapping[str, Any]:
+    """The value, if it is a mapping with exactly these names."""
+    if not isinstance(value, Mapping):
+        raise ArchitectureError(f"{what} is a mapping, got {brief(value)}")
     for key in value:
         if key not in names:
             raise ArchitectureError(unknown("entry", str(key), names))
     missing = sorted(names - set(value))
     if missing:
         raise ArchitectureError(f"missing {', '.join(missing)}")
+    return value
 
 
 def preset_names() -> list[str]:

@@ -181,6 +181,7 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
         "per_image": ms_text(best.latency_ms / batch_size(result)),
         "faster": _faster(best, result),
         "parts": _parts(best.architecture, result),
+        "rest": _rest(best, result),
         "next": _next_steps(result),
     }
 
@@ -214,16 +215,18 @@ def _faster(best: Candidate, result: SearchResult) -> str | None:
 
 
 def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
-    """Stem, stages and head: what they are, what they put out, and their share of the MACs."""
+    """Stem, stages and head: what they are, what they put out, and what they cost."""
     blocks = architecture.blocks(result.config.resolution, result.config.num_classes)
     depths = [stage.depth for stage in architecture.stages]
     bounds = [0, *accumulate(depths, initial=1), len(blocks)]
     total = network_cost(blocks)
+    total_ms = sum(result.breakdown_ms)
     names = ["Stem", "Stage 1", "Stage 2", "Stage 3", "Stage 4", "Head"]
     stages: list[Stage | None] = [None, *architecture.stages, None]
     parts = []
     for index, (name, stage) in enumerate(zip(names, stages, strict=True)):
-        part = blocks[bounds[index] : bounds[index + 1]]
+        extent = slice(bounds[index], bounds[index + 1])
+        part, part_ms = blocks[extent], result.breakdown_ms[extent]
         cost = network_cost(part)
         parts.append(
             {
@@ -232,6 +235,12 @@ def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, A
                 "groups": _groups(stage),
                 "attention": _attention(part),
                 "output": _output(part[-1]),
+                "ms": ms_text(sum(part_ms)),
+                "ms_share": f"{100 * sum(part_ms) / total_ms:.1f}",
+                "blocks_ms": [
+                    (str(block), ms_text(block_ms))
+                    for block, block_ms in zip(part, part_ms, strict=True)
+                ],
                 "gmacs": f"{cost.macs / 1e9:.2f}",
                 "macs_share": f"{100 * cost.macs / total.macs:.1f}",
                 "mparams": f"{cost.params / 1e6:.2f}",
@@ -239,6 +248,17 @@ def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, A
             }
         )
     return parts
+
+
+def _rest(best: Candidate, result: SearchResult) -> str:
+    """How the parts' milliseconds add up to the prediction."""
+    predicted_ms = best.predicted.latency_ms
+    rest_ms = predicted_ms - sum(result.breakdown_ms)
+    total = f"the {ms_text(predicted_ms)} {result.provenance} for the whole network"
+    if abs(rest_ms) < 0.005:
+        return f"Milliseconds add up to {total}."
+    sign = "less" if rest_ms < 0 else "more"
+    return f"Milliseconds add up to {total}, which has {ms_text(abs(rest_ms))} {sign} as a constant."
 
 
 def _groups(stage: Stage | None) -> list[list[str]]:

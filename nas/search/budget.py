@@ -36,6 +36,11 @@ class Budget:
         factor = self.predictor.interval_factor
         return Latency(latency_ms, latency_ms / factor, latency_ms * factor)
 
+    def breakdown(self, architecture: Architecture) -> tuple[float, ...]:
+        """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
+        blocks = architecture.blocks(self.resolution, self.num_classes)
+        return tuple(block_ms for _, block_ms in self.predictor.breakdown(blocks))
+
     def fits(self, architecture: Architecture) -> bool:
         """Whether the predicted latency is within the budget."""
         return self.latency(architecture).latency_ms <= self.budget_ms

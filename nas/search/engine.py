@@ -319,6 +319,7 @@ def _conclude(
         within = [c for c in front if c.latency_ms <= config.budget_ms]
         front = pareto_front(within, [(c.accuracy, c.latency_ms) for c in within])
     published = table.meta.kind == "published"
+    best = recommend(front, config.budget_ms, verified)
     return SearchResult(
         run_dir=run_dir,
         config=config,
@@ -328,7 +329,8 @@ def _conclude(
         replace_command=_replace_command(prepared) if published else None,
         candidates=tuple(candidates),
         front=tuple(front),
-        recommended=recommend(front, config.budget_ms, verified),
+        recommended=best,
+        breakdown_ms=prepared.budget.breakdown(best.architecture) if best else (),
         verified=verified,
         verification_note=_verification_note(table, reason, bool(candidates)),
         references=_references(prepared.budget, candidates),

@@ -88,6 +88,8 @@ class SearchResult:
         candidates: every trained candidate, by trial number.
         front: Pareto-optimal candidates within budget, fastest first.
         recommended: most accurate candidate within budget, measured where possible; None if none.
+        breakdown_ms: predicted milliseconds of each Block of the recommended one, in order; what
+            they lack of its prediction is the device's constant. Empty if none is recommended.
         verified: whether the front was measured on the device of the table.
         verification_note: one sentence on how, or why not.
         references: the published family.
@@ -106,6 +108,7 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
     recommended: Candidate | None
+    breakdown_ms: tuple[float, ...]
     verified: bool
     verification_note: str
     references: tuple[Reference, ...]

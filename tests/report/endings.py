@@ -11,7 +11,7 @@ from pathlib import Path
 from nas.architecture import Architecture, load_architecture
 from nas.config import ProxyConfig, SearchConfig
 from nas.latency.measure import Timing
-from nas.models.cost import network_cost
+from nas.models.cost import block_cost, network_cost
 from nas.search.result import Candidate, Latency, Reference, SearchResult
 from nas.space_file import load_space
 
@@ -28,6 +28,15 @@ def latency_of(architecture: Architecture, scale: float = 7.2) -> Latency:
     """A latency that grows with the MACs, as a table would give it."""
     value = scale * (gmacs_of(architecture) + 0.0125 * architecture.depth)
     return Latency(value, 0.945 * value, 1.06 * value)
+
+
+def breakdown_of(architecture: Architecture, scale: float) -> tuple[float, ...]:
+    """The same latency, Block by Block; a stem and a head have no share in the depth."""
+    blocks = architecture.blocks()
+    depth = (0.0125 if block.kind in ("ncb", "ntb") else 0.0 for block in blocks)
+    return tuple(
+        scale * (block_cost(b).macs / 1e9 + d) for b, d in zip(blocks, depth, strict=True)
+    )
 
 
 def accuracy_of(architecture: Architecture, rng: random.Random) -> float:
@@ -129,6 +138,7 @@ def make_result(
         candidates=candidates,
         front=front,
         recommended=front[-1] if front else None,
+        breakdown_ms=breakdown_of(front[-1].architecture, scale) if front else (),
         verified=kind == "verified",
         verification_note={
             "verified": "The front was measured whole on this machine (Intel Xeon Platinum "

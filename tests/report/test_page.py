@@ -119,6 +119,23 @@ def test_hostile_strings_are_escaped() -> None:
     assert hostile in _Page(html).text
 
 
+def test_says_where_the_milliseconds_of_the_winner_go() -> None:
+    result = make_result()
+    best = _best(result)
+    assert best and result.recommended
+    shown = [float(part["ms"]) for part in best["parts"]]
+    assert sum(shown) == pytest.approx(result.recommended.predicted.latency_ms, abs=0.05)
+    assert [len(part["blocks_ms"]) for part in best["parts"]] == [
+        1,
+        *(stage.depth for stage in result.recommended.architecture.stages),
+        1,
+    ]
+    assert sum(float(part["ms_share"]) for part in best["parts"]) == pytest.approx(100, abs=0.5)
+    constant = replace(result, breakdown_ms=tuple(0.9 * ms for ms in result.breakdown_ms))
+    rest = float(0.1 * result.recommended.predicted.latency_ms)
+    assert f"has {rest:.2f} more as a constant" in _Page(render(constant)).text
+
+
 def test_run_folder_is_quoted_for_the_shell() -> None:
     html = render(make_result(run_dir=Path("results/my run")))
     assert "predict &#39;results/my run&#39;" in html

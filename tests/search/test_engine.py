@@ -73,6 +73,10 @@ def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
     within = [c for c in result.front if c.measured.latency_ms <= 0.9]
     if within:
         assert result.recommended == max(within, key=lambda c: c.accuracy)
+        blocks = result.recommended.architecture.blocks(64)
+        assert len(result.breakdown_ms) == len(blocks)
+        predicted_ms = result.recommended.predicted.latency_ms
+        assert sum(result.breakdown_ms) == pytest.approx(predicted_ms, abs=0.2)
     else:
         assert result.recommended is None
 

@@ -1,0 +1,53 @@
+"""The command line: parses, calls, prints. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from nas.cli.predict import predict
+from nas.cli.search import search
+from nas.cli.spaces import spaces
+from nas.cli.tables import tables_app
+from nas.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Find the most accurate Next-ViT-style network within a latency budget on a device.",
+)
+app.callback(invoke_without_command=True)(search)
+app.command()(spaces)
+app.command()(predict)
+app.add_typer(tables_app, name="tables")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None for ``sys.argv``.
+
+    Returns:
+        Exit code: 0 done, 1 an error of ours, 2 the user's mistake, 130 interrupted.
+    """
+    try:
+        code = app(args=arguments, prog_name="run_search.py", standalone_mode=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was measured or trained is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # a usage error of Typer, whatever its version
+            raise
+        hint = "see python run_search.py --help"
+        print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,53 @@
+"""Options that commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.report.live import LivePrinter
+
+Target = Annotated[
+    str | None, typer.Option(help="Runtime to deploy to: onnxruntime, tensorrt, coreml.")
+]
+Device = Annotated[str | None, typer.Option(help="Device of the table; default: this machine's.")]
+Space = Annotated[str, typer.Option(help="Search space: a name (see spaces) or a YAML file.")]
+PrecisionOption = Annotated[str | None, typer.Option(help="fp32 or fp16; default: the table's.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Images in one call; default: the table's.")
+]
+Resolution = Annotated[int, typer.Option(min=32, help="Input size in pixels.")]
+TablesDir = Annotated[
+    Path | None, typer.Option(help="Folder of latency tables.", show_default="latency_tables/")
+]
+
+
+def checked_precision(value: str | None) -> Any:
+    if value not in (None, "fp32", "fp16"):
+        raise ConfigError(f"--precision {value!r}: use fp32 or fp16")
+    return value
+
+
+def tables_folder(given: Path | None) -> Path:
+    from nas.latency.table import TABLES_DIR
+
+    return given or TABLES_DIR
+
+
+def make_console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def make_printer(console: Console) -> LivePrinter:
+    from nas.report.live import LivePrinter
+
+    return LivePrinter(console)

@@ -1,0 +1,51 @@
+"""`run_search.py predict`: the latency of one architecture."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import (
+    BatchSize,
+    Device,
+    PrecisionOption,
+    Resolution,
+    TablesDir,
+    checked_precision,
+    make_console,
+    tables_folder,
+)
+from nas.cli.tables import print_replace
+
+
+def predict(
+    architecture: Annotated[
+        str, typer.Argument(help="A preset, or a best.json, .json or .yaml file.")
+    ],
+    target: Annotated[str, typer.Option(help="Runtime to deploy to.")],
+    device: Device = None,
+    precision: PrecisionOption = None,
+    batch_size: BatchSize = None,
+    resolution: Resolution = 224,
+    tables_dir: TablesDir = None,
+) -> None:
+    """Predict the latency of one architecture from a table."""
+    from nas.architecture import load_architecture
+    from nas.latency.catalogue import load_table
+    from nas.latency.predictor import LatencyPredictor
+
+    network = load_architecture(architecture)
+    table = load_table(
+        target, device, checked_precision(precision), batch_size, tables_folder(tables_dir)
+    )
+    prediction = LatencyPredictor.fit(table).predict([network], resolution)
+    kind = "estimated" if table.meta.kind == "published" else "predicted"
+    console = make_console()
+    console.print(
+        f"{architecture} at {resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "
+        f"(90% interval {prediction.low_ms[0]:.2f} to {prediction.high_ms[0]:.2f} ms)"
+    )
+    console.print(f"{table.name}: {table.provenance()}", style="dim", soft_wrap=True)
+    if kind == "estimated":
+        print_replace(console, table)

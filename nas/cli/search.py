@@ -1,0 +1,190 @@
+"""`run_search.py [options]`: search, or go on with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.options import (
+    BatchSize,
+    Device,
+    PrecisionOption,
+    Resolution,
+    Space,
+    TablesDir,
+    Target,
+    make_console,
+    make_printer,
+    tables_folder,
+)
+from nas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nas.config import ProxyConfig, SearchConfig
+    from nas.search.engine import Listener
+    from nas.search.result import SearchResult
+
+
+def search(
+    ctx: typer.Context,
+    target: Target = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Highest latency of one call, with unit: 8ms, 500us.")
+    ] = None,
+    space: Space = "nextvit",
+    data: Annotated[str, typer.Option(help="Proxy data: digits, or imagefolder:PATH.")] = "digits",
+    proxy_images: Annotated[
+        int | None, typer.Option(min=1, help="Images seen in one proxy training.")
+    ] = None,
+    proxy_resolution: Annotated[
+        int | None, typer.Option(min=8, help="Size of the proxy images in pixels.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Candidates to train. [24]")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
+    ] = None,
+    device: Device = None,
+    precision: PrecisionOption = None,
+    batch_size: BatchSize = None,
+    resolution: Resolution = 224,
+    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the network.")] = 1000,
+    sampler: Annotated[
+        str, typer.Option(help="Optuna sampler: tpe, nsga2, nsga3, gp, random.")
+    ] = "tpe",
+    seed: Annotated[int, typer.Option(min=0, help="Of sampling and training.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Candidates trained at once. [1]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run's folder; default: a new one under results/.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    measure: Annotated[
+        bool, typer.Option(help="Measure this machine's latency table first if it is missing.")
+    ] = True,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
+    ] = False,
+    tables_dir: TablesDir = None,
+) -> None:
+    """Search, unless a command is given."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from nas.config import parse_duration
+
+    limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
+    if resume is not None:
+        _refuse_with_resume(ctx)
+        _resume(resume, trials, limit_s, workers, tables_dir)
+        return
+    if target is None or budget is None:
+        raise ConfigError(
+            f"{'--target' if target is None else '--budget'} is missing: for example "
+            f"python run_search.py --target onnxruntime --budget 15ms"
+        )
+    config = _config(
+        target=target,
+        budget_ms=1e3 * parse_duration(budget, "--budget", "8ms"),
+        space=space,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        resolution=resolution,
+        num_classes=num_classes,
+        proxy=_proxy(data, skip_unreadable, proxy_images, proxy_resolution),
+        trials=trials,
+        time_limit_s=limit_s,
+        seed=seed,
+        sampler=sampler,
+        workers=workers,
+    )
+    _search(config, output, measure, tables_dir)
+
+
+def _search(
+    config: SearchConfig, output: Path | None, measure: bool, tables_dir: Path | None
+) -> None:
+    from nas.search.engine import search as run
+
+    folder = tables_folder(tables_dir)
+    _report(
+        lambda listener: run(
+            config, output, measure_table=measure, tables_dir=folder, listener=listener
+        )
+    )
+
+
+def _resume(
+    run_dir: Path,
+    trials: int | None,
+    time_limit_s: float | None,
+    workers: int | None,
+    tables_dir: Path | None,
+) -> None:
+    from nas.search.engine import resume
+
+    _report(
+        lambda listener: resume(
+            run_dir,
+            trials=trials,
+            time_limit_s=time_limit_s,
+            workers=workers,
+            tables_dir=tables_folder(tables_dir),
+            listener=listener,
+        )
+    )
+
+
+def _report(run: Callable[[Listener], SearchResult]) -> None:
+    """Run a search with its progress printed, then print what it found."""
+    from nas.report.terminal import print_result
+
+    console = make_console()
+    printer = make_printer(console)
+    try:
+        result = run(printer.listener())
+    finally:
+        printer.close()
+    print_result(result, console)
+
+
+def _refuse_with_resume(ctx: typer.Context) -> None:
+    """A resumed run keeps its configuration; say so rather than ignore an option."""
+    changeable = {"resume", "trials", "time_limit", "workers", "tables_dir"}
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in changeable and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{option} cannot be changed with --resume, the run keeps what it was begun with "
+                f"(--trials, --time-limit and --workers can); start a new run instead"
+            )
+
+
+def _config(**values: Any) -> SearchConfig:
+    """The configuration, with pydantic's complaints as one line that names the option."""
+    from pydantic import ValidationError
+
+    from nas.config import SearchConfig
+
+    try:
+        return SearchConfig(**{key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).removesuffix("_ms").removesuffix("_s")
+        raise ConfigError(
+            f"{option.replace('_', '-')} {first['input']!r}: {first['msg']}"
+        ) from None
+
+
+def _proxy(
+    data: str, skip_unreadable: bool, images: int | None, resolution: int | None
+) -> ProxyConfig:
+    from nas.config import ProxyConfig
+
+    given = {"train_images": images, "resolution": resolution}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return ProxyConfig(data=data, skip_unreadable=skip_unreadable, **changes)
