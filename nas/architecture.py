@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nas.errors import ArchitectureError, brief, unknown
+from nas.paths import is_dir, is_file
 
 HEAD_DIM = 32
 """Channels of one attention or convolution head, everywhere in Next-ViT."""
+
+MAX_RESOLUTION, MAX_CLASSES = 4096, 1_000_000
+"""Largest input in pixels and widest classifier that are taken for meant."""
 
 STAGE_STRIDES = (1, 2, 2, 2)
 """Stride of each stage's first block; the stem before them has stride 4."""
@@ -284,8 +288,14 @@ class Architecture:
             num_classes: outputs of the head.
 
         Raises:
-            ArchitectureError: E-MHSA would reduce more tokens than there are.
+            ArchitectureError: E-MHSA would reduce more tokens than there are; a size is absurd.
         """
+        for what, value, highest in (
+            ("resolution", resolution, MAX_RESOLUTION),
+            ("num_classes", num_classes, MAX_CLASSES),
+        ):
+            if not 1 <= value <= highest:
+                raise ArchitectureError(f"{what} must be from 1 to {highest}, got {brief(value)}")
         size = -(-resolution // 4)
         blocks = [Block("stem", 3, self.stem_width, 4, resolution, resolution)]
         channels = self.stem_width
@@ -372,9 +382,9 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     path = PRESETS_DIR / f"{text}.yaml"
     if text not in preset_names():
         path = Path(text)
-        if path.is_dir():
+        if is_dir(path):
             path = path / "best.json"
-        if not path.is_file():
+        if not is_file(path):
             raise ArchitectureError(
                 unknown("architecture", text, preset_names()) + "; or give a .json or .yaml file"
             )

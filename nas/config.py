@@ -7,11 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.architecture import MAX_CLASSES, MAX_RESOLUTION
 from nas.errors import ConfigError
 
 Precision = Literal["fp32", "fp16"]
 
 _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
+MAX_BATCH = 65_536
 MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -61,7 +63,7 @@ class ProxyConfig(BaseModel):
 
     data: str = "digits"
     resolution: int = Field(default=32, ge=8, le=1024)
-    train_images: int = Field(default=6_000, ge=1)
+    train_images: int = Field(default=8_000, ge=1)
     batch_size: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=1.5e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -98,12 +100,12 @@ class SearchConfig(BaseModel):
     space: str = "nextvit"
     device: str | None = None
     precision: Precision | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-    resolution: int = Field(default=224, ge=32, le=4096)
-    num_classes: int = Field(default=1000, ge=2)
+    batch_size: int | None = Field(default=None, ge=1, le=MAX_BATCH)
+    resolution: int = Field(default=224, ge=32, le=MAX_RESOLUTION)
+    num_classes: int = Field(default=1000, ge=2, le=MAX_CLASSES)
     proxy: ProxyConfig = ProxyConfig()
     trials: int = Field(default=24, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     sampler: str = "tpe"
     workers: int = Field(default=1, ge=1)

@@ -43,6 +43,10 @@ class DataError(UserError):
     """A proxy-training data set cannot be read."""
 
 
+class DataWarning(UserWarning):
+    """Part of a proxy-training data set was left out, as it was asked for."""
+
+
 class RunError(UserError):
     """A results folder cannot be written, or is no run to resume."""
 
@@ -51,7 +55,10 @@ def brief(value: object) -> str:
     """A value as it is shown in a message: its first 60 characters, however large it is."""
     shortener = reprlib.Repr()
     shortener.maxlevel = 2
-    text = shortener.repr(value)
+    try:
+        text = shortener.repr(value)
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from nas.architecture import HEAD_DIM, STAGE_STRIDES
 from nas.errors import SpaceError, brief, unknown
+from nas.paths import is_file
 from nas.space import Choices, SearchSpace, StageChoices
 
 SPACES_DIR = Path(__file__).resolve().parents[1] / "search_spaces"
@@ -19,6 +20,7 @@ _LARGEST = 100_000
 """Characters of the largest file read as a space; ours have 1,500."""
 
 _MOST_ALIASES = 32
+_DEEPEST = 50
 
 Place = tuple[str | int, ...]
 Report = Callable[[Place, str], None]
@@ -39,7 +41,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
     path = SPACES_DIR / f"{text}.yaml"
     if text not in space_names():
         path = Path(text)
-        if not path.is_file():
+        if not is_file(path):
             raise SpaceError(unknown("space", text, space_names()) + "; or give a .yaml file")
     node, value = _read_yaml(path)
     mistakes: list[tuple[Place, str]] = []
@@ -61,6 +63,8 @@ def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
         content = path.read_text(encoding="utf-8")
         if len(content) > _LARGEST:
             raise yaml.YAMLError(f"larger than {_LARGEST} characters")
+        if _depth(content) > _DEEPEST:
+            raise yaml.YAMLError(f"nested more than {_DEEPEST} levels deep")
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
         if aliases > _MOST_ALIASES:
             # Nested in each other, a few aliases stand for more values than memory holds.
@@ -70,6 +74,20 @@ def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise SpaceError(f"{path}: not readable as YAML: {reason}") from None
+
+
+def _depth(content: str) -> int:
+    """Levels of lists and mappings; reading deeper ones takes time that grows with the square."""
+    depth = deepest = 0
+    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        deepest = max(deepest, depth)
+        if deepest > _DEEPEST:
+            break
+    return deepest
 
 
 def _report_repeated(node: yaml.Node | None, place: Place, report: Report, seen: set[int]) -> None:

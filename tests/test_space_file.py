@@ -158,7 +158,7 @@ def test_missing_parts_are_reported(tmp_path: Path, content: str) -> None:
         (b"a: 1\n\tb: 2", "line 2"),
         (b"a: 1\n---\nb: 2", "document"),
         (b"\x00", "special characters"),
-        (b"x: " + b"[" * 1500, ""),
+        (b"x: " + b"[" * 50_000, "nested more than 50 levels"),
         (b"stem_width: [" + b"9" * 5000 + b"]", "digit"),
         (b"#" * 200_000, "larger than"),
     ],

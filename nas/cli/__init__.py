@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -11,7 +14,9 @@ from nas.cli.predict import predict
 from nas.cli.search import search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
-from nas.errors import UserError
+from nas.errors import DataWarning, UserError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -34,20 +39,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 an error of ours, 2 the user's mistake, 130 interrupted.
     """
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         code = app(args=arguments, prog_name="run_search.py", standalone_mode=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; what was measured or trained is kept", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: {error.filename or 'output'}: no space left on the device", file=sys.stderr)
+        return 2
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of Typer, whatever its version
             raise
         hint = "see python run_search.py --help"
         print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
         return 2
+    if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
+        print("interrupted; what was measured or trained is kept", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+_show_any_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    if issubclass(category, DataWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_any_warning(message, category, *where)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.errors import ConfigError
+from nas.paths import exists, is_dir
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,16 +36,27 @@ def checked_precision(value: str | None) -> Any:
     return value
 
 
-def tables_folder(given: Path | None) -> Path:
+def tables_folder(given: Path | None, must_exist: bool = False) -> Path:
+    """The folder of latency tables.
+
+    Raises:
+        ConfigError: it is no folder; or does not exist, where it must.
+    """
     from nas.latency.table import TABLES_DIR
 
-    return given or TABLES_DIR
+    if given is None:
+        return TABLES_DIR
+    if exists(given) and not is_dir(given):
+        raise ConfigError(f"--tables-dir {given}: is no folder")
+    if must_exist and not is_dir(given):
+        raise ConfigError(f"--tables-dir {given}: no such folder, or it is closed to this user")
+    return given
 
 
 def make_console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)  # names of files may look like markup
 
 
 def make_printer(console: Console) -> LivePrinter:

@@ -28,6 +28,7 @@ def predict(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
+    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the network.")] = 1000,
     tables_dir: TablesDir = None,
 ) -> None:
     """Predict the latency of one architecture from a table."""
@@ -37,10 +38,14 @@ def predict(
 
     network = load_architecture(architecture)
     table = load_table(
-        target, device, checked_precision(precision), batch_size, tables_folder(tables_dir)
+        target,
+        device,
+        checked_precision(precision),
+        batch_size,
+        tables_folder(tables_dir, must_exist=True),
     )
-    prediction = LatencyPredictor.fit(table).predict([network], resolution)
-    kind = "estimated" if table.meta.kind == "published" else "predicted"
+    prediction = LatencyPredictor.fit(table).predict([network], resolution, num_classes)
+    kind = table.meta.provenance
     console = make_console()
     console.print(
         f"{architecture} at {resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "

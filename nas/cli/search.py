@@ -23,8 +23,8 @@ from nas.cli.options import (
 from nas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nas.config import ProxyConfig, SearchConfig
-    from nas.search.engine import Listener
+    from nas.config import SearchConfig
+    from nas.search.listener import Listener
     from nas.search.result import SearchResult
 
 
@@ -94,7 +94,12 @@ def search(
         batch_size=batch_size,
         resolution=resolution,
         num_classes=num_classes,
-        proxy=_proxy(data, skip_unreadable, proxy_images, proxy_resolution),
+        proxy={
+            "data": data,
+            "skip_unreadable": skip_unreadable,
+            "train_images": proxy_images,
+            "resolution": proxy_resolution,
+        },
         trials=trials,
         time_limit_s=limit_s,
         seed=seed,
@@ -170,21 +175,20 @@ def _config(**values: Any) -> SearchConfig:
 
     from nas.config import SearchConfig
 
+    values["proxy"] = _given(values["proxy"])
     try:
-        return SearchConfig(**{key: value for key, value in values.items() if value is not None})
+        return SearchConfig(**_given(values))
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).removesuffix("_ms").removesuffix("_s")
+        name = ".".join(str(part) for part in first["loc"])
+        name = _OPTION_OF.get(name, name.removesuffix("_ms").removesuffix("_s"))
         raise ConfigError(
-            f"{option.replace('_', '-')} {first['input']!r}: {first['msg']}"
+            f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}"
         ) from None
 
 
-def _proxy(
-    data: str, skip_unreadable: bool, images: int | None, resolution: int | None
-) -> ProxyConfig:
-    from nas.config import ProxyConfig
+_OPTION_OF = {"proxy.train_images": "proxy-images", "proxy.resolution": "proxy-resolution"}
 
-    given = {"train_images": images, "resolution": resolution}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return ProxyConfig(data=data, skip_unreadable=skip_unreadable, **changes)
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas.cli.options import make_console
+from nas.errors import ArchitectureError
 
 
 def spaces() -> None:
@@ -18,7 +19,11 @@ def spaces() -> None:
     table.columns[1].justify = table.columns[2].justify = "right"
     for name in space_names():
         space = load_space(name)
-        table.add_row(name, f"{space.size:,}", str(len(space.blocks(224))))
+        try:
+            blocks = str(len(space.blocks(224)))
+        except ArchitectureError:  # made for larger images
+            blocks = "not at 224"
+        table.add_row(name, f"{space.size:,}", blocks)
     console.print(table, "")
     table = Table("preset", "M parameters", "GMACs at 224", "id", title="Presets", box=None)
     table.columns[1].justify = table.columns[2].justify = "right"

@@ -68,7 +68,7 @@ def tables_list(tables_dir: TablesDir = None) -> None:
     from nas.latency.catalogue import list_tables
     from nas.latency.table import read_table
 
-    tables = [read_table(path) for path in list_tables(tables_folder(tables_dir))]
+    tables = [read_table(path) for path in list_tables(tables_folder(tables_dir, must_exist=True))]
     width = max((len(table.name) for table in tables), default=0)
     console = make_console()
     for table in tables:
@@ -95,7 +95,8 @@ def tables_show(
     from nas.latency.table import read_table
 
     folders = {
-        f"{path.parent.name}/{path.name}": path for path in list_tables(tables_folder(tables_dir))
+        f"{path.parent.name}/{path.name}": path
+        for path in list_tables(tables_folder(tables_dir, must_exist=True))
     }
     if name is not None and name not in folders:
         raise TableError(unknown("table", name, folders))
@@ -109,14 +110,14 @@ def tables_show(
 
 def _print_table(console: Console, table: LatencyTable, predictor: LatencyPredictor) -> None:
     meta = table.meta
-    errors = [100 * abs(error) for error in predictor.relative_errors]
-    console.print(f"[bold]{table.name}[/bold] ({meta.kind})")
+    largest = 100 * max(abs(error) for error in predictor.relative_errors)
+    console.print(f"{table.name} ({meta.kind})", style="bold")
     console.print(f"  {table.provenance()}", soft_wrap=True)
     resolutions = sorted({row.resolution for row in table.networks})
     console.print(f"  resolutions: {', '.join(str(size) for size in resolutions)} pixels")
     console.print(
-        f"  leave-one-out error on its {len(errors)} networks: mean "
-        f"{sum(errors) / len(errors):.1f}%, largest {max(errors):.1f}%; 90% interval: "
+        f"  leave-one-out error on its {len(table.networks)} networks: mean "
+        f"{100 * predictor.mean_error:.1f}%, largest {largest:.1f}%; 90% interval: "
         f"prediction within a factor of {predictor.interval_factor:.3f}"
     )
     if meta.kind == "published":

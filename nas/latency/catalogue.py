@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,13 +77,11 @@ def find_table(
     """
     if target not in target_names(tables_dir):
         raise TableError(unknown("target", target, target_names(tables_dir)))
-    tables = [read_table(path) for path in list_tables(tables_dir, target)]
     own = own_key(target, precision, batch_size)
     if own and device in (None, own.device):
-        for table in tables:
-            if table.meta.folder == own.folder:
-                return table
-        return None
+        path = tables_dir / target / own.folder
+        return read_table(path) if (path / "meta.json").exists() else None
+    tables = [read_table(path) for path in list_tables(tables_dir, target)]
     if not tables:
         reason = RUNTIMES[target]().unavailable()
         raise TableError(
@@ -129,12 +128,18 @@ def load_table(
         assert own is not None
         raise TableError(
             f"no latency table for {target} on this machine ({own.folder}); "
-            f"measure one: {measure_command(own)}"
+            f"measure one: {measure_command(own, tables_dir=tables_dir)}"
         )
     return table
 
 
-def measure_command(key: TableKey, space: str = "nextvit", resolution: int = 224) -> str:
+def measure_command(
+    key: TableKey,
+    space: str = "nextvit",
+    resolution: int = 224,
+    num_classes: int = 1000,
+    tables_dir: Path = TABLES_DIR,
+) -> str:
     """The command that measures a table on this machine."""
     command = f"python run_search.py tables measure --target {key.target}"
     if key.precision and key.precision != default_precision(key.target):
@@ -142,9 +147,13 @@ def measure_command(key: TableKey, space: str = "nextvit", resolution: int = 224
     if key.batch_size not in (None, 1):
         command += f" --batch-size {key.batch_size}"
     if space != "nextvit":
-        command += f" --space {space}"
+        command += f" --space {shlex.quote(space)}"
     if resolution != 224:
         command += f" --resolution {resolution}"
+    if num_classes != 1000:
+        command += f" --num-classes {num_classes}"
+    if tables_dir != TABLES_DIR:
+        command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
 
 

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock, Timeout
+
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.latency.catalogue import TableKey, own_key
 from nas.latency.measure import REFERENCE_BLOCK, Reference, Timing, measure, measure_reference
 from nas.latency.runtimes import RUNTIMES, Call, Runtime
 from nas.latency.table import (
+    MIN_NETWORKS,
     TABLES_DIR,
     LatencyTable,
     NetworkRow,
@@ -108,15 +111,31 @@ def collect_table(
     Raises:
         RuntimeUnavailableError: the target cannot be measured on this machine; says why.
         TableError: an existing table is corrupted, or was measured by another runtime version
-            or thread count.
+            or thread count; another process is measuring it; the space has too few networks.
     """
     key = _measurable_key(target, precision, batch_size)
-    runtime = RUNTIMES[target]()
+    _require_enough_networks(space)
     path = tables_dir / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock", timeout=0):
+            return _complete(path, key, space, resolution, num_classes, progress)
     except OSError as error:
-        raise TableError(f"{path}: cannot be made: {error.strerror}") from None
+        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except Timeout:
+        raise TableError(f"{path}: another process is measuring it; wait for it") from None
+
+
+def _complete(
+    path: Path,
+    key: TableKey,
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int,
+    progress: Progress,
+) -> LatencyTable:
+    """Measure what a table's folder lacks."""
+    runtime = RUNTIMES[key.target]()
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
     reference_call = compile_block(runtime, REFERENCE_BLOCK, key)
@@ -127,15 +146,12 @@ def collect_table(
     done = 0
     for blocks in _groups(todo.blocks, BLOCKS_AT_ONCE):
         calls = [compile_block(runtime, block, key) for block in blocks]
-        timings = measure(calls, reference)
-        append_blocks(path, zip(blocks, timings, strict=True))
+        append_blocks(path, zip(blocks, measure(calls, reference), strict=True))
         done += len(blocks)
         progress("blocks", done, len(todo.blocks))
     done = 0
     for networks in _groups(todo.networks, NETWORKS_AT_ONCE):
-        calls = [
-            compile_network(runtime, network, key, resolution, num_classes) for network in networks
-        ]
+        calls = [compile_network(runtime, n, key, resolution, num_classes) for n in networks]
         timings = measure(calls, reference, round_s=NETWORK_ROUND_S)
         rows = [
             NetworkRow(network.id, resolution, num_classes, network, timing)
@@ -147,6 +163,15 @@ def collect_table(
     if todo:
         write_meta(path, meta.model_copy(update={"updated": _today()}))
     return read_table(path)
+
+
+def _require_enough_networks(space: SearchSpace) -> None:
+    count = len(calibration_networks(space, MIN_NETWORKS))
+    if count < MIN_NETWORKS:
+        raise TableError(
+            f"space {space.name!r} has only {count} networks, the latency predictor is "
+            f"calibrated with at least {MIN_NETWORKS}: add choices to it"
+        )
 
 
 def measure_networks(

@@ -24,16 +24,14 @@ import numpy as np
 
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
-from nas.latency.table import LatencyTable, NetworkRow
+from nas.latency.catalogue import TableKey, measure_command
+from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.90
 """Of the intervals."""
-
-MIN_NETWORKS = 5
-"""Whole networks a measured table needs before its correction means anything."""
 
 RIDGE = 0.02
 """Weight of the plain sum against one network's relative error."""
@@ -76,11 +74,13 @@ class LatencyPredictor:
         """
         networks = table.networks
         fit = _fit_published if table.meta.kind == "published" else _fit_measured
-        if table.meta.kind == "measured" and len(networks) < MIN_NETWORKS:
+        if len(networks) < MIN_NETWORKS:
+            meta, tables_dir = table.meta, table.path.parents[1]
+            key = TableKey(meta.target, None, meta.precision, meta.batch_size)
             raise TableError(
                 f"{table.path}: has {len(networks)} whole networks, the predictor needs at least "
-                f"{MIN_NETWORKS}; complete the table with: "
-                f"python run_search.py tables measure --target {table.meta.target}"
+                f"{MIN_NETWORKS}; measure them on the device with: "
+                f"{measure_command(key, tables_dir=tables_dir)}"
             )
         constant_ms, block_ms, parameters = fit(table, networks)
         errors = []
@@ -175,7 +175,10 @@ def _features(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float6
     for block in blocks:
         timing = table.blocks.get(block)
         if timing is None:
-            raise TableError(f"{table.path}: no row for the block {block}")
+            raise TableError(
+                f"{table.path}: no row for the block {block}; measure its space at that size, see "
+                f"python run_search.py tables measure --help"
+            )
         attention = block.kind == "ntb"
         alone_ms = timing.latency_ms
         values.append((0.0 if attention else alone_ms, alone_ms if attention else 0.0, 1.0))

@@ -24,11 +24,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.architecture import Architecture, Block
-from nas.config import Precision
+from nas.config import MAX_BATCH, Precision
 from nas.errors import ArchitectureError, TableError
 from nas.latency.measure import Timing
 
 TABLES_DIR = Path(__file__).resolve().parents[2] / "latency_tables"
+
+MIN_NETWORKS = 5
+"""Whole networks a measured table needs before the predictor's correction means anything."""
 
 BLOCK_COLUMNS = [field.name for field in fields(Block)]
 TIMING_COLUMNS = [field.name for field in fields(Timing)]
@@ -59,13 +62,18 @@ class TableMeta(BaseModel):
     device: str
     device_description: str
     precision: Precision
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=MAX_BATCH)
     runtime_version: str = ""
     threads: int = Field(default=0, ge=0)
     reference_ms: float | None = Field(default=None, gt=0)
     created: str
     updated: str
     source: str = ""
+
+    @property
+    def provenance(self) -> Literal["predicted", "estimated"]:
+        """What a latency derived from the table is called."""
+        return "estimated" if self.kind == "published" else "predicted"
 
     @property
     def folder(self) -> str:
@@ -135,6 +143,12 @@ def read_table(path: Path) -> LatencyTable:
         TableError: a file is missing or corrupted; names the file, and the line in a CSV.
     """
     meta = _read_meta(path / "meta.json")
+    found = f"{path.resolve().parent.name}/{path.resolve().name}"
+    if found != f"{meta.target}/{meta.folder}":
+        raise TableError(
+            f"{path / 'meta.json'}: describes {meta.target}/{meta.folder}, its folder is {found}: "
+            f"rename one of them"
+        )
     blocks: dict[Block, Timing] = {}
 
     def add_block(row: dict[str, str]) -> None:
@@ -144,12 +158,19 @@ def read_table(path: Path) -> LatencyTable:
         blocks[block] = _parse_timing(row)
 
     networks: list[NetworkRow] = []
+    measured: set[tuple[Architecture, int, int]] = set()
 
     def add_network(row: dict[str, str]) -> None:
-        networks.append(_parse_network(row))
+        network = _parse_network(row)
+        key = (network.architecture, network.resolution, network.num_classes)
+        if key in measured:
+            raise ValueError(f"a second row for the network {network.name} at that size")
+        measured.add(key)
+        networks.append(network)
 
-    _read_csv(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, add_block)
-    _read_csv(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, add_network)
+    whole = meta.kind == "published"
+    _read_csv(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, add_block, whole)
+    _read_csv(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, add_network, whole)
     if meta.kind == "published" and not networks:
         raise TableError(f"{path / 'networks.csv'}: a table of published figures needs networks")
     return LatencyTable(path, meta, blocks, tuple(networks))
@@ -168,26 +189,36 @@ def _read_meta(path: Path) -> TableMeta:
         raise TableError(f"{path}: not readable as JSON: {error}") from None
 
 
-def _read_csv(path: Path, columns: list[str], add: Callable[[dict[str, str]], None]) -> None:
-    """Hand every row to ``add``; a ValueError of it becomes a TableError with the line."""
+def _read_csv(
+    path: Path, columns: list[str], add: Callable[[dict[str, str]], None], whole: bool
+) -> None:
+    """Hand every row to ``add``; a ValueError of it becomes a TableError with the line.
+
+    Unless the file must be ``whole``, a last line without an end is left out: whoever measured
+    was killed while writing it, and measuring goes on from there.
+    """
     if not path.exists():
         return
     repair = f"mend or delete that line, or delete {path.name} and measure again"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, None)
-            if header != columns:
-                raise TableError(
-                    f"{path}:1: the header is {header}, expected {','.join(columns)}; {repair}"
-                )
-            for cells in reader:
-                try:
-                    if len(cells) != len(columns):
-                        raise ValueError(f"{len(cells)} cells, expected {len(columns)}")
-                    add(dict(zip(columns, cells, strict=True)))
-                except (ValueError, ArchitectureError) as error:
-                    raise TableError(f"{path}:{reader.line_num}: {error}; {repair}") from None
+        text = path.read_bytes().decode("utf-8")
+        if not whole:
+            text = text[: text.rfind("\n") + 1]
+            if not text:
+                return
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(reader, None)
+        if header != columns:
+            raise TableError(
+                f"{path}:1: the header is {header}, expected {','.join(columns)}; {repair}"
+            )
+        for cells in reader:
+            try:
+                if len(cells) != len(columns):
+                    raise ValueError(f"{len(cells)} cells, expected {len(columns)}")
+                add(dict(zip(columns, cells, strict=True)))
+            except (ValueError, ArchitectureError) as error:
+                raise TableError(f"{path}:{reader.line_num}: {error}; {repair}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path}: not readable as CSV: {error}; {repair}") from None
 

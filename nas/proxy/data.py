@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.config import ProxyConfig
-from nas.proxy.source import check_source, parse_source
-
-__all__ = ["ProxyData", "check_source", "load_data"]
+from nas.proxy.source import parse_source
 
 
 @dataclass(frozen=True)

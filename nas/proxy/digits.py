@@ -25,13 +25,13 @@ IMAGES = {"train": 12_000, "val": 3_000, "test": 3_000}
 SCAN_SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 """Share of each digit's scans that a split may show; no scan is in two splits."""
 
-DIGIT_SIZE = (0.65, 0.95)
+DIGIT_SIZE = (0.5, 0.9)
 """Side of the whole digit over the canvas, lowest and highest."""
 
 BACKGROUND, STROKE = (0.0, 0.05), (0.9, 1.0)
 """Lowest and highest colour of the canvas and of what is drawn on it."""
 
-FRAGMENTS = 2
+FRAGMENTS = 4
 """Fragments behind each digit."""
 
 FRAGMENT_PIXELS = (3, 5)

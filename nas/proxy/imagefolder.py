@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nas.errors import DataError
-from nas.proxy.source import SPLITS, FolderIndex, check_sizes, index_folder
+from nas.config import ProxyConfig
+from nas.errors import DataError, DataWarning
+from nas.proxy.source import SPLITS, FolderIndex, check_sizes, index_folder, parse_source
 
 Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
@@ -71,6 +72,17 @@ def load_folder(
     return decoded
 
 
+def read_source(config: ProxyConfig) -> None:
+    """Decode the images of an ``imagefolder:`` source into the cache, before time is spent.
+
+    Raises:
+        DataError: see `load_folder`.
+    """
+    folder = parse_source(config.data)
+    if folder is not None:
+        load_folder(folder, config.resolution, config.skip_unreadable, None)
+
+
 def user_cache_dir() -> Path:
     """Where this user's programs keep what they can make again."""
     if sys.platform == "win32":
@@ -89,7 +101,8 @@ def cache_key(index: FolderIndex, resolution: int) -> str:
     digest.update(json.dumps(header).encode())
     for split in SPLITS:
         for path, label in index.splits[split]:
-            stat = (index.root / path).stat()
+            file = index.root / path
+            stat = file.stat() if file.exists() else file.lstat()  # a broken link
             entry = [split, path, label, stat.st_size, stat.st_mtime_ns]
             digest.update(json.dumps(entry).encode())
     return digest.hexdigest()[:20]
@@ -130,7 +143,7 @@ def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -
             number, reason = failed[0]
             raise DataError(
                 f"image {index.root / images[number][0]} cannot be read: {reason}; repair or "
-                f"remove it, or set skip_unreadable to leave such images out"
+                f"remove it, or leave such images out with --skip-unreadable"
             )
         unread = {number for number, _ in failed}
         skipped += [images[number][0] for number in sorted(unread)]
@@ -143,7 +156,7 @@ def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -
             name: tuple(image for image in images if image[0] not in left_out)
             for name, images in index.splits.items()
         }
-        check_sizes(FolderIndex(index.root, index.class_names, readable))
+        check_sizes(FolderIndex(index.root, index.class_names, readable), "readable images")
     return DecodedFolder(index.class_names, splits, tuple(sorted(skipped)))
 
 
@@ -167,11 +180,12 @@ def _decode_into(
 def _report_skipped(root: Path, skipped: tuple[str, ...], skip_unreadable: bool) -> None:
     if not skip_unreadable:
         raise DataError(
-            f"image {root / skipped[0]} cannot be read; repair or remove it, or set "
-            f"skip_unreadable to leave such images out"
+            f"image {root / skipped[0]} cannot be read; repair or remove it, or leave such "
+            f"images out with --skip-unreadable"
         )
     more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-    warnings.warn(f"left out unreadable image {root / skipped[0]}{more}", stacklevel=3)
+    message = f"left out unreadable image {root / skipped[0]}{more}"
+    warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def _read_cache(path: Path) -> DecodedFolder | None:

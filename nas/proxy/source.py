@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.config import ProxyConfig
 from nas.errors import DataError, unknown
 
 SPLITS = ("train", "val", "test")
@@ -64,16 +65,28 @@ def parse_source(source: str) -> Path | None:
     return Path(path).expanduser()
 
 
-def check_source(source: str) -> None:
+def check_source(config: ProxyConfig) -> None:
     """Refuse a source that cannot be trained on, without opening an image.
 
     Raises:
         DataError: unknown source; missing or empty folder; one class only; a split that is
             too small.
     """
+    folder = parse_source(config.data)
+    if folder is None:
+        return
+    images = len(index_folder(folder).splits["train"])
+    if images < config.batch_size:
+        raise DataError(
+            f"data folder {folder}: the train split has {images} images, a batch of proxy "
+            f"training takes {config.batch_size}; add images"
+        )
+
+
+def absolute_source(source: str) -> str:
+    """The same source, named so that it means the same in any working directory."""
     folder = parse_source(source)
-    if folder is not None:
-        index_folder(folder)
+    return source if folder is None else f"{_PREFIX}{folder.absolute()}"
 
 
 def index_folder(root: Path) -> FolderIndex:
@@ -119,8 +132,12 @@ def _index(root: Path) -> FolderIndex:
     return index
 
 
-def check_sizes(index: FolderIndex) -> None:
+def check_sizes(index: FolderIndex, what: str = "images") -> None:
     """Refuse an index with a split too small to train on or to tell architectures apart.
+
+    Args:
+        index: what there is.
+        what: the word for it in the message.
 
     Raises:
         DataError: names the split, what it has and what it needs.
@@ -128,7 +145,7 @@ def check_sizes(index: FolderIndex) -> None:
     for split, images in index.splits.items():
         if len(images) < MIN_IMAGES:
             raise DataError(
-                f"data folder {index.root}: the {split} split has {len(images)} images, at "
+                f"data folder {index.root}: the {split} split has {len(images)} {what}, at "
                 f"least {MIN_IMAGES} are needed; add images"
             )
         present = {label for _, label in images}
@@ -201,7 +218,9 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def _is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    # A broken link counts: it is an image that cannot be read, not one that is not there.
+    there = path.is_file() or path.is_symlink()
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and there
 
 
 def _suffixes() -> str:

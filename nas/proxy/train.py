@@ -12,6 +12,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,9 @@ EVALUATION_BATCH = 500
 
 BETAS = (0.9, 0.98)
 """Of AdamW; the usual 0.999 averages over more steps than a proxy training has."""
+
+FULL_RATE_FAN_IN = 128
+"""Inputs of a weight matrix up to which it learns at the full rate."""
 
 MEAN, STD = 127.5, 64.0
 """Colours (0 to 255) that become 0, and a distance from it that becomes 1."""
@@ -88,7 +92,7 @@ class ProxyTraining:
         if len(data.train_images) < config.batch_size:
             raise DataError(
                 f"{data.name}: {len(data.train_images)} training images do not fill a batch of "
-                f"{config.batch_size}: add images or lower batch_size"
+                f"{config.batch_size} in proxy training: add images"
             )
         architecture.blocks(data.train_images.shape[-1], data.num_classes)
         self.data = data
@@ -112,7 +116,7 @@ class ProxyTraining:
         start = time.perf_counter()
         while self.step < last and not self.diverged:
             losses.append(self._train_step())
-            if self.step % AVERAGE_EVERY == 0 or self.step == last:
+            if self.step % AVERAGE_EVERY == 0 or self.step == self.total_steps:
                 self._update_average()
             if len(losses) == CHECK_EVERY or self.step == last:
                 self._check(losses)
@@ -137,7 +141,7 @@ class ProxyTraining:
     def _train_step(self) -> Tensor:
         share = schedule(self.step, self.total_steps, self.config.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = share * self.config.learning_rate
+            group["lr"] = share * self.config.learning_rate * group["scale"]
         x_B3HW, labels_B = self.batches.next()
         logits_BC = self.network(x_B3HW)
         loss = F.cross_entropy(logits_BC, labels_B, label_smoothing=self.config.label_smoothing)
@@ -251,13 +255,27 @@ def schedule(step: int, total_steps: int, warmup: float) -> float:
 
 
 def build_optimizer(network: nn.Module, config: ProxyConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only, not biases and BatchNorms."""
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+    """AdamW with one recipe for all widths.
+
+    A step of Adam moves every weight by about the learning rate, and the output of a layer by
+    that times its fan-in: at one rate for all, wide layers are shaken while narrow ones learn,
+    and the proxy would rank how well networks stand the rate. So a matrix learns at the rate
+    times `FULL_RATE_FAN_IN` over its fan-in (maximal update parametrisation, arXiv 2203.03466).
+    Biases and BatchNorms learn at the full rate and do not decay.
+    """
+    by_scale: dict[float, list[nn.Parameter]] = {}
+    vectors: list[nn.Parameter] = []
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            scale = min(1.0, FULL_RATE_FAN_IN / parameter[0].numel())
+            by_scale.setdefault(scale, []).append(parameter)
+        else:
+            vectors.append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "scale": scale, "weight_decay": config.weight_decay}
+        for scale, matrices in by_scale.items()
     ]
+    groups.append({"params": vectors, "scale": 1.0, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
 
 

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nas.search.engine import Listener, Trained
+from nas.search.listener import Listener, Trained
 
 LINE_EVERY_S = 15.0
 """Seconds between progress lines where the output is no terminal."""
@@ -34,6 +34,7 @@ class LivePrinter:
         self._what = ""
         self._started = 0.0
         self._last_line = 0.0
+        self._last_event = time.monotonic()
 
     def listener(self) -> Listener:
         """Hands every event of a search to this printer."""
@@ -47,6 +48,7 @@ class LivePrinter:
     def stage(self, name: str) -> None:
         """A new part of the search begins."""
         self.close()
+        self._last_event = time.monotonic()
         text = {
             "measuring": "No complete latency table for this machine yet: measuring it first.",
             "training": "Training candidates by proxy.",
@@ -60,12 +62,15 @@ class LivePrinter:
         now = time.monotonic()
         if what != self._what:
             self.close()
-            self._what, self._started, self._last_line = what, now, now
+            self._what, self._started, self._last_line = what, self._last_event, now
         if self.console.is_terminal:
             self._advance(what, done, total)
         elif done == total or now - self._last_line > LINE_EVERY_S:
             self._last_line = now
-            self.console.print(f"  {what}: {done} of {total} measured", highlight=False)
+            left_s = (now - self._started) / done * (total - done)
+            left = f", about {left_s:.0f} s left" if done < total else ""
+            self.console.print(f"  {what}: {done} of {total} measured{left}", highlight=False)
+        self._last_event = now
         if done == total:
             self.close()
 
@@ -78,7 +83,8 @@ class LivePrinter:
         else:
             latency = candidate.predicted
             text = (
-                f"{place}  {latency.latency_ms:7.2f} ms  proxy {100 * candidate.accuracy:5.2f}%  "
+                f"{place}  {latency.latency_ms:7.2f} ms {event.provenance}  "
+                f"proxy {100 * candidate.accuracy:5.2f}%  "
                 f"{candidate.architecture.id}  {event.train_s:4.0f} s"
             )
             if candidate.origin != "searched":

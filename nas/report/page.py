@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.architecture import Architecture, Block, Stage
+from nas.config import SearchConfig
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
 from nas.report.wording import (
@@ -108,9 +109,7 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "config": config,
         "chart": _chart(result),
         "chart_id": CHART_ID,
-        "headline": headline(result)
-        .replace(" ms", NBSP + "ms")
-        .replace("(budget ", f"(budget{NBSP}"),
+        "headline": _unbroken(headline(result)),
         "estimate_warning": estimate_warning(result),
         "warnings": warnings(result),
         "budget": budget_text(config),
@@ -196,10 +195,24 @@ def _next_steps(result: SearchResult) -> list[tuple[str, str]]:
         ("Build it to train", f"import nas; network = {build}"),
         (
             "Predict its latency",
-            f"python run_search.py predict {where} --target {shlex.quote(config.target)}",
+            f"python run_search.py predict {where} {_table_options(config)}",
         ),
         ("Search on", f"python run_search.py --resume {where} --trials {2 * config.trials}"),
     ]
+
+
+def _table_options(config: SearchConfig) -> str:
+    """Which table of which target, and the network's size where it is not the usual one."""
+    options = {
+        "target": config.target,
+        "device": config.device,
+        "precision": config.precision,
+        "batch-size": config.batch_size,
+        "resolution": config.resolution if config.resolution != 224 else None,
+        "num-classes": config.num_classes if config.num_classes != 1000 else None,
+    }
+    given = ((name, value) for name, value in options.items() if value is not None)
+    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given)
 
 
 def _faster(best: Candidate, result: SearchResult) -> str | None:
@@ -257,8 +270,8 @@ def _rest(best: Candidate, result: SearchResult) -> str:
     total = f"the {ms_text(predicted_ms)} {result.provenance} for the whole network"
     if abs(rest_ms) < 0.005:
         return f"Milliseconds add up to {total}."
-    sign = "less" if rest_ms < 0 else "more"
-    return f"Milliseconds add up to {total}, which has {ms_text(abs(rest_ms))} {sign} as a constant."
+    rest = f"{ms_text(abs(rest_ms))} {'less' if rest_ms < 0 else 'more'}"
+    return f"Milliseconds add up to {total}, which has {rest} as a constant."
 
 
 def _groups(stage: Stage | None) -> list[list[str]]:

@@ -5,7 +5,6 @@ Plain text without markup: whoever prints it escapes it for where it goes.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -80,9 +79,8 @@ def architecture_lines(architecture: Architecture) -> list[str]:
 
 
 def batch_size(result: SearchResult) -> int:
-    """Images of one timed call: the ``b<batch>`` that the table's name ends in."""
-    named = re.search(r"\.b(\d+)$", result.table_name)
-    return int(named[1]) if named else result.config.batch_size or 1
+    """Images of one timed call."""
+    return result.config.batch_size or 1
 
 
 def call_text(result: SearchResult) -> str:

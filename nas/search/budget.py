@@ -65,10 +65,11 @@ class Budget:
         fastest = self.fastest()
         fastest_ms = self._latency_ms(fastest)
         if fastest_ms > self.budget_ms:
+            table = self.predictor.table
             raise ConfigError(
                 f"--budget {self.budget_ms:g}ms is below the fastest network of space "
-                f"{self.space.name!r}, which takes {fastest_ms:.2f} ms on "
-                f"{self.predictor.table.name} at {self.resolution} pixels: raise the budget, lower "
+                f"{self.space.name!r}, {table.meta.provenance} to take {fastest_ms:.2f} ms on "
+                f"{table.name} at {self.resolution} pixels: raise the budget, lower "
                 f"--resolution, or use a space with smaller networks"
             )
         return fastest

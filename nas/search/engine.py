@@ -13,54 +13,37 @@ from nas.architecture import Architecture, load_architecture, preset_names
 from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
 from nas.latency.catalogue import TableKey, find_table, measure_command, own_key
-from nas.latency.collect import Progress, collect_table, measure_networks, missing_for
+from nas.latency.collect import collect_table, measure_networks, missing_for
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import TABLES_DIR, LatencyTable
-from nas.proxy.source import check_source
+from nas.paths import is_file
+from nas.proxy.imagefolder import read_source
+from nas.proxy.source import absolute_source, check_source
 from nas.search.budget import Budget
 from nas.search.evaluate import Evaluation, evaluate
-from nas.search.executors import local_executor, stop_executor
+from nas.search.executors import LocalExecutor, stop_executor
+from nas.search.listener import Listener, Trained
 from nas.search.pareto import pareto_front
 from nas.search.result import Candidate, Reference, SearchResult
-from nas.search.run import create_run, open_study, read_run, require_writable
+from nas.search.run import (
+    RESULTS_DIR,
+    create_run,
+    lock_run,
+    open_study,
+    read_run,
+    require_writable,
+    write_config,
+)
 from nas.search.sampler import make_sampler
 from nas.search.study import Proposal, SearchStudy
 from nas.search.verify import recommend, why_not
 from nas.space import SearchSpace
-from nas.space_file import load_space
+from nas.space_file import load_space, space_names
 
 PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
 """ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
 
 MAX_CRASHES = 3
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Told to the listener after every training run.
-
-    Attributes:
-        candidate: None where the training diverged.
-        done, total: candidates trained so far, and asked for.
-        on_front: whether the candidate is Pareto-optimal so far.
-        train_s: seconds it took.
-    """
-
-    candidate: Candidate | None
-    done: int
-    total: int
-    on_front: bool
-    train_s: float
-
-
-@dataclass(frozen=True)
-class Listener:
-    """What a caller wants to be told while a search runs; every entry may be left out."""
-
-    stage: Callable[[str], None] = lambda _: None
-    measuring: Progress = lambda *_: None
-    trained: Callable[[Trained], None] = lambda _: None
-    verifying: Callable[[int, int], None] = lambda *_: None
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ def search(
     *,
     measure_table: bool = True,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = local_executor,
+    executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Search for the most accurate architecture within a latency budget.
@@ -94,8 +77,7 @@ def search(
         UserError: something in the configuration cannot be; nothing was trained.
     """
     listener = listener or Listener()
-    if output is not None:
-        require_writable(output)
+    require_writable(output or RESULTS_DIR)
     prepared = _prepare(config, measure_table, tables_dir, listener)
     run_dir = create_run(prepared.config, output)
     return _run(run_dir, prepared, executor, listener)
@@ -108,7 +90,7 @@ def resume(
     time_limit_s: float | None = None,
     workers: int | None = None,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = local_executor,
+    executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Go on with a run; every finished trial is kept, interrupted ones run again.
@@ -125,7 +107,7 @@ def resume(
     given = {"trials": trials, "time_limit_s": time_limit_s, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
     config = read_run(run_dir).model_copy(update=changes)
-    require_writable(run_dir)
+    require_writable(run_dir, remedy="make it writable")
     prepared = _prepare(config, False, tables_dir, listener)
     return _run(run_dir, prepared, executor, listener)
 
@@ -134,14 +116,16 @@ def _prepare(
     config: SearchConfig, measure_table: bool, tables_dir: Path, listener: Listener
 ) -> _Prepared:
     """Everything that can be wrong is found here, before anything is spent."""
+    config = _with_absolute_paths(config)
     space = load_space(config.space)
     make_sampler(config.sampler, config.seed)
-    check_source(config.proxy.data)
+    check_source(config.proxy)
     space.check_resolution(config.resolution)
     try:
         space.check_resolution(config.proxy.resolution)
     except ArchitectureError as error:
         raise ArchitectureError(f"proxy training: {error}") from None
+    read_source(config.proxy)
     table = _table(config, space, measure_table, tables_dir, listener)
     meta = table.meta
     config = config.model_copy(
@@ -155,6 +139,15 @@ def _prepare(
     budget = Budget(space, predictor, config.budget_ms, config.resolution, config.num_classes)
     budget.require_feasible()
     return _Prepared(config, space, table, budget)
+
+
+def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
+    """The run can then be gone on with from any folder."""
+    space = config.space
+    if space not in space_names() and is_file(Path(space)):
+        space = str(Path(space).absolute())
+    proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
+    return config.model_copy(update={"space": space, "proxy": proxy})
 
 
 def _table(
@@ -187,7 +180,7 @@ def _table(
             progress=listener.measuring,
         )
     key = own or TableKey(*options)
-    command = measure_command(key, config.space, config.resolution)
+    command = measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
     if table is None or missing is None:
         assert own is not None
         raise TableError(
@@ -214,24 +207,28 @@ def _run(
 ) -> SearchResult:
     from nas.search.files import write_run_files
 
-    study = SearchStudy(open_study(run_dir, prepared.config), prepared.budget, prepared.config.seed)
-    study.recover()
-    study.begin(_presets())
-    listener.stage("training")
-    stopped = _train(study, prepared.config, make_executor, listener)
-    result = _conclude(run_dir, prepared, study, stopped, listener)
-    listener.stage("writing")
-    write_run_files(result)
+    config = prepared.config
+    with lock_run(run_dir):
+        write_config(run_dir, config)
+        study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed)
+        study.begin(_presets())
+        study.recover()
+        listener.stage("training")
+        stopped = _train(study, prepared, make_executor, listener)
+        result = _conclude(run_dir, prepared, study, stopped, listener)
+        listener.stage("writing")
+        write_run_files(result)
     return result
 
 
 def _train(
     study: SearchStudy,
-    config: SearchConfig,
+    prepared: _Prepared,
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> str | None:
     """Train until there are enough trials. Returns why it stopped early, or None."""
+    config = prepared.config
     started, before = time.monotonic(), study.wall_s()
     executor = make_executor(config.workers)
     pending: dict[Future[Evaluation], Proposal] = {}
@@ -239,35 +236,28 @@ def _train(
     crashes = 0
     try:
         while True:
-            spent_s = time.monotonic() - started
-            late = config.time_limit_s is not None and spent_s >= config.time_limit_s
-            if late and study.trained() < config.trials:
-                stopped = f"time limit of {config.time_limit_s:g} s reached"
-            while (
-                not stopped
-                and len(pending) < config.workers
-                and study.trained() + len(pending) < config.trials
-            ):
+            while not stopped and len(pending) < config.workers:
+                if study.trained() + len(pending) >= config.trials:
+                    break
+                limit_s = config.time_limit_s
+                if limit_s is not None and time.monotonic() - started >= limit_s:
+                    stopped = f"time limit of {limit_s:g} s reached"
+                    break
                 proposal = study.propose()
                 if proposal is None:
                     stopped = "nothing new within budget was found in the space"
                     break
-                future = executor.submit(
-                    evaluate, proposal.architecture.to_json(), config.proxy, config.seed
-                )
-                pending[future] = proposal
+                task = (proposal.architecture.to_json(), config.proxy, config.seed)
+                pending[executor.submit(evaluate, *task)] = proposal
             if not pending:
                 return stopped
             finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
             for future in finished:
-                proposal = pending.pop(future)
                 try:
                     evaluation = future.result()
                 except BrokenProcessPool:
                     crashes += 1
-                    for lost in (proposal, *pending.values()):
-                        study.interrupt(lost)
-                    pending.clear()
+                    _give_up(study, pending)
                     if crashes >= MAX_CRASHES:
                         raise RunError(
                             f"a training process died {crashes} times (out of memory?): "
@@ -276,23 +266,37 @@ def _train(
                     stop_executor(executor)
                     executor = make_executor(config.workers)
                     break
+                proposal = pending.pop(future)
                 study.finish(proposal, evaluation)
                 study.record_wall_s(before + time.monotonic() - started)
-                listener.trained(_trained(study, proposal, evaluation, config.trials))
+                listener.trained(_trained(study, proposal, evaluation, prepared))
     except KeyboardInterrupt:
         return "interrupted; go on with --resume"
     finally:
-        for proposal in pending.values():
-            study.interrupt(proposal)
+        _give_up(study, pending)
         study.record_wall_s(before + time.monotonic() - started)
         stop_executor(executor)
 
 
-def _trained(study: SearchStudy, proposal: Proposal, evaluation: Evaluation, total: int) -> Trained:
+def _give_up(study: SearchStudy, pending: dict[Future[Evaluation], Proposal]) -> None:
+    """Queue again what is being trained."""
+    for proposal in pending.values():
+        study.interrupt(proposal)
+    pending.clear()
+
+
+def _trained(
+    study: SearchStudy, proposal: Proposal, evaluation: Evaluation, prepared: _Prepared
+) -> Trained:
     number = proposal.trial.number
-    candidate = next((c for c in study.candidates() if c.number == number), None)
-    on_front = any(c.number == number for c in study.front())
-    return Trained(candidate, study.trained(), total, on_front, evaluation.train_s)
+    return Trained(
+        candidate=next((c for c in study.candidates() if c.number == number), None),
+        done=study.trained(),
+        total=prepared.config.trials,
+        on_front=any(c.number == number for c in study.front()),
+        train_s=evaluation.train_s,
+        provenance=prepared.table.meta.provenance,
+    )
 
 
 def _conclude(
@@ -304,35 +308,28 @@ def _conclude(
 ) -> SearchResult:
     config, table = prepared.config, prepared.table
     candidates, front = study.candidates(), study.front()
-    reason = why_not(table)
-    verified = reason is None and bool(front)
-    if verified:
+    unverified = why_not(table)
+    if unverified is None and front:
         listener.stage("verifying")
-        networks = [candidate.architecture for candidate in front]
-        timings = measure_networks(
-            networks, table, config.resolution, config.num_classes, listener.verifying
-        )
-        front = [replace(c, measured=t) for c, t in zip(front, timings, strict=True)]
-        measured = {candidate.number: candidate for candidate in front}
-        candidates = [measured.get(c.number, c) for c in candidates]
-        # Measuring may change the order of neighbours, and put some over the budget.
-        within = [c for c in front if c.latency_ms <= config.budget_ms]
-        front = pareto_front(within, [(c.accuracy, c.latency_ms) for c in within])
-    published = table.meta.kind == "published"
+        try:
+            front, candidates = _verify(front, candidates, prepared, listener)
+        except KeyboardInterrupt:
+            unverified = "measuring the front was interrupted; go on with --resume"
+    verified = unverified is None and any(c.measured for c in candidates)
     best = recommend(front, config.budget_ms, verified)
     return SearchResult(
         run_dir=run_dir,
         config=config,
         table_name=table.name,
         table_provenance=table.provenance(),
-        provenance="estimated" if published else "predicted",
-        replace_command=_replace_command(prepared) if published else None,
+        provenance=table.meta.provenance,
+        replace_command=_replace_command(prepared) if table.meta.kind == "published" else None,
         candidates=tuple(candidates),
         front=tuple(front),
         recommended=best,
         breakdown_ms=prepared.budget.breakdown(best.architecture) if best else (),
         verified=verified,
-        verification_note=_verification_note(table, reason, bool(candidates)),
+        verification_note=_verification_note(table, unverified, bool(candidates)),
         references=_references(prepared.budget, candidates),
         untrained=study.untrained(),
         failed=study.diverged() + study.interrupted(),
@@ -341,17 +338,39 @@ def _conclude(
     )
 
 
+def _verify(
+    front: list[Candidate], candidates: list[Candidate], prepared: _Prepared, listener: Listener
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Measure the front: it again by measured latency, and all candidates with what was found."""
+    config = prepared.config
+    timings = measure_networks(
+        [candidate.architecture for candidate in front],
+        prepared.table,
+        config.resolution,
+        config.num_classes,
+        listener.verifying,
+    )
+    front = [replace(c, measured=t) for c, t in zip(front, timings, strict=True)]
+    measured = {candidate.number: candidate for candidate in front}
+    # Measuring may change the order of neighbours, and put some over the budget.
+    within = [c for c in front if c.latency_ms <= config.budget_ms]
+    return (
+        pareto_front(within, [(c.accuracy, c.latency_ms) for c in within]),
+        [measured.get(c.number, c) for c in candidates],
+    )
+
+
 def _replace_command(prepared: _Prepared) -> str:
     meta = prepared.table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
-    return measure_command(key, prepared.config.space, prepared.config.resolution)
+    config = prepared.config
+    return measure_command(key, config.space, config.resolution, config.num_classes)
 
 
-def _verification_note(table: LatencyTable, reason: str | None, front: bool) -> str:
-    word = "estimated" if table.meta.kind == "published" else "predicted"
-    if reason is not None:
-        return f"Latencies are {word}, not verified: {reason}."
-    if not front:
+def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:
+    if unverified is not None:
+        return f"Latencies are {table.meta.provenance}, not verified: {unverified}."
+    if not trained:
         return "Nothing was verified: no candidate was trained."
     return (
         f"The front was measured whole on this machine ({table.meta.device_description}, "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nas.architecture import Architecture
 from nas.config import ProxyConfig
+from nas.errors import DataWarning
 
 if TYPE_CHECKING:
     from nas.proxy.data import ProxyData
@@ -21,7 +23,7 @@ class Evaluation:
     Attributes:
         accuracy: proxy validation accuracy, 0..1.
         diverged: training was stopped because its loss exploded.
-        train_s: seconds of training and evaluation.
+        train_s: seconds of training, evaluation not included.
     """
 
     accuracy: float
@@ -31,9 +33,10 @@ class Evaluation:
 
 def start_worker(threads: int) -> None:
     """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
     torch.set_num_threads(threads)
 
 

@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import multiprocessing
-from concurrent.futures import Executor, ProcessPoolExecutor
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import ParamSpec, TypeVar
 
 from nas.latency.device import this_cpu
 from nas.search.evaluate import start_worker
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def local_executor(workers: int) -> Executor:
+
+class LocalExecutor(ProcessPoolExecutor):
     """Processes on this machine that share its cores evenly.
 
     Args:
         workers: candidates trained at once.
     """
-    threads = max(1, this_cpu().threads // workers)
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=start_worker,
-        initargs=(threads,),
-    )
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=start_worker,
+            initargs=(max(1, this_cpu().threads // workers),),
+        )
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        with _interrupts_blocked():  # a process is started here, and inherits that
+            return super().submit(fn, *args, **kwargs)
+
+    def stop(self) -> None:
+        """Stop at once: what is being trained is given up."""
+        processes = list((self._processes or {}).values())
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(5.0)
 
 
 def stop_executor(executor: Executor) -> None:
-    """Stop at once: what is being trained is given up."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
-        process.terminate()
-    for process in multiprocessing.active_children():
-        process.join(5.0)
+    """Stop at once, or, where the executor is not ours, let what runs end by itself."""
+    if isinstance(executor, LocalExecutor):
+        executor.stop()
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back. It is the parent's business alone, from a worker's first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: `start_worker` ignores it soon after
+        yield
+        return
+    resource_tracker.ensure_running()  # would lift the block when it is started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -23,18 +23,3 @@ def pareto_front(items: Sequence[T], points: Sequence[tuple[float, float]]) -> l
             front.append(items[index])
             best = accuracy
     return front
-
-
-def hypervolume(points: Sequence[tuple[float, float]], budget_ms: float) -> float:
-    """Area that a front dominates: accuracy (0..1) times milliseconds under the budget.
-
-    Args:
-        points: (accuracy, latency in ms); those over the budget add nothing.
-        budget_ms: the reference point is (0 accuracy, budget).
-    """
-    area, best = 0.0, 0.0
-    for accuracy, latency_ms in sorted(pareto_front(points, points), key=lambda point: point[1]):
-        if latency_ms < budget_ms and accuracy > best:
-            area += (accuracy - best) * (budget_ms - latency_ms)
-            best = accuracy
-    return area

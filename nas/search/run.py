@@ -6,14 +6,18 @@ import datetime
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
 from nas.errors import RunError
+from nas.paths import exists, is_dir, is_file
 from nas.search.sampler import make_sampler
 
 RESULTS_DIR = Path(__file__).resolve().parents[2] / "results"
@@ -34,26 +38,34 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
         RunError: the folder cannot be written, or already holds a run.
     """
     path = output or _new_folder(config)
-    if (path / CONFIG).exists() or (path / STUDY).exists():
+    if any(exists(path / name) for name in (CONFIG, STUDY)):
         raise RunError(
             f"{path} already holds a run: go on with --resume {path}, or choose another --output"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_config(path, config)
     except OSError as error:
         raise RunError(
-            f"results folder {path} cannot be written: {error.strerror or error}; "
+            f"results folder {path} cannot be made: {error.strerror or error}; "
             f"choose another with --output"
         ) from None
+    write_config(path, config)
     return path
 
 
 def write_config(path: Path, config: SearchConfig) -> None:
-    """Write config.json, all or nothing."""
+    """Write config.json, all or nothing.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     temporary = path / f".{CONFIG}.tmp"
-    temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path / CONFIG)
+    try:
+        temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path / CONFIG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"results folder {path} cannot be written: {reason}") from None
 
 
 def read_run(path: Path) -> SearchConfig:
@@ -62,11 +74,10 @@ def read_run(path: Path) -> SearchConfig:
     Raises:
         RunError: the folder holds no run, or its config.json is damaged.
     """
-    if not path.is_dir():
+    if not is_dir(path):
         raise RunError(f"--resume {path}: no such folder; a run is a folder under results/")
-    for name in (CONFIG, STUDY):
-        if not (path / name).is_file():
-            raise RunError(f"--resume {path}: holds no run ({name} is missing)")
+    if not is_file(path / CONFIG):
+        raise RunError(f"--resume {path}: holds no run ({CONFIG} is missing)")
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         return SearchConfig.model_validate(content)
@@ -74,7 +85,7 @@ def read_run(path: Path) -> SearchConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise RunError(f"{path / CONFIG}: {where}: {first['msg']}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path / CONFIG}: not readable as JSON: {error}") from None
 
 
@@ -98,11 +109,31 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["accuracy", "latency_ms"])
         # A resumed sampler must not repeat the proposals it began with.
-        study.sampler = make_sampler(config.sampler, config.seed + trials)
+        study.sampler = make_sampler(config.sampler, (config.seed + trials) % 2**32)
     except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
     return study
+
+
+@contextmanager
+def lock_run(path: Path) -> Iterator[None]:
+    """Keep other processes from going on with the same run.
+
+    Raises:
+        RunError: one already does, or the lock cannot be had.
+    """
+    lock = FileLock(path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{path}: another process is working on this run; wait for it") from None
+    except OSError as error:
+        raise RunError(f"{path / '.lock'}: cannot be locked: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _new_folder(config: SearchConfig) -> Path:
@@ -124,18 +155,21 @@ def _new_folder(config: SearchConfig) -> Path:
         return path
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, remedy: str = "choose another with --output") -> None:
     """Refuse a results folder before hours are spent.
+
+    Args:
+        path: the folder, which need not exist.
+        remedy: what the message advises.
 
     Raises:
         RunError: it, or the nearest folder above it, cannot be written.
     """
     existing = path
-    while not existing.exists() and existing != existing.parent:
+    while not exists(existing) and existing != existing.parent:
         existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "read-only" if existing.is_dir() else "no folder"
+    if not is_dir(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "closed to this user" if is_dir(existing) else "no folder"
         raise RunError(
-            f"results folder {path} cannot be written ({existing} is {reason}); "
-            f"choose another with --output"
+            f"results folder {path} cannot be written ({existing} is {reason}); {remedy}"
         )

@@ -15,7 +15,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, short_id
+from nas.errors import RunError
 from nas.search.budget import Budget
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
@@ -63,16 +64,35 @@ class SearchStudy:
     def begin(self, presets: Sequence[tuple[str, Architecture]]) -> None:
         """Queue the presets that fit and an initial spread; once in a run's life.
 
+        A run that was killed while it queued them queues the rest.
+
         Args:
             presets: names and architectures, tried in this order.
+
+        Raises:
+            RunError: the search space is not the one the run was begun with.
         """
-        if self._trials():
+        space = short_id(asdict(self.budget.space))
+        if self.study.user_attrs.get("space", space) != space:
+            raise RunError(
+                f"the search space {self.budget.space.name!r} has changed since this run was "
+                f"begun: undo the change, or start a new run"
+            )
+        self.study.set_user_attr("space", space)
+        if self.study.user_attrs.get("begun"):
             return
-        for name, architecture in presets:
-            if architecture in self.budget.space and self.budget.fits(architecture):
-                self._enqueue(architecture, name)
-        for architecture in self.budget.initial(INITIAL_CANDIDATES, self._rng(0)):
-            self._enqueue(architecture, "searched")
+        spread = self.budget.initial(INITIAL_CANDIDATES, self._rng(0))
+        wanted = [
+            (name, preset)
+            for name, preset in presets
+            if preset in self.budget.space and self.budget.fits(preset)
+        ]
+        wanted += [("searched", architecture) for architecture in spread]
+        queued = [_queued_params(trial) for trial in self._trials()]
+        for origin, architecture in wanted:
+            if self.budget.space.params(architecture) not in queued:
+                self._enqueue(architecture, origin)
+        self.study.set_user_attr("begun", True)
 
     def recover(self) -> int:
         """Queue again what a killed run left unfinished.
@@ -82,7 +102,9 @@ class SearchStudy:
         """
         left = self._trials(TrialState.RUNNING)
         for trial in left:
-            self._requeue(trial.number, trial.user_attrs, trial.params)
+            # One killed while it was proposed has not drawn all of its queued parameters yet.
+            params = _queued_params(trial) | trial.params
+            self._requeue(trial.number, trial.user_attrs, params)
         return len(left)
 
     def propose(self) -> Proposal | None:
@@ -121,9 +143,9 @@ class SearchStudy:
 
     def interrupt(self, proposal: Proposal) -> None:
         """Give up a training run; its architecture is queued again."""
-        frozen = proposal.trial
+        trial = proposal.trial
         self._seen.discard(proposal.architecture.id)
-        self._requeue(frozen.number, frozen.user_attrs, frozen.params)
+        self._requeue(trial.number, trial.user_attrs, trial.params)
 
     def candidates(self) -> list[Candidate]:
         """Every trained candidate, by trial number."""
@@ -180,6 +202,11 @@ class SearchStudy:
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(self.seed * 1_000_003 + number)
+
+
+def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters a trial was queued with; empty where the sampler chose them."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
 
 
 def _candidate(trial: FrozenTrial) -> Candidate:

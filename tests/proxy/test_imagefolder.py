@@ -17,7 +17,7 @@ from nas.config import ProxyConfig
 from nas.errors import DataError
 from nas.proxy.data import ProxyData, load_data
 from nas.proxy.imagefolder import decode_image, user_cache_dir
-from nas.proxy.source import check_source, index_folder
+from nas.proxy.source import absolute_source, check_source, index_folder
 
 PER_CLASS = 80
 COLOURS = {"cat": (250, 10, 10), "dog": (10, 250, 10)}
@@ -45,7 +45,7 @@ def load(root: Path, tmp_path: Path, **options: object) -> ProxyData:
 
 def refused(root: Path) -> str:
     with pytest.raises(DataError) as caught:
-        check_source(f"imagefolder:{root}")
+        check_source(ProxyConfig(data=f"imagefolder:{root}"))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -285,24 +285,39 @@ def test_splits_without_train(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_source(source: str, message: str) -> None:
-    for read in (check_source, lambda text: load_data(ProxyConfig(data=text))):
+    for read in (check_source, load_data):
         with pytest.raises(DataError) as caught:
-            read(source)
+            read(ProxyConfig(data=source))
         assert message in str(caught.value)
 
 
 def test_a_bare_folder_is_told_how_to_write_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"for the folder write imagefolder:{tmp_path}"):
-        check_source(str(tmp_path))
+        check_source(ProxyConfig(data=str(tmp_path)))
+
+
+def test_fewer_training_images_than_a_batch(tmp_path: Path) -> None:
+    for split, count in {"train": 20, "val": 10, "test": 10}.items():
+        for name, colour in COLOURS.items():
+            write_class(tmp_path / split / name, colour, count)
+    message = refused(tmp_path)
+    assert "the train split has 40 images, a batch of proxy training takes 64" in message
+
+
+def test_a_relative_source_is_made_absolute(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_source("imagefolder:photos") == f"imagefolder:{tmp_path / 'photos'}"
+    assert absolute_source("digits") == "digits"
 
 
 def test_digits_need_no_check() -> None:
-    check_source("digits")
+    check_source(ProxyConfig())
 
 
 def test_checking_a_source_loads_neither_torch_nor_pil() -> None:
     code = (
-        "import sys; from nas.proxy.source import check_source; check_source('digits'); "
+        "import sys; from nas.config import ProxyConfig; "
+        "from nas.proxy.source import check_source; check_source(ProxyConfig()); "
         "print(sorted({'torch', 'PIL', 'numpy', 'sklearn'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -69,8 +69,10 @@ def test_stopping_at_a_step_and_going_on_changes_nothing(data: ProxyData) -> Non
     assert paused.step == 7
     paused.run()
     assert paused.step == through.step == 20
-    for name, tensor in through.network.state_dict().items():
-        assert torch.equal(tensor, paused.network.state_dict()[name]), name
+    for kind in ("network", "average"):
+        expected, found = getattr(through, kind), getattr(paused, kind)
+        for name, tensor in expected.state_dict().items():
+            assert torch.equal(tensor, found.state_dict()[name]), f"{kind}: {name}"
 
 
 def test_the_moving_average_is_what_is_evaluated(data: ProxyData) -> None:
@@ -183,6 +185,23 @@ def test_optimizer_decays_matrices_only() -> None:
         assert group["lr"] == 0.01
         for parameter in group["params"]:
             assert group["weight_decay"] == (0.3 if parameter.ndim > 1 else 0.0)
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+            assert group["scale"] == pytest.approx(1.0 if fan_in <= 128 else 128 / fan_in)
+    assert min(group["scale"] for group in groups) < 0.5
+
+
+def test_wide_layers_take_smaller_steps(data: ProxyData) -> None:
+    training = ProxyTraining(TINY, data, SHORT, seed=0)
+    before = {name: tensor.clone() for name, tensor in training.network.named_parameters()}
+    training.run(1)
+    narrow, wide = "stem.0.conv.weight", "blocks.6.mlp.conv2.weight"
+    steps = {
+        name: (training.network.get_parameter(name) - before[name]).abs().median().item()
+        for name in (narrow, wide)
+    }
+    fan_in = before[wide][0].numel()
+    assert fan_in > 128
+    assert steps[wide] / steps[narrow] == pytest.approx(128 / fan_in, rel=0.1)
 
 
 def test_blocks_begin_as_their_patch_embedding() -> None:

@@ -34,9 +34,7 @@ def breakdown_of(architecture: Architecture, scale: float) -> tuple[float, ...]:
     """The same latency, Block by Block; a stem and a head have no share in the depth."""
     blocks = architecture.blocks()
     depth = (0.0125 if block.kind in ("ncb", "ntb") else 0.0 for block in blocks)
-    return tuple(
-        scale * (block_cost(b).macs / 1e9 + d) for b, d in zip(blocks, depth, strict=True)
-    )
+    return tuple(scale * (block_cost(b).macs / 1e9 + d) for b, d in zip(blocks, depth, strict=True))
 
 
 def accuracy_of(architecture: Architecture, rng: random.Random) -> float:

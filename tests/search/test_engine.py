@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,9 +21,10 @@ from nas.config import SearchConfig
 from nas.errors import RunError, TableError
 from nas.latency.device import this_cpu
 from nas.latency.runtimes.onnxruntime import open_session
-from nas.search.engine import Listener, resume, search
-from nas.search.executors import local_executor
-from nas.search.run import read_run
+from nas.search.engine import resume, search
+from nas.search.executors import LocalExecutor, stop_executor
+from nas.search.listener import Listener
+from nas.search.run import lock_run, read_run
 from tests.tiny import TINY_PROXY, made_up_table, tiny_space
 
 
@@ -97,8 +100,9 @@ def test_files_of_a_run(finished):
         assert given.shape == [1, 3, 64, 64]
         (logits,) = session.run(None, {given.name: np.zeros(given.shape, np.float32)})
         assert logits.shape == (1, 1000)
-    leftovers = [path for path in result.run_dir.iterdir() if "tmp" in path.name]
-    assert leftovers == []
+    names = {path.name for path in result.run_dir.iterdir()}
+    best = {"best.json", "best.onnx"} if result.recommended else set()
+    assert names == {"config.json", "study.db", "trials.csv", "report.html", ".lock"} | best
 
 
 def test_the_study_is_ordinary_optuna(finished):
@@ -122,6 +126,7 @@ def test_resume_adds_trials_and_keeps_the_finished(finished, folder):
     assert len(more.candidates) == 5
     before = {(c.number, c.architecture, c.accuracy) for c in result.candidates}
     assert before <= {(c.number, c.architecture, c.accuracy) for c in more.candidates}
+    assert read_run(result.run_dir).trials == 5
 
 
 def test_any_executor_will_do_and_several_workers(folder, tmp_path):
@@ -215,6 +220,44 @@ def test_workers_that_die_are_replaced_and_then_reported(folder, tmp_path, monke
     assert len(result.candidates) == 1
 
 
+def test_ctrl_c_while_measuring_the_front_still_ends_with_a_report(folder, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.search.engine.measure_networks", interrupted)
+    result = search(_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
+    assert not result.verified
+    assert "measuring the front was interrupted; go on with --resume" in result.verification_note
+    assert result.recommended and (tmp_path / "run" / "report.html").exists()
+    monkeypatch.undo()
+    assert resume(tmp_path / "run", tables_dir=folder / "tables").verified
+
+
+def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
+    config = _config(folder, trials=1, time_limit_s=0.5)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables")
+    assert len(result.candidates) == 1
+    assert result.stopped is None
+
+
+def test_a_space_changed_under_a_run_is_refused(folder, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text((folder / "tiny.yaml").read_text())
+    config = _config(folder, trials=1, space=str(path))
+    search(config, tmp_path / "run", tables_dir=folder / "tables")
+    path.write_text(path.read_text().replace("ncb_width: [64, 96]", "ncb_width: [96]"))
+    with pytest.raises(RunError, match="'mine' has changed since this run was begun"):
+        resume(tmp_path / "run", tables_dir=folder / "tables")
+
+
+def test_a_run_begun_with_relative_paths_goes_on_from_anywhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    config = _config(folder, trials=1, space="tiny.yaml")
+    search(config, tmp_path / "run", tables_dir=folder / "tables")
+    monkeypatch.chdir(tmp_path)
+    assert resume(tmp_path / "run", trials=2, tables_dir=folder / "tables").config.trials == 2
+
+
 def test_a_run_is_never_overwritten(finished, folder):
     result, _ = finished
     config = json.loads((result.run_dir / "config.json").read_text())
@@ -224,8 +267,31 @@ def test_a_run_is_never_overwritten(finished, folder):
 
 
 def test_workers_share_the_cores():
-    with local_executor(1) as executor:
+    with LocalExecutor(1) as executor:
         assert executor.submit(_threads).result() == this_cpu().threads
+
+
+def test_stopping_ends_our_own_processes_alone():
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
+    executor = LocalExecutor(1)
+    ours = executor.submit(time.sleep, 60)
+    while not ours.running():
+        time.sleep(0.05)
+    stop_executor(executor)
+    assert other.is_alive()
+    assert multiprocessing.active_children() == [other]
+    other.terminate()
+    other.join()
+
+
+def test_one_run_is_worked_on_once(finished, folder):
+    result, _ = finished
+    with (
+        lock_run(result.run_dir),
+        pytest.raises(RunError, match="another process is working on this run"),
+    ):
+        resume(result.run_dir, tables_dir=folder / "tables")
 
 
 def _threads() -> int:

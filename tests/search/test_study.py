@@ -74,6 +74,24 @@ def test_a_killed_run_is_recovered(study, budget):
     assert revived.recover() == 1  # the proposal above was never finished
 
 
+def test_a_preset_killed_while_it_was_proposed_is_not_lost(study, budget, space):
+    preset = next(a for a in every(space) if budget.fits(a))
+    study.begin([("first", preset)])
+    study.study.ask()  # none of its parameters was drawn
+    revived = SearchStudy(study.study, budget, seed=0)
+    assert revived.recover() == 1
+    proposals = [revived.propose() for _ in range(INITIAL_CANDIDATES)]
+    assert [p.architecture for p in proposals if p.origin == "first"] == [preset]
+
+
+def test_a_run_killed_while_it_queued_queues_the_rest(study, budget, space):
+    presets = [(str(i), a) for i, a in enumerate(a for a in every(space) if budget.fits(a))][:3]
+    study.study.enqueue_trial(space.params(presets[0][1]), user_attrs={"origin": "0"})
+    study.begin(presets)
+    proposals = [study.propose() for _ in range(3)]
+    assert [(p.origin, p.architecture) for p in proposals] == presets
+
+
 def test_a_diverged_candidate_is_kept_out_of_the_front(study):
     bad, good = study.propose(), study.propose()
     study.finish(bad, _evaluation(0.0, diverged=True))

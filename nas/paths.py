@@ -1,0 +1,24 @@
+"""Questions about paths that a closed folder or a name too long answers with no.
+
+`pathlib`'s own raise PermissionError and the like there (Python 3.11).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a path, as far as this user can see."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_dir(path: Path) -> bool:
+    """Whether it is a folder, as far as this user can see."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file, as far as this user can see."""
+    return os.path.isfile(path)  # noqa: PTH113
