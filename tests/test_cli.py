@@ -221,7 +221,7 @@ def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     assert "cannot be written" in refused(*TRT, "--output", str(file / "run"))
-    assert "cannot be written" in refused(*TRT, "--output", "/proc/nas/run")
+    assert "cannot be made" in refused(*TRT, "--output", "/proc/nas/run")
 
 
 def test_resume_of_damaged_runs(refused, tmp_path):

@@ -203,9 +203,11 @@ def _read_csv(
     try:
         text = path.read_bytes().decode("utf-8")
         if not whole:
-            text = text[: text.rfind("\n") + 1]
-            if not text:
+            begun = text.rpartition("\n")[2]
+            if begun == text and ",".join(columns).startswith(text):
                 return
+            if begun != text:
+                text = text.removesuffix(begun)
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, None)
         if header != columns:

@@ -186,7 +186,9 @@ def test_default_cache_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_unreadable_image_is_named(root: Path, tmp_path: Path) -> None:
     (root / "dog" / "007.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"image .*dog/007\.png cannot be read: .*skip_unreadable"):
+    with pytest.raises(
+        DataError, match=r"image .*dog/007\.png cannot be read: .*--skip-unreadable"
+    ):
         load(root, tmp_path)
     assert not (tmp_path / "cache").exists()
 
@@ -212,10 +214,16 @@ def test_unreadable_image_is_skipped_when_told_to(root: Path, tmp_path: Path) ->
         load(root, tmp_path)
 
 
+def test_a_broken_link_is_an_image_that_cannot_be_read(root: Path, tmp_path: Path) -> None:
+    (root / "cat" / "link.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"cat/link\.png cannot be read"):
+        load(root, tmp_path)
+
+
 def test_too_few_left_after_skipping(root: Path, tmp_path: Path) -> None:
     for path, _ in index_folder(root).splits["val"][:5]:
         (root / path).write_bytes(b"")
-    with pytest.raises(DataError, match="the val split has 19 images, at least 20"):
+    with pytest.raises(DataError, match="the val split has 19 readable images, at least 20"):
         load(root, tmp_path, skip_unreadable=True)
 
 

@@ -80,7 +80,7 @@ def test_a_preset_killed_while_it_was_proposed_is_not_lost(study, budget, space)
     study.study.ask()  # none of its parameters was drawn
     revived = SearchStudy(study.study, budget, seed=0)
     assert revived.recover() == 1
-    proposals = [revived.propose() for _ in range(INITIAL_CANDIDATES)]
+    proposals = [revived.propose() for _ in range(INITIAL_CANDIDATES + 1)]
     assert [p.architecture for p in proposals if p.origin == "first"] == [preset]
 
 
