@@ -49,7 +49,8 @@ def predict(
     console = make_console()
     console.print(
         f"{architecture} at {resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "
-        f"(90% interval {prediction.low_ms[0]:.2f} to {prediction.high_ms[0]:.2f} ms)"
+        f"(90% interval {prediction.low_ms[0]:.2f} to {prediction.high_ms[0]:.2f} ms)",
+        soft_wrap=True,
     )
     console.print(f"{table.name}: {table.provenance()}", style="dim", soft_wrap=True)
     if kind == "estimated":

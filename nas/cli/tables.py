@@ -118,7 +118,8 @@ def _print_table(console: Console, table: LatencyTable, predictor: LatencyPredic
     console.print(
         f"  leave-one-out error on its {len(table.networks)} networks: mean "
         f"{100 * predictor.mean_error:.1f}%, largest {largest:.1f}%; 90% interval: "
-        f"prediction within a factor of {predictor.interval_factor:.3f}"
+        f"prediction within a factor of {predictor.interval_factor:.3f}",
+        soft_wrap=True,
     )
     if meta.kind == "published":
         print_replace(console, table)

@@ -267,11 +267,11 @@ def _rest(best: Candidate, result: SearchResult) -> str:
     """How the parts' milliseconds add up to the prediction."""
     predicted_ms = best.predicted.latency_ms
     rest_ms = predicted_ms - sum(result.breakdown_ms)
-    total = f"the {ms_text(predicted_ms)} {result.provenance} for the whole network"
-    if abs(rest_ms) < 0.005:
-        return f"Milliseconds add up to {total}."
-    rest = f"{ms_text(abs(rest_ms))} {'less' if rest_ms < 0 else 'more'}"
-    return f"Milliseconds add up to {total}, which has {rest} as a constant."
+    constant = f" and a constant of {rest_ms:+.2f}" if abs(rest_ms) >= 0.005 else ""
+    return (
+        f"The parts' milliseconds{constant} make the {ms_text(predicted_ms)} "
+        f"{result.provenance} for the whole network."
+    )
 
 
 def _groups(stage: Stage | None) -> list[list[str]]:

@@ -132,8 +132,8 @@ def test_says_where_the_milliseconds_of_the_winner_go() -> None:
     ]
     assert sum(float(part["ms_share"]) for part in best["parts"]) == pytest.approx(100, abs=0.5)
     constant = replace(result, breakdown_ms=tuple(0.9 * ms for ms in result.breakdown_ms))
-    rest = float(0.1 * result.recommended.predicted.latency_ms)
-    assert f"has {rest:.2f} more as a constant" in _Page(render(constant)).text
+    rest_ms = 0.1 * result.recommended.predicted.latency_ms
+    assert f"and a constant of +{rest_ms:.2f} make the" in _Page(render(constant)).text
 
 
 def test_run_folder_is_quoted_for_the_shell() -> None:
