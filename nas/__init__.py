@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.architecture import Architecture, Block, Stage, load_architecture
+    from nas.architecture import Architecture, Block, Stage
+    from nas.architecture_file import load_architecture
     from nas.config import SearchConfig
     from nas.latency.catalogue import load_table
     from nas.latency.predictor import LatencyPredictor
@@ -27,7 +28,7 @@ _HOME = {
     "Architecture": "nas.architecture",
     "Block": "nas.architecture",
     "Stage": "nas.architecture",
-    "load_architecture": "nas.architecture",
+    "load_architecture": "nas.architecture_file",
     "SearchConfig": "nas.config",
     "LatencyPredictor": "nas.latency.predictor",
     "LatencyTable": "nas.latency.table",

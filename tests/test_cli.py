@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.cli import main
 from nas.latency.catalogue import list_tables
 from nas.latency.predictor import LatencyPredictor

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import nas.export
-from nas.architecture import Architecture, Block, load_architecture
+from nas.architecture import Architecture, Block
+from nas.architecture_file import load_architecture
 from nas.errors import ArchitectureError, RunError, RuntimeUnavailableError
 from nas.export import export_network, export_onnx
 from nas.latency.runtimes.onnxruntime import open_session

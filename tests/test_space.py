@@ -13,13 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.architecture import (
-    Architecture,
-    Stage,
-    load_architecture,
-    make_divisible,
-    preset_names,
-)
+from nas.architecture import Architecture, Stage, make_divisible
+from nas.architecture_file import load_architecture, preset_names
 from nas.errors import ArchitectureError
 from nas.space import Choice, Choices, SearchSpace, StageChoices
 from nas.space_file import load_space

@@ -32,7 +32,7 @@ def predict(
     tables_dir: TablesDir = None,
 ) -> None:
     """Predict the latency of one architecture from a table."""
-    from nas.architecture import load_architecture
+    from nas.architecture_file import load_architecture
     from nas.latency.catalogue import load_table
     from nas.latency.predictor import LatencyPredictor
 

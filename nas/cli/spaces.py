@@ -10,7 +10,7 @@ def spaces() -> None:
     """List the search spaces with their exact sizes, and the presets."""
     from rich.table import Table
 
-    from nas.architecture import load_architecture, preset_names
+    from nas.architecture_file import load_architecture, preset_names
     from nas.models.cost import network_cost
     from nas.space_file import load_space, space_names
 

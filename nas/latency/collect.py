@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.latency.catalogue import TableKey, own_key
@@ -32,6 +30,7 @@ from nas.latency.table import (
     read_table,
     write_meta,
 )
+from nas.lock import locked
 from nas.space import SearchSpace
 
 CALIBRATION_NETWORKS = 24
@@ -118,12 +117,10 @@ def collect_table(
     path = tables_dir / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / ".lock", timeout=0):
+        with locked(path, TableError, "measuring it"):
             return _complete(path, key, space, resolution, num_classes, progress)
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
-    except Timeout:
-        raise TableError(f"{path}: another process is measuring it; wait for it") from None
 
 
 def _complete(

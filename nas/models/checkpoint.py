@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, load_architecture, preset_names
+from nas.architecture import Architecture
+from nas.architecture_file import load_architecture, preset_names
 from nas.errors import CheckpointError
 from nas.models.network import Network, build_network
 

@@ -9,13 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.architecture import Architecture, load_architecture, preset_names
+from nas.architecture import Architecture
+from nas.architecture_file import load_architecture, preset_names
 from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
 from nas.latency.catalogue import TableKey, find_table, measure_command, own_key
 from nas.latency.collect import collect_table, measure_networks, missing_for
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import TABLES_DIR, LatencyTable
+from nas.lock import locked
 from nas.paths import is_file
 from nas.proxy.imagefolder import read_source
 from nas.proxy.source import absolute_source, check_source
@@ -28,7 +30,6 @@ from nas.search.result import Candidate, Reference, SearchResult
 from nas.search.run import (
     RESULTS_DIR,
     create_run,
-    lock_run,
     open_study,
     read_run,
     require_writable,
@@ -208,7 +209,7 @@ def _run(
     from nas.search.files import write_run_files
 
     config = prepared.config
-    with lock_run(run_dir):
+    with locked(run_dir, RunError, "working on this run"):
         write_config(run_dir, config)
         study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed)
         study.begin(_presets())

@@ -6,12 +6,9 @@ import datetime
 import json
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -114,26 +111,6 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
     return study
-
-
-@contextmanager
-def lock_run(path: Path) -> Iterator[None]:
-    """Keep other processes from going on with the same run.
-
-    Raises:
-        RunError: one already does, or the lock cannot be had.
-    """
-    lock = FileLock(path / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"{path}: another process is working on this run; wait for it") from None
-    except OSError as error:
-        raise RunError(f"{path / '.lock'}: cannot be locked: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _new_folder(config: SearchConfig) -> Path:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.errors import TableError
 from nas.latency.catalogue import load_table
 from nas.latency.predictor import LatencyPredictor

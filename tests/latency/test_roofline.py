@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.latency.roofline import Roofline, fit_roofline
 from nas.space_file import load_space
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.errors import TableError
 from nas.latency.measure import Timing
 from nas.latency.table import (

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nas.architecture import Architecture, load_architecture
+from nas.architecture import Architecture
+from nas.architecture_file import load_architecture
 from nas.errors import CheckpointError
 from nas.models.checkpoint import load_published
 from nas.models.network import Network, build_network

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, Block, load_architecture
+from nas.architecture import Architecture, Block
+from nas.architecture_file import load_architecture
 from nas.models.blocks import build_block
 from nas.models.cost import block_cost, block_ops, network_cost
 from nas.models.network import build_network

@@ -10,7 +10,8 @@ import reference
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Block, load_architecture
+from nas.architecture import Block
+from nas.architecture_file import load_architecture
 from nas.errors import ArchitectureError
 from nas.models.network import Network, build_network
 from tests.networks import images, randomise, relative_error

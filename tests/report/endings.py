@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from nas.architecture import Architecture, load_architecture
+from nas.architecture import Architecture
+from nas.architecture_file import load_architecture
 from nas.config import ProxyConfig, SearchConfig
 from nas.latency.measure import Timing
 from nas.models.cost import block_cost, network_cost

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.architecture import Stage, load_architecture
+from nas.architecture import Stage
+from nas.architecture_file import load_architecture
 from nas.report.wording import (
     all_candidates,
     batch_size,

@@ -16,15 +16,16 @@ import pandas as pd
 import pytest
 
 import nas
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.config import SearchConfig
 from nas.errors import RunError, TableError
 from nas.latency.device import this_cpu
 from nas.latency.runtimes.onnxruntime import open_session
+from nas.lock import locked
 from nas.search.engine import resume, search
 from nas.search.executors import LocalExecutor, stop_executor
 from nas.search.listener import Listener
-from nas.search.run import lock_run, read_run
+from nas.search.run import read_run
 from tests.tiny import TINY_PROXY, made_up_table, tiny_space
 
 
@@ -288,7 +289,7 @@ def test_stopping_ends_our_own_processes_alone():
 def test_one_run_is_worked_on_once(finished, folder):
     result, _ = finished
     with (
-        lock_run(result.run_dir),
+        locked(result.run_dir, RunError, "working on this run"),
         pytest.raises(RunError, match="another process is working on this run"),
     ):
         resume(result.run_dir, tables_dir=folder / "tables")

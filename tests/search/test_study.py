@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from optuna.trial import TrialState
 
-from nas.architecture import load_architecture
+from nas.architecture_file import load_architecture
 from nas.search.evaluate import Evaluation
 from nas.search.study import INITIAL_CANDIDATES, SearchStudy
 from tests.search.conftest import every
