@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas.architecture import MAX_CLASSES, MAX_RESOLUTION
 from nas.errors import ConfigError
-
-Precision = Literal["fp32", "fp16"]
+from nas.precision import Precision
 
 _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
 MAX_BATCH = 65_536

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture
-from nas.config import Precision
 from nas.errors import RunError, RuntimeUnavailableError
 from nas.models.network import Network, build_network
+from nas.precision import Precision
 
 OPSET = 18
 """The lowest opset both of torch's exporters write; TensorRT 10, OpenVINO and Core ML read it."""

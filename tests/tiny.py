@@ -73,11 +73,13 @@ def made_up_table(
     path = tables_dir / "onnxruntime" / meta.folder
     path.mkdir(parents=True)
     write_meta(path, meta)
-    append_blocks(path, [(b, Timing(made_up_ms(b), 1.0, 30)) for b in space.blocks(resolution)])
+    append_blocks(
+        path, [(b, Timing(made_up_ms(b), 0.5, 1.0, 30)) for b in space.blocks(resolution)]
+    )
     rows = []
     for network in calibration_networks(space, CALIBRATION_NETWORKS):
         total_ms = sum(made_up_ms(block) for block in network.blocks(resolution))
-        timing = Timing(0.1 + 0.95 * total_ms, 1.0, 30)
+        timing = Timing(0.1 + 0.95 * total_ms, 0.5, 1.0, 30)
         rows.append(NetworkRow(network.id, resolution, 1000, network, timing))
     append_networks(path, rows)
     return read_table(path)

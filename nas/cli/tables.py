@@ -62,6 +62,23 @@ def tables_measure(
     _print_table(console, table, LatencyPredictor.fit(table))
 
 
+@tables_app.command("runtimes")
+def tables_runtimes() -> None:
+    """Show which targets can be measured here, and what the others need."""
+    from rich.table import Table
+
+    from nas.latency.runtimes import RUNTIMES
+
+    table = Table("target", "measures here", "precisions", box=None, pad_edge=False)
+    for name, runtime in RUNTIMES.items():
+        reason = runtime.unavailable()
+        shown = f"no: {reason}" if reason else f"yes, version {runtime.version()}"
+        if not reason:
+            shown += f", on {runtime.device().description}"
+        table.add_row(name, shown, ", ".join(runtime.precisions), style="dim" if reason else "")
+    make_console().print(table)
+
+
 @tables_app.command("list")
 def tables_list(tables_dir: TablesDir = None) -> None:
     """List the latency tables."""

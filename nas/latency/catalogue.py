@@ -6,10 +6,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.config import Precision
 from nas.errors import TableError, unknown
 from nas.latency.runtimes import RUNTIMES
-from nas.latency.table import TABLES_DIR, LatencyTable, default_precision, read_table
+from nas.latency.table import TABLES_DIR, LatencyTable, read_table
+from nas.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def own_key(
     """
     if target not in RUNTIMES:
         return None
-    runtime = RUNTIMES[target]()
+    runtime = RUNTIMES[target]
     if runtime.unavailable():
         return None
-    precision = precision or default_precision(target)
+    precision = precision or _usual_precision(target)
     if precision not in runtime.precisions:
         known = ", ".join(runtime.precisions)
         raise TableError(f"--precision {precision}: target {target} has {known}")
@@ -83,7 +83,7 @@ def find_table(
         return read_table(path) if (path / "meta.json").exists() else None
     tables = [read_table(path) for path in list_tables(tables_dir, target)]
     if not tables:
-        reason = RUNTIMES[target]().unavailable()
+        reason = RUNTIMES[target].unavailable()
         raise TableError(
             f"no latency table for {target}, and none can be measured here: {reason}; measure "
             f"one on the device: {measure_command(TableKey(target, None, precision, batch_size))}"
@@ -142,7 +142,7 @@ def measure_command(
 ) -> str:
     """The command that measures a table on this machine."""
     command = f"python run_search.py tables measure --target {key.target}"
-    if key.precision and key.precision != default_precision(key.target):
+    if key.precision and key.precision != _usual_precision(key.target):
         command += f" --precision {key.precision}"
     if key.batch_size not in (None, 1):
         command += f" --batch-size {key.batch_size}"
@@ -155,6 +155,11 @@ def measure_command(
     if tables_dir != TABLES_DIR:
         command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
+
+
+def _usual_precision(target: str) -> Precision:
+    """What a target is usually deployed in."""
+    return RUNTIMES[target].precisions[0] if target in RUNTIMES else "fp32"
 
 
 def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:

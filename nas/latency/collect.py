@@ -17,8 +17,8 @@ from typing import TypeVar
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
 from nas.latency.catalogue import TableKey, own_key
-from nas.latency.measure import REFERENCE_BLOCK, Reference, Timing, measure, measure_reference
-from nas.latency.runtimes import RUNTIMES, Call, Runtime
+from nas.latency.measure import Timing
+from nas.latency.runtimes import RUNTIMES
 from nas.latency.table import (
     MIN_NETWORKS,
     TABLES_DIR,
@@ -30,6 +30,7 @@ from nas.latency.table import (
     read_table,
     write_meta,
 )
+from nas.latency.table_bench import TableBench, open_bench
 from nas.lock import locked
 from nas.space import SearchSpace
 
@@ -38,8 +39,6 @@ CALIBRATION_NETWORKS = 24
 
 BLOCKS_AT_ONCE = 8
 NETWORKS_AT_ONCE = 3
-NETWORK_ROUND_S = 0.2
-VERIFY_ROUNDS = 5
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -132,33 +131,33 @@ def _complete(
     progress: Progress,
 ) -> LatencyTable:
     """Measure what a table's folder lacks."""
-    runtime = RUNTIMES[key.target]()
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
-    reference_call = compile_block(runtime, REFERENCE_BLOCK, key)
-    meta = _open_meta(path, key, runtime, reference_call)
-    assert meta.reference_ms is not None
-    reference = Reference(reference_call, meta.reference_ms)
-    todo = missing_for(read_table(path), space, resolution, num_classes)
-    done = 0
-    for blocks in _groups(todo.blocks, BLOCKS_AT_ONCE):
-        calls = [compile_block(runtime, block, key) for block in blocks]
-        append_blocks(path, zip(blocks, measure(calls, reference), strict=True))
-        done += len(blocks)
-        progress("blocks", done, len(todo.blocks))
-    done = 0
-    for networks in _groups(todo.networks, NETWORKS_AT_ONCE):
-        calls = [compile_network(runtime, n, key, resolution, num_classes) for n in networks]
-        timings = measure(calls, reference, round_s=NETWORK_ROUND_S)
-        rows = [
-            NetworkRow(network.id, resolution, num_classes, network, timing)
-            for network, timing in zip(networks, timings, strict=True)
-        ]
-        append_networks(path, rows)
-        done += len(networks)
-        progress("networks", done, len(todo.networks))
-    if todo:
-        write_meta(path, meta.model_copy(update={"updated": _today()}))
+    meta = _comparable_meta(path, key)
+    if meta and not missing_for(read_table(path), space, resolution, num_classes):
+        return read_table(path)
+    with open_bench(key, meta.reference_ms if meta else None) as bench:
+        meta = meta or _new_meta(key, bench)
+        write_meta(path, meta)
+        todo = missing_for(read_table(path), space, resolution, num_classes)
+        done = 0
+        for blocks in _groups(todo.blocks, BLOCKS_AT_ONCE):
+            append_blocks(path, zip(blocks, bench.blocks(blocks), strict=True))
+            done += len(blocks)
+            progress("blocks", done, len(todo.blocks))
+        done = 0
+        for networks in _groups(todo.networks, NETWORKS_AT_ONCE):
+            timings = bench.networks(networks, resolution, num_classes)
+            rows = [
+                NetworkRow(network.id, resolution, num_classes, network, timing)
+                for network, timing in zip(networks, timings, strict=True)
+            ]
+            append_networks(path, rows)
+            done += len(networks)
+            progress("networks", done, len(todo.networks))
+        # A table begun in a slow spell of the machine is read at its quiet speed from now on.
+        quiet_ms = min(meta.reference_ms, bench.quiet_ms())
+    write_meta(path, meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms}))
     return read_table(path)
 
 
@@ -185,41 +184,18 @@ def measure_networks(
         table: of this machine; its reference block takes the drift since it was made out.
         resolution, num_classes: of the networks.
         progress: told how many are done, and of how many.
+
+    Raises:
+        RuntimeUnavailableError: the runtime is missing here, or cannot run a network.
     """
     meta = table.meta
-    assert meta.reference_ms is not None
     key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
-    runtime = RUNTIMES[meta.target]()
-    reference = Reference(compile_block(runtime, REFERENCE_BLOCK, key), meta.reference_ms)
     timings: list[Timing] = []
-    for group in _groups(networks, NETWORKS_AT_ONCE):
-        calls = [compile_network(runtime, n, key, resolution, num_classes) for n in group]
-        timings += measure(calls, reference, rounds=VERIFY_ROUNDS, round_s=NETWORK_ROUND_S)
-        progress(len(timings), len(networks))
+    with open_bench(key, meta.reference_ms) as bench:
+        for group in _groups(networks, NETWORKS_AT_ONCE):
+            timings += bench.networks(group, resolution, num_classes)
+            progress(len(timings), len(networks))
     return timings
-
-
-def compile_network(
-    runtime: Runtime,
-    architecture: Architecture,
-    key: TableKey,
-    resolution: int,
-    num_classes: int = 1000,
-) -> Call:
-    """A whole network ready to be timed, fused, with fresh weights."""
-    from nas.models.network import build_network
-
-    assert key.precision and key.batch_size
-    network = build_network(architecture, num_classes).fuse()
-    return runtime.compile(network, (key.batch_size, 3, resolution, resolution), key.precision)
-
-
-def compile_block(runtime: Runtime, block: Block, key: TableKey) -> Call:
-    from nas.models.blocks import build_fused_block
-
-    assert key.precision and key.batch_size
-    shape = (key.batch_size, block.in_channels, block.height, block.width)
-    return runtime.compile(build_fused_block(block), shape, key.precision)
 
 
 def _measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
@@ -228,7 +204,7 @@ def _measurable_key(target: str, precision: str | None, batch_size: int | None) 
         raise RuntimeUnavailableError(
             f"target {target!r} cannot be measured by this version; it can measure: {known}"
         )
-    reason = RUNTIMES[target]().unavailable()
+    reason = RUNTIMES[target].unavailable()
     if reason:
         raise RuntimeUnavailableError(f"target {target!r} cannot be measured here: {reason}")
     key = own_key(target, precision, batch_size)  # type: ignore[arg-type]
@@ -236,25 +212,47 @@ def _measurable_key(target: str, precision: str | None, batch_size: int | None) 
     return key
 
 
-def _open_meta(path: Path, key: TableKey, runtime: Runtime, reference: Call) -> TableMeta:
-    """The table's meta; a new one on first use, refused if the rows would not be comparable."""
-    device = runtime.device()
-    if (path / "meta.json").exists():
-        meta = read_table(path).meta
+def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
+    """The table's meta, or None for a new table; refused if new rows were not comparable."""
+    if not (path / "meta.json").exists():
+        if list(path.glob("*.csv")):
+            raise TableError(
+                f"{path}: has rows but no meta.json; delete the folder to measure it anew"
+            )
+        return None
+    meta = read_table(path).meta
+    changed = changes(meta)
+    if changed:
+        raise TableError(
+            f"{path}: was measured with {changed}; new rows would not be comparable: delete the "
+            f"folder to measure it anew"
+        )
+    return meta
+
+
+def changes(meta: TableMeta) -> str | None:
+    """What is different on this machine since a table of it was measured, or None.
+
+    Returns:
+        For example ``runtime version 1.31, now it is 1.32``.
+    """
+    runtime = RUNTIMES[meta.target]
+    found = [
+        f"{what} {old}, now it is {new}"
         for what, old, new in (
             ("runtime version", meta.runtime_version, runtime.version()),
-            ("threads", meta.threads, device.threads),
-        ):
-            if old != new:
-                raise TableError(
-                    f"{path}: was measured with {what} {old}, now it is {new}; the rows would not "
-                    f"be comparable: delete the folder to measure it anew"
-                )
-        return meta
-    if list(path.glob("*.csv")):
-        raise TableError(f"{path}: has rows but no meta.json; delete the folder to measure it anew")
+            ("threads", meta.threads, runtime.device().threads),
+        )
+        if old != new
+    ]
+    return "; ".join(found) or None
+
+
+def _new_meta(key: TableKey, bench: TableBench) -> TableMeta:
+    runtime = RUNTIMES[key.target]
+    device = runtime.device()
     assert key.device and key.precision and key.batch_size
-    meta = TableMeta(
+    return TableMeta(
         kind="measured",
         target=key.target,
         device=key.device,
@@ -263,12 +261,11 @@ def _open_meta(path: Path, key: TableKey, runtime: Runtime, reference: Call) -> 
         batch_size=key.batch_size,
         runtime_version=runtime.version(),
         threads=device.threads,
-        reference_ms=measure_reference(reference).latency_ms,
+        reference_ms=bench.process.reference_ms,
+        overhead_ms=bench.process.overhead_ms,
         created=_today(),
         updated=_today(),
     )
-    write_meta(path, meta)
-    return meta
 
 
 def _drop_partial_line(path: Path) -> None:

@@ -1,29 +1,38 @@
-"""The measuring protocol, the same for every runtime.
+"""The measuring protocol, the same for every runtime and for device kits.
 
-What is to be compared is timed in turns: in every round each call is warmed up and run for a
-while, and in every round the same reference block is timed before and after. The machine's slow
-spells lengthen the reference too, so a round's times are scaled by how much slower the
-reference ran than when the table was begun.
+- What is measured takes turns, and the reference block has a turn before and after each of
+  them. A latency is the ratio to the reference around it, times the reference's own latency
+  when the table was begun: a machine that has become slower or faster since drops out.
+- A slow spell does not lengthen everything alike, so a round counts the less, the slower the
+  reference ran in it: with `QUIET_TOLERANCE` slowdown, half.
+- Turns go on until the confidence interval of the median over rounds is narrow, at least
+  ``min_rounds`` and at most ``max_rounds``.
+
+Needs only Python's standard library: device kits carry this file.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from nas.architecture import Block
 from nas.errors import ConfigError
-from nas.latency.runtimes.base import Call
 
-REFERENCE_BLOCK = Block("ncb", 192, 192, 1, 28, 28, mlp_ratio=3.0)
-"""A block of the published networks, neither tiny nor bound by memory."""
+Session = Callable[[float], "list[float]"]
+"""Runs a loaded model for about the given seconds; returns the latency in ms of every run."""
 
-WARM_UP_RUNS = 2
-MIN_RUNS = 5
-MAX_RUNS = 60
+QUIET_TOLERANCE = 0.05
+"""Slowdown of the reference, as a fraction, at which a round has half its weight."""
+
+REFERENCE_SHARE = 0.4
+"""A turn of the reference lasts this fraction of a turn of what is measured."""
+
+REFERENCE_BEGIN_S = 2.0
+"""How long the reference is timed when a table is begun."""
 
 
 @dataclass(frozen=True)
@@ -31,92 +40,195 @@ class Timing:
     """A measured latency.
 
     Attributes:
-        latency_ms: median over rounds of each round's median, drift removed.
+        latency_ms: weighted median over rounds, with the reference at ``reference_ms``.
+        ci_pct: half the 95% confidence interval, in percent of the latency.
         spread_pct: half the range between rounds, in percent of the latency.
-        runs: timed calls.
+        runs: timed runs.
+        reference_ms: latency of the reference that the row is expressed at; 0 for published
+            figures, which had none.
     """
 
     latency_ms: float
+    ci_pct: float
     spread_pct: float
     runs: int
+    reference_ms: float = 0.0
+
+    def at_reference(self, reference_ms: float) -> Timing:
+        """The same measurement with the reference at another latency."""
+        scale = reference_ms / self.reference_ms
+        return replace(self, latency_ms=scale * self.latency_ms, reference_ms=reference_ms)
+
+    def without(self, overhead_ms: float) -> Timing:
+        """The latency less the fixed time of a call; at least a tenth of it is left."""
+        return replace(self, latency_ms=max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms))
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The reference block on this device.
+class Effort:
+    """How thoroughly to measure.
 
     Attributes:
-        call: runs it once.
-        latency_ms: its latency when the table was begun.
+        turn_s: a turn lasts at least so many seconds.
+        min_rounds, max_rounds: turns each model gets.
+        ci_pct: a model has no more turns once ``Timing.ci_pct`` is below.
     """
 
-    call: Call
-    latency_ms: float
+    turn_s: float
+    min_rounds: int
+    max_rounds: int
+    ci_pct: float
+
+    def __post_init__(self) -> None:
+        if not (self.turn_s > 0 and 1 <= self.min_rounds <= self.max_rounds and self.ci_pct > 0):
+            raise ConfigError(f"an effort needs positive values and min <= max rounds, got {self}")
 
 
-def measure_reference(call: Call, rounds: int = 9) -> Reference:
-    """Time the reference block for a new table: the median of several rounds."""
-    times = [_round_median(call, 0.05)[0] for _ in range(rounds)]
-    return Reference(call, statistics.median(times))
+BLOCK_EFFORT = Effort(turn_s=0.03, min_rounds=3, max_rounds=9, ci_pct=3.0)
+NETWORK_EFFORT = Effort(turn_s=0.15, min_rounds=5, max_rounds=12, ci_pct=1.0)
 
 
-def measure(
-    calls: Sequence[Call], reference: Reference, rounds: int = 3, round_s: float = 0.05
-) -> list[Timing]:
-    """Time several calls in turns.
+class Reference:
+    """The reference block on this device: the yardstick that slow spells are told by.
 
     Args:
-        calls: what to time.
-        reference: timed around every round to take the machine's drift out.
-        rounds: how often each call gets its turn.
-        round_s: how long a turn lasts at least, in seconds; at most `MAX_RUNS` runs.
+        session: runs it.
+        latency_ms: what the latencies are expressed at; None measures it now.
+    """
+
+    def __init__(self, session: Session, latency_ms: float | None = None) -> None:
+        self._session = session
+        self._turns_ms: list[float] = []
+        if latency_ms is None:
+            session(REFERENCE_BEGIN_S / 10)  # warm-up
+            for _ in range(20):
+                self.turn(REFERENCE_BEGIN_S / 20)
+        self.latency_ms = latency_ms or self.quiet_ms
+
+    def turn(self, duration_s: float) -> float:
+        """Its latency in ms just now."""
+        self._turns_ms.append(statistics.median(self._session(duration_s)))
+        return self._turns_ms[-1]
+
+    @property
+    def quiet_ms(self) -> float:
+        """Its latency while the machine is quiet: the tenth percentile of all turns so far."""
+        ordered = sorted(self._turns_ms)
+        return ordered[len(ordered) // 10]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One turn: latency over the reference's, and the reference's in ms."""
+
+    ratio: float
+    reference_ms: float
+
+
+def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -> list[Timing]:
+    """Time several models in turns.
+
+    Args:
+        sessions: what to time.
+        reference: timed between all turns.
+        effort: how long and how often.
 
     Returns:
-        One timing for each call, in order.
+        One timing for each session, in order.
     """
-    if rounds < 1 or round_s <= 0:
-        raise ConfigError(f"rounds and round_s must be positive, got {rounds} and {round_s}")
-    medians: list[list[float]] = [[] for _ in calls]
-    runs = [0] * len(calls)
+    rounds: list[list[_Round]] = [[] for _ in sessions]
+    runs = [0] * len(sessions)
+    going = list(range(len(sessions)))
+    with _garbage_collection_off():
+        for number in range(effort.max_rounds):
+            before_ms = reference.turn(REFERENCE_SHARE * effort.turn_s)
+            # Every other round runs backwards, so that no model always follows the same one.
+            for index in going if number % 2 == 0 else reversed(going):
+                times_ms = sessions[index](effort.turn_s)
+                after_ms = reference.turn(REFERENCE_SHARE * effort.turn_s)
+                local_ms = (before_ms + after_ms) / 2
+                rounds[index].append(_Round(statistics.median(times_ms) / local_ms, local_ms))
+                runs[index] += len(times_ms)
+                before_ms = after_ms
+            if number + 1 >= effort.min_rounds:
+                going = [
+                    index
+                    for index in going
+                    if _summary(rounds[index], runs[index], reference).ci_pct > effort.ci_pct
+                ]
+            if not going:
+                break
+    return [_summary(r, count, reference) for r, count in zip(rounds, runs, strict=True)]
+
+
+def _summary(rounds: Sequence[_Round], runs: int, reference: Reference) -> Timing:
+    quiet_ms = min(reference.quiet_ms, reference.latency_ms)
+    weights = []
+    for entry in rounds:
+        slowdown = max(0.0, math.log(entry.reference_ms / quiet_ms))
+        weights.append(1 / (1 + (slowdown / QUIET_TOLERANCE) ** 2))
+    ratios = [entry.ratio for entry in rounds]
+    ratio = weighted_median(ratios, weights)
+    return Timing(
+        latency_ms=ratio * reference.latency_ms,
+        ci_pct=100 * _relative_half_interval(ratios, weights, ratio),
+        spread_pct=100 * (max(ratios) - min(ratios)) / 2 / ratio,
+        runs=runs,
+        reference_ms=reference.latency_ms,
+    )
+
+
+def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The median where each value counts by its weight; between two values it is interpolated."""
+    pairs = sorted(zip(values, weights, strict=True))
+    total = math.fsum(weights)
+    positions, reached = [], 0.0
+    for _, weight in pairs:
+        positions.append((reached + weight / 2) / total)
+        reached += weight
+    for index in range(1, len(pairs)):
+        if positions[index] >= 0.5:
+            if positions[index - 1] >= 0.5:
+                return pairs[index - 1][0]
+            gap = positions[index] - positions[index - 1]
+            share = (0.5 - positions[index - 1]) / gap
+            return pairs[index - 1][0] + share * (pairs[index][0] - pairs[index - 1][0])
+    return pairs[-1][0]
+
+
+def _relative_half_interval(
+    values: Sequence[float], weights: Sequence[float], median: float
+) -> float:
+    """Half the 95% confidence interval of the weighted median over the median.
+
+    A median's standard error is that of a mean times 1.2533 for normal errors. Fewer than two
+    effective rounds tell nothing: infinity would not be a number in a file, so 100%.
+    """
+    effective = math.fsum(weights) ** 2 / math.fsum(w * w for w in weights)
+    if len(values) < 2 or effective < 1.5:
+        return 1.0
+    squares = math.fsum(w * (v / median - 1) ** 2 for v, w in zip(values, weights, strict=True))
+    variance = squares / math.fsum(weights) * effective / (effective - 1)
+    return min(1.0, _student_t(effective - 1) * 1.2533 * math.sqrt(variance / effective))
+
+
+def _student_t(freedom: float) -> float:
+    """Two-sided 95% quantile of Student's t, within 1% (Abramowitz and Stegun 26.7.5)."""
+    z, n = 1.959964, freedom
+    if n < 3:  # the expansion is poor there; exact at 1 and 2, a power of it between
+        return float(12.706 * (4.303 / 12.706) ** math.log2(max(n, 1.0)))
+    first = (z**3 + z) / (4 * n)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    return z + first + second + third
+
+
+@contextmanager
+def _garbage_collection_off() -> Iterator[None]:
     enabled = gc.isenabled()
     gc.disable()
     try:
-        for number in range(rounds):
-            before_ms, _ = _round_median(reference.call, round_s)
-            turn_ms = []
-            # Every other round runs backwards, so that no call always follows the same one.
-            order = range(len(calls)) if number % 2 == 0 else range(len(calls) - 1, -1, -1)
-            for index in order:
-                median_ms, count = _round_median(calls[index], round_s)
-                turn_ms.append((index, median_ms))
-                runs[index] += count
-            after_ms, _ = _round_median(reference.call, round_s)
-            drift = (before_ms + after_ms) / 2 / reference.latency_ms
-            for index, median_ms in turn_ms:
-                medians[index].append(median_ms / drift)
+        yield
     finally:
         if enabled:
             gc.enable()
-    return [_summary(times, count) for times, count in zip(medians, runs, strict=True)]
-
-
-def _round_median(call: Call, round_s: float) -> tuple[float, int]:
-    """Median latency in ms of one turn, and how many runs it timed."""
-    for _ in range(WARM_UP_RUNS):
-        call()
-    times: list[float] = []
-    end = time.perf_counter() + round_s
-    while len(times) < MAX_RUNS:
-        start = time.perf_counter()
-        call()
-        stop = time.perf_counter()
-        times.append((stop - start) * 1e3)
-        if stop > end and len(times) >= MIN_RUNS:
-            break
-    return statistics.median(times), len(times)
-
-
-def _summary(round_medians: Sequence[float], runs: int) -> Timing:
-    latency_ms = statistics.median(round_medians)
-    half_range = (max(round_medians) - min(round_medians)) / 2
-    return Timing(latency_ms, 100 * half_range / latency_ms, runs)

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from nas.architecture import Block
-from nas.config import Precision
 from nas.models.cost import block_ops
+from nas.precision import Precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,16 +17,17 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.architecture import Architecture, Block
-from nas.config import MAX_BATCH, Precision
+from nas.config import MAX_BATCH
 from nas.errors import ArchitectureError, TableError
 from nas.latency.measure import Timing
+from nas.precision import Precision
 
 TABLES_DIR = Path(__file__).resolve().parents[2] / "latency_tables"
 
@@ -49,14 +50,16 @@ class TableMeta(BaseModel):
         precision, batch_size: of every row.
         runtime_version: version that measured; empty for published figures.
         threads: CPU threads used; 0 where that means nothing.
-        reference_ms: latency of the reference block when the table was begun.
+        reference_ms: latency of the reference block while the machine was quiet; all rows are
+            read as if it had run so when they were measured.
+        overhead_ms: fixed time of a call, taken out of the rows of blocks.
         created, updated: ISO dates.
         source: where published figures come from; empty for measured tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     kind: Literal["measured", "published"]
     target: str
     device: str
@@ -65,7 +68,8 @@ class TableMeta(BaseModel):
     batch_size: int = Field(ge=1, le=MAX_BATCH)
     runtime_version: str = ""
     threads: int = Field(default=0, ge=0)
-    reference_ms: float | None = Field(default=None, gt=0)
+    reference_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    overhead_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     created: str
     updated: str
     source: str = ""
@@ -131,11 +135,6 @@ class LatencyTable:
         )
 
 
-def default_precision(target: str) -> Precision:
-    """Precision a target is usually deployed in."""
-    return "fp16" if target in ("tensorrt", "coreml") else "fp32"
-
-
 def read_table(path: Path) -> LatencyTable:
     """Read a table's folder.
 
@@ -155,13 +154,14 @@ def read_table(path: Path) -> LatencyTable:
         block = _parse_block(row)
         if block in blocks:
             raise ValueError(f"a second row for the block {block}")
-        blocks[block] = _parse_timing(row)
+        blocks[block] = _at_quiet_speed(_parse_timing(row), meta)
 
     networks: list[NetworkRow] = []
     measured: set[tuple[Architecture, int, int]] = set()
 
     def add_network(row: dict[str, str]) -> None:
         network = _parse_network(row)
+        network = replace(network, timing=_at_quiet_speed(network.timing, meta))
         key = (network.architecture, network.resolution, network.num_classes)
         if key in measured:
             raise ValueError(f"a second row for the network {network.name} at that size")
@@ -174,6 +174,13 @@ def read_table(path: Path) -> LatencyTable:
     if meta.kind == "published" and not networks:
         raise TableError(f"{path / 'networks.csv'}: a table of published figures needs networks")
     return LatencyTable(path, meta, blocks, tuple(networks))
+
+
+def _at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
+    """A row as the quiet machine would have measured it; published figures stay as they are."""
+    if not timing.reference_ms or not meta.reference_ms:
+        return timing
+    return timing.at_reference(meta.reference_ms)
 
 
 def _read_meta(path: Path) -> TableMeta:
@@ -245,8 +252,10 @@ def _whole(row: Mapping[str, str], column: str, low: int, high: int) -> int:
 def _parse_timing(row: Mapping[str, str]) -> Timing:
     return Timing(
         latency_ms=_number(row, "latency_ms", 1e-6, 1e7),
+        ci_pct=_number(row, "ci_pct", 0, 1e4),
         spread_pct=_number(row, "spread_pct", 0, 1e4),
         runs=_whole(row, "runs", 0, 10**9),
+        reference_ms=_number(row, "reference_ms", 0, 1e7),
     )
 
 
@@ -310,7 +319,13 @@ def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:
 
 
 def _timing_cells(timing: Timing) -> list[str]:
-    return [f"{timing.latency_ms:.5f}", f"{timing.spread_pct:.2f}", str(timing.runs)]
+    return [
+        f"{timing.latency_ms:.5f}",
+        f"{timing.ci_pct:.2f}",
+        f"{timing.spread_pct:.2f}",
+        str(timing.runs),
+        f"{timing.reference_ms:.5f}",
+    ]
 
 
 def _append(path: Path, columns: list[str], lines: list[list[Any]]) -> None:

@@ -264,14 +264,6 @@ def build_block(block: Block, drop_path: float = 0.0) -> nn.Module:
     return Head(block)
 
 
-def build_fused_block(block: Block) -> nn.Module:
-    """The module of a `Block` as it is deployed: evaluation mode, BatchNorms folded."""
-    module = build_block(block).eval()
-    assert isinstance(module, (Stem, NCB, NTB, Head))
-    module.fuse()
-    return module
-
-
 def fold_following(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     """A convolution that includes the BatchNorm behind it (inference statistics)."""
     if isinstance(norm, nn.Identity):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import ParamSpec, TypeVar
 
 from nas.latency.device import this_cpu
+from nas.latency.process import interrupts_blocked
 from nas.search.evaluate import start_worker
 
 P = ParamSpec("P")
@@ -33,7 +31,7 @@ class LocalExecutor(ProcessPoolExecutor):
         )
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        with _interrupts_blocked():  # a process is started here, and inherits that
+        with interrupts_blocked():  # a process is started here, and inherits that
             return super().submit(fn, *args, **kwargs)
 
     def stop(self) -> None:
@@ -52,17 +50,3 @@ def stop_executor(executor: Executor) -> None:
         executor.stop()
     else:
         executor.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back. It is the parent's business alone, from a worker's first moment on."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: `start_worker` ignores it soon after
-        yield
-        return
-    resource_tracker.ensure_running()  # would lift the block when it is started later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

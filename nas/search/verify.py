@@ -16,7 +16,7 @@ def why_not(table: LatencyTable) -> str | None:
     meta = table.meta
     if meta.target not in RUNTIMES:
         return f"{meta.target} is a target that cannot be measured"
-    reason = RUNTIMES[meta.target]().unavailable()
+    reason = RUNTIMES[meta.target].unavailable()
     if reason:
         return f"{meta.target} cannot run here: {reason}"
     try:

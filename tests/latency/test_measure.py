@@ -1,72 +1,145 @@
-"""The measuring protocol on calls whose duration is known."""
+"""The measuring protocol on sessions whose duration is known."""
 
 from __future__ import annotations
 
-import time
+import math
+import random
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from nas.errors import ConfigError
 from nas.latency import measure as protocol
-from nas.latency.measure import Reference, Timing, measure, measure_reference
+from nas.latency.measure import Effort, Reference, Timing, measure, weighted_median
+
+EFFORT = Effort(turn_s=0.1, min_rounds=3, max_rounds=12, ci_pct=1.0)
 
 
-class Clock:
-    """A clock that calls advance by themselves, so that durations are exact."""
+class Machine:
+    """A device that runs as slowly as it is told; sessions report exact durations."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 0.0
+    def __init__(self) -> None:
         self.slowdown = 1.0
-        monkeypatch.setattr(time, "perf_counter", lambda: self.now_s)
+        self.turns: list[float] = []
 
-    def call(self, milliseconds: float):
-        def run() -> None:
-            self.now_s += self.slowdown * milliseconds / 1e3
+    def session(self, latency_ms: float, elasticity: float = 1.0, noise: float = 0.0):
+        rng = random.Random(1)
+
+        def run(duration_s: float) -> list[float]:
+            self.turns.append(latency_ms)
+            factor = self.slowdown**elasticity * math.exp(noise * rng.gauss(0, 1))
+            return [latency_ms * factor] * 3
 
         return run
 
 
-def test_latency_is_the_duration_of_a_call(monkeypatch):
-    clock = Clock(monkeypatch)
-    reference = measure_reference(clock.call(2.0))
+def test_latency_is_the_duration_of_a_run():
+    machine = Machine()
+    reference = Reference(machine.session(2.0))
     assert reference.latency_ms == pytest.approx(2.0)
-    timings = measure([clock.call(1.0), clock.call(30.0)], reference)
+    timings = measure([machine.session(1.0), machine.session(30.0)], reference, EFFORT)
     assert [t.latency_ms for t in timings] == pytest.approx([1.0, 30.0])
+    assert [t.ci_pct for t in timings] == pytest.approx([0.0, 0.0], abs=1e-6)
     assert [t.spread_pct for t in timings] == pytest.approx([0.0, 0.0], abs=1e-6)
-    assert timings[0].runs > timings[1].runs >= 3 * protocol.MIN_RUNS
+    assert [t.runs for t in timings] == [9, 9]  # steady: no more than the fewest rounds
+    assert {t.reference_ms for t in timings} == {2.0}
 
 
-def test_a_slow_machine_is_taken_out_by_the_reference(monkeypatch):
-    clock = Clock(monkeypatch)
-    reference = measure_reference(clock.call(2.0))
-    clock.slowdown = 1.4
-    (timing,) = measure([clock.call(5.0)], reference)
+def test_a_slow_machine_is_taken_out_by_the_reference():
+    machine = Machine()
+    reference = Reference(machine.session(2.0))
+    machine.slowdown = 1.4
+    (timing,) = measure([machine.session(5.0)], reference, EFFORT)
     assert timing.latency_ms == pytest.approx(5.0)
 
 
-def test_one_slow_round_does_not_move_the_median(monkeypatch):
-    clock = Clock(monkeypatch)
-    reference = Reference(clock.call(2.0), 2.0)
-    turns = iter([9.0] + [5.0] * 10_000)
+def test_quiet_rounds_count_more_than_slow_ones():
+    """A model that a slow spell hurts less than the reference: the quiet rounds decide."""
+    machine = Machine()
+    reference = Reference(machine.session(2.0))
+    plain = machine.session(5.0, elasticity=0.5)
+    turns = 0
 
-    def call() -> None:
-        # The first turn of the first round is disturbed, the reference around it is not.
-        clock.now_s += next(turns) / 1e3 if clock.now_s > 0.2 else 9.0 / 1e3
+    def session(duration_s: float) -> list[float]:
+        nonlocal turns
+        turns += 1
+        result = plain(duration_s)
+        machine.slowdown = 1.5 if turns in (2, 3, 4, 5) else 1.0
+        return result
 
-    (timing,) = measure([call], reference, rounds=5)
-    assert timing.latency_ms == pytest.approx(5.0)
-    assert timing.spread_pct > 10
+    effort = Effort(turn_s=0.1, min_rounds=9, max_rounds=9, ci_pct=0.1)
+    (timing,) = measure([session], reference, effort)
+    assert timing.latency_ms == pytest.approx(5.0, rel=0.01)
+    assert timing.spread_pct > 5
 
 
-def test_impossible_rounds_are_refused():
-    with pytest.raises(ConfigError, match="rounds"):
-        measure([], Reference(lambda: None, 1.0), rounds=0)
+def test_the_reference_has_a_turn_between_all_others_and_order_alternates():
+    machine = Machine()
+    reference = Reference(machine.session(2.0), 2.0)
+    effort = Effort(turn_s=0.1, min_rounds=2, max_rounds=2, ci_pct=1.0)
+    measure([machine.session(1.0), machine.session(3.0)], reference, effort)
+    assert machine.turns == [2.0, 1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 1.0, 2.0]
 
 
-def test_really_measures_sleep():
-    def call() -> None:
-        time.sleep(0.004)
+def test_noisy_models_get_more_turns_than_steady_ones():
+    machine = Machine()
+    reference = Reference(machine.session(2.0), 2.0)
+    steady, noisy = measure(
+        [machine.session(1.0), machine.session(1.5, noise=0.05)], reference, EFFORT
+    )
+    assert steady.runs == 3 * EFFORT.min_rounds
+    assert noisy.runs > steady.runs
+    assert noisy.ci_pct > 0
 
-    (timing,) = measure([call], Reference(call, 4.0), round_s=0.02)
-    assert isinstance(timing, Timing)
-    assert 3.0 < timing.latency_ms < 6.0
+
+def test_confidence_interval_covers_the_truth():
+    """95% intervals of noisy models that all have the same number of rounds."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        noise = np.exp(0.03 * rng.standard_normal(7))
+        rounds = [protocol._Round(float(ratio), 1.0) for ratio in 4.0 * noise]
+        reference = Reference(lambda duration_s: [1.0])
+        timing = protocol._summary(rounds, 1, reference)
+        covered.append(abs(timing.latency_ms / 4.0 - 1) <= timing.ci_pct / 100)
+    assert 0.91 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 6, 10, 30, 200])
+def test_student_t_is_scipys(freedom):
+    assert protocol._student_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.integers(1, 4)), min_size=1, max_size=9))
+def test_weighted_median_lies_between_the_lower_and_upper_median(pairs):
+    """Against the definition: values repeated as often as they weigh."""
+    values, weights = zip(*pairs, strict=True)
+    repeated = sorted(v for v, w in pairs for _ in range(w))
+    middle = weighted_median(values, weights)
+    assert repeated[0] <= middle <= repeated[-1]
+    below = sum(w for v, w in pairs if v < middle)
+    above = sum(w for v, w in pairs if v > middle)
+    assert max(below, above) <= sum(weights) / 2 + max(weights) / 2
+
+
+def test_equal_weights_give_the_ordinary_median():
+    assert weighted_median([3.0, 1.0, 2.0], [1, 1, 1]) == 2.0
+    assert weighted_median([4.0, 1.0, 2.0, 3.0], [1, 1, 1, 1]) == pytest.approx(2.5)
+
+
+def test_timing_at_another_reference_and_without_overhead():
+    timing = Timing(10.0, 1.0, 2.0, 30, reference_ms=2.0)
+    assert timing.at_reference(1.0) == Timing(5.0, 1.0, 2.0, 30, reference_ms=1.0)
+    assert timing.without(0.5).latency_ms == 9.5
+    assert timing.without(20.0).latency_ms == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "values", [(0.0, 3, 5, 1.0), (0.1, 0, 5, 1.0), (0.1, 6, 5, 1.0), (0.1, 3, 5, 0.0)]
+)
+def test_impossible_efforts_are_refused(values):
+    with pytest.raises(ConfigError, match="an effort needs positive values"):
+        Effort(*values)

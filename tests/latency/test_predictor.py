@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_interval_covers_noisy_networks_at_its_confidence(tmp_path, space):
         noise = np.exp(0.05 * rng.standard_normal(len(table.networks)))
         rows = []
         for row, factor in zip(table.networks, noise, strict=True):
-            timing = type(row.timing)(row.timing.latency_ms * float(factor), 1.0, 30)
+            timing = replace(row.timing, latency_ms=row.timing.latency_ms * float(factor))
             rows.append(type(row)(row.name, 64, 1000, row.architecture, timing))
         noisy = type(table)(table.path, table.meta, table.blocks, tuple(rows))
         predictor = LatencyPredictor.fit(noisy)

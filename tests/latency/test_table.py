@@ -34,8 +34,10 @@ def table(tmp_path):
 TIMINGS = st.builds(
     Timing,
     latency_ms=st.floats(0.001, 10_000).map(lambda value: round(value, 5)),
+    ci_pct=st.floats(0, 100).map(lambda value: round(value, 2)),
     spread_pct=st.floats(0, 500).map(lambda value: round(value, 2)),
     runs=st.integers(0, 10_000),
+    reference_ms=st.just(2.0),  # that of the table: rows at another are read at this one
 )
 
 
@@ -119,7 +121,7 @@ def test_a_truncated_line_in_the_middle_is_named(table):
     path = table.path / "blocks.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:4], lines[4][:-20] + "\n", *lines[5:]]))
-    with pytest.raises(TableError, match=r"blocks\.csv:5: \d+ cells, expected 12"):
+    with pytest.raises(TableError, match=r"blocks\.csv:5: \d+ cells, expected 14"):
         read_table(table.path)
 
 
@@ -144,7 +146,7 @@ def test_a_file_that_is_no_table_is_refused(table, content, message):
         ("{", "not readable as JSON"),
         ("[]", "the whole"),
         ("[" * 100_000, "not readable as JSON"),
-        ('{"format": 2}', "format"),
+        ('{"format": 3}', "format"),
     ],
 )
 def test_bad_meta_is_refused(table, content, message):
@@ -216,3 +218,15 @@ def test_a_folder_without_meta_is_no_table(table):
 
 def test_meta_is_plain_json(table):
     assert json.loads((table.path / "meta.json").read_text())["threads"] == 2
+
+
+def test_rows_are_read_at_the_speed_of_the_quiet_machine(table):
+    """A table begun in a slow spell: its reference was found to be faster later."""
+    write_meta(table.path, table.meta.model_copy(update={"reference_ms": 1.6}))
+    block = next(iter(table.blocks))
+    timing = Timing(10.0, 0.5, 1.0, 30, reference_ms=2.0)
+    (table.path / "blocks.csv").unlink()
+    append_blocks(table.path, [(block, timing)])
+    read = read_table(table.path)
+    assert read.blocks[block].latency_ms == pytest.approx(8.0)
+    assert read.blocks[block].reference_ms == 1.6

@@ -57,7 +57,7 @@ def front_of(candidates: tuple[Candidate, ...], budget_ms: float) -> tuple[Candi
 def measure(candidate: Candidate, rng: random.Random, slower: float = 1.0) -> Candidate:
     """The candidate as verification would have measured it."""
     latency_ms = candidate.predicted.latency_ms * slower * (1 + rng.gauss(0.01, 0.025))
-    return replace(candidate, measured=Timing(latency_ms, abs(rng.gauss(1.2, 0.3)), 60))
+    return replace(candidate, measured=Timing(latency_ms, 0.5, abs(rng.gauss(1.2, 0.3)), 60))
 
 
 @cache

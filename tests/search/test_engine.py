@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime
 import optuna
 import pandas as pd
 import pytest
@@ -20,7 +21,6 @@ from nas.architecture_file import load_architecture
 from nas.config import SearchConfig
 from nas.errors import RunError, TableError
 from nas.latency.device import this_cpu
-from nas.latency.runtimes.onnxruntime import open_session
 from nas.lock import locked
 from nas.search.engine import resume, search
 from nas.search.executors import LocalExecutor, stop_executor
@@ -96,7 +96,7 @@ def test_files_of_a_run(finished):
     if result.recommended:
         best = load_architecture(result.run_dir)
         assert best == result.recommended.architecture
-        session = open_session(str(result.run_dir / "best.onnx"))
+        session = onnxruntime.InferenceSession(result.run_dir / "best.onnx")
         (given,) = session.get_inputs()
         assert given.shape == [1, 3, 64, 64]
         (logits,) = session.run(None, {given.name: np.zeros(given.shape, np.float32)})

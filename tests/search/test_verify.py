@@ -16,7 +16,7 @@ from tests.tiny import made_up_table, tiny_space
 
 def _candidate(number: int, accuracy: float, predicted: float, measured: float | None) -> Candidate:
     network = load_space("nextvit").sample(random.Random(number))
-    timing = Timing(measured, 1.0, 30) if measured else None
+    timing = Timing(measured, 0.5, 1.0, 30) if measured else None
     return Candidate(number, network, accuracy, Latency(predicted, predicted, predicted), timing)
 
 

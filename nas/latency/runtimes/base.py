@@ -1,30 +1,47 @@
-"""The interface every runtime implements; measuring itself is `nas.latency.measure`."""
+"""The interface every runtime implements; measuring itself is `nas.latency.measure`.
+
+A runtime has two sides. `write_model` needs PyTorch and runs where the models are made;
+everything else needs Python's standard library and the runtime's own package, and runs on the
+device, where there may be no PyTorch: device kits carry this folder.
+"""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from nas.config import Precision
 from nas.latency.device import Device
+from nas.latency.measure import Session
+from nas.precision import Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
-Call = Callable[[], None]
-"""Runs a compiled module once on a prepared input and returns when the device is done."""
+WARM_UP_RUNS = 1
+MIN_RUNS = 3
+MAX_RUNS = 200
 
 
 class Runtime(ABC):
-    """One inference runtime on one device of this machine.
+    """One inference runtime on one kind of device.
 
     Optional packages are imported inside the methods, so that a runtime that is not installed
     can still say what it is missing.
+
+    Attributes:
+        name: the target it stands for.
+        precisions: what it runs, the usual one first.
+        suffix: of its model files.
+        in_kits: whether its model files can be measured where there is no PyTorch.
     """
 
-    name: ClassVar[str]
-    precisions: ClassVar[tuple[Precision, ...]]
+    name: str
+    precisions: tuple[Precision, ...]
+    suffix: ClassVar[str] = ".onnx"
+    in_kits: ClassVar[bool] = True
 
     @abstractmethod
     def unavailable(self) -> str | None:
@@ -36,19 +53,55 @@ class Runtime(ABC):
 
     @abstractmethod
     def device(self) -> Device:
-        """The device that `compile` compiles for."""
+        """The device that `load` loads for."""
 
     @abstractmethod
-    def compile(
-        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision
-    ) -> Call:
-        """Make a module ready to be timed.
+    def load(self, path: Path, precision: Precision) -> Session:
+        """Make a model file ready to be timed.
+
+        Args:
+            path: a file (for Core ML: a package) that `write_model` made.
+            precision: it was made in.
+
+        Raises:
+            RuntimeUnavailableError: the runtime cannot run it here.
+        """
+
+    def write_model(
+        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+    ) -> None:
+        """Write a module as this runtime's model file; works without the device.
 
         Args:
             module: a block or network in evaluation mode, BatchNorms folded.
             input_shape: [B, C, H, W].
             precision: of weights, activations and input.
+            path: of the file, with the runtime's suffix.
 
         Raises:
-            RuntimeUnavailableError: the runtime cannot run it here.
+            RunError: the file cannot be written.
+            RuntimeUnavailableError: a package that converts is missing.
         """
+        from nas.export import export_onnx
+
+        export_onnx(module, input_shape, path, precision)
+
+
+def timed_by_clock(call: Callable[[], None]) -> Session:
+    """A session of a call that returns when the device is done."""
+
+    def run(duration_s: float) -> list[float]:
+        for _ in range(WARM_UP_RUNS):
+            call()
+        times_ms: list[float] = []
+        end = time.perf_counter() + duration_s
+        while len(times_ms) < MAX_RUNS:
+            start = time.perf_counter()
+            call()
+            stop = time.perf_counter()
+            times_ms.append((stop - start) * 1e3)
+            if stop > end and len(times_ms) >= MIN_RUNS:
+                break
+        return times_ms
+
+    return run

@@ -1,28 +1,40 @@
-"""Core ML on this Mac. Models are converted anywhere; only macOS can run them."""
+"""Core ML on this Mac or on a connected iPhone. Models are converted anywhere."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import platform
+from functools import lru_cache
 from importlib import metadata, util
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nas.config import Precision
-from nas.latency.device import Device, this_cpu
-from nas.latency.runtimes.base import Call, Runtime
+from nas.errors import RuntimeUnavailableError
+from nas.latency.device import Device, slugify, this_cpu
+from nas.latency.measure import Session
+from nas.latency.runtimes.base import Runtime, timed_by_clock
+from nas.precision import Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
+TEAM_VARIABLE = "NAS_IOS_TEAM"
+"""Environment variable with the Apple development team that signs the measuring app."""
+
+_RUNS_A_TURN = 10
+
 
 class CoreML(Runtime):
-    """ML program on all compute units (CPU, GPU and Neural Engine)."""
+    """ML program on all compute units (CPU, GPU and Neural Engine) of this Mac."""
 
     name = "coreml"
     precisions = ("fp16", "fp32")
+    suffix: ClassVar[str] = ".mlpackage"
 
     def unavailable(self) -> str | None:
         if util.find_spec("coremltools") is None:
-            return "the package coremltools is not installed: pip install -e '.[coreml]'"
+            return "the package coremltools is not installed: pip install coremltools"
         if platform.system() != "Darwin":
             return "Core ML runs on macOS only"
         return None
@@ -33,20 +45,65 @@ class CoreML(Runtime):
     def device(self) -> Device:
         return this_cpu()
 
-    def compile(
-        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision
-    ) -> Call:
+    def write_model(
+        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+    ) -> None:
+        convert(module, input_shape, precision).save(str(path))
+
+    def load(self, path: Path, precision: Precision) -> Session:
+        import coremltools as ct
         import numpy as np
 
-        model = convert(module, input_shape, precision)
-        name = model.get_spec().description.input[0].name
-        image = np.random.default_rng(0).standard_normal(input_shape).astype(np.float32)
-        inputs = {name: image}
+        model = ct.models.MLModel(str(path))
+        (given,) = model.get_spec().description.input
+        shape = tuple(given.type.multiArrayType.shape)
+        image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        inputs = {given.name: image}
 
         def call() -> None:
             model.predict(inputs)
 
-        return call
+        return timed_by_clock(call)
+
+
+class CoreMLOnIPhone(CoreML):
+    """The same on an iPhone connected to this Mac, by coremltools' model runner app."""
+
+    name = "coreml-iphone"
+    in_kits: ClassVar[bool] = False
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        if reason:
+            return reason
+        if not os.environ.get(TEAM_VARIABLE):
+            return f"set {TEAM_VARIABLE} to your Apple development team, which signs an app"
+        try:
+            _iphone()
+        except Exception as error:  # Xcode's tools fail in many ways, and all mean the same here
+            return f"no iPhone can be used: {error}"
+        return None
+
+    def version(self) -> str:
+        return f"{metadata.version('coremltools')} on iOS {_iphone().os_version}"
+
+    def device(self) -> Device:
+        name = _iphone().name
+        return Device(slugify(name), name, 0)
+
+    def load(self, path: Path, precision: Precision) -> Session:
+        import coremltools as ct
+        from coremltools.models.ml_program.experimental.perf_utils import MLModelBenchmarker
+
+        loop, device = _prepared_iphone()
+        model = ct.models.MLModel(str(path), skip_model_load=True)
+        benchmarker = MLModelBenchmarker(model=model, device=device)
+
+        def run(duration_s: float) -> list[float]:
+            measured = benchmarker.benchmark_predict(iterations=_RUNS_A_TURN, warmup=True)
+            return list(loop.run_until_complete(measured).samples)
+
+        return run
 
 
 def convert(module: nn.Module, input_shape: tuple[int, ...], precision: Precision) -> Any:
@@ -56,7 +113,14 @@ def convert(module: nn.Module, input_shape: tuple[int, ...], precision: Precisio
         module: a block or network, BatchNorms folded.
         input_shape: [B, C, H, W].
         precision: of weights and activations; input and output stay fp32.
+
+    Raises:
+        RuntimeUnavailableError: coremltools is not installed.
     """
+    if util.find_spec("coremltools") is None:
+        raise RuntimeUnavailableError(
+            "converting to Core ML needs the package coremltools: pip install coremltools"
+        )
     import coremltools as ct
     import torch
 
@@ -68,3 +132,26 @@ def convert(module: nn.Module, input_shape: tuple[int, ...], precision: Precisio
         minimum_deployment_target=ct.target.iOS16,
         skip_model_load=platform.system() != "Darwin",
     )
+
+
+@lru_cache(maxsize=1)
+def _iphone() -> Any:
+    """The first connected iPhone, as coremltools knows it."""
+    from coremltools.models.ml_program.experimental.remote_device import Device as AppleDevice
+    from coremltools.models.ml_program.experimental.remote_device import DeviceType
+
+    phones = AppleDevice.get_connected_devices(DeviceType.IPHONE)
+    if not phones:
+        raise RuntimeUnavailableError("none is connected")
+    return phones[0]
+
+
+@lru_cache(maxsize=1)
+def _prepared_iphone() -> tuple[asyncio.AbstractEventLoop, Any]:
+    """An event loop for all calls, and the iPhone with the measuring app running."""
+    from coremltools.models.ml_program.experimental.remote_device import AppSigningCredentials
+
+    loop = asyncio.new_event_loop()
+    credentials = AppSigningCredentials(development_team=os.environ[TEAM_VARIABLE])
+    prepared = _iphone().prepare_for_model_debugging(credentials=credentials)
+    return loop, loop.run_until_complete(prepared)

@@ -1,17 +1,92 @@
-"""ONNX Runtime on this machine's CPU."""
+"""ONNX Runtime, with the execution providers that the installed package has."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib import metadata, util
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from nas.config import Precision
 from nas.latency.device import Device, this_cpu
-from nas.latency.runtimes.base import Call, Runtime
+from nas.latency.measure import Session
+from nas.latency.runtimes.base import Runtime, timed_by_clock
+from nas.latency.runtimes.cuda_driver import cuda_device
+from nas.precision import Precision
 
-if TYPE_CHECKING:
-    from torch import nn
+_PACKAGES = {
+    "CPUExecutionProvider": "onnxruntime",
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "CoreMLExecutionProvider": "onnxruntime (on macOS)",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+}
+
+
+class OnnxRuntime(Runtime):
+    """A session of one execution provider, all graph optimisations.
+
+    Args:
+        name: of the target.
+        provider: the execution provider; what it does not support runs on the CPU.
+        precisions: as `Runtime`.
+    """
+
+    def __init__(self, name: str, provider: str, precisions: tuple[Precision, ...]) -> None:
+        self.name, self.provider, self.precisions = name, provider, precisions
+        self._on_gpu = provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+
+    def unavailable(self) -> str | None:
+        if util.find_spec("onnxruntime") is None:
+            return (
+                "the package onnxruntime is not installed: pip install "
+                + _PACKAGES[self.provider].split()[0]
+            )
+        import onnxruntime as ort
+
+        if self.provider not in ort.get_available_providers():
+            return (
+                f"the installed onnxruntime has no {self.provider}: "
+                f"pip install {_PACKAGES[self.provider]}"
+            )
+        return cuda_device()[1] if self._on_gpu else None
+
+    def version(self) -> str:
+        return metadata.version(_installed_package())
+
+    def device(self) -> Device:
+        if not self._on_gpu:
+            return this_cpu()
+        device = cuda_device()[0]
+        assert device is not None, "ask `unavailable` first"
+        return device
+
+    def load(self, path: Path, precision: Precision) -> Session:
+        import numpy as np
+
+        session = self._open(path)
+        given = session.get_inputs()[0]
+        dtype = np.float16 if given.type == "tensor(float16)" else np.float32
+        image = np.random.default_rng(0).standard_normal(given.shape).astype(dtype)
+        if self._on_gpu:
+            return timed_by_clock(_bound_call(session, image))
+        inputs = {given.name: image}
+
+        def call() -> None:
+            session.run(None, inputs)
+
+        return timed_by_clock(call)
+
+    def _open(self, path: Path) -> Any:
+        import onnxruntime as ort
+
+        _share_one_thread_pool(this_cpu().threads)
+        options = ort.SessionOptions()
+        options.use_per_session_threads = False
+        options.log_severity_level = 3
+        providers = [self.provider]
+        if self.provider != "CPUExecutionProvider":
+            providers.append("CPUExecutionProvider")
+        return ort.InferenceSession(str(path), options, providers=providers)
 
 
 @lru_cache(maxsize=1)
@@ -20,58 +95,30 @@ def _share_one_thread_pool(threads: int) -> None:
 
     A session's own threads go on spinning for a while after a call. With several sessions
     timed in turns they take the cores from each other, and a call of 2 ms takes up to 8.
-    From then on ONNX Runtime wants every session of the process to share it: `open_session`.
+    From then on every session of the process must share it; measuring has its own process.
     """
     import onnxruntime as ort
 
     ort.set_global_thread_pool_sizes(threads, 1)
 
 
-def open_session(model: bytes | str) -> Any:
-    """A CPU session (`onnxruntime.InferenceSession`) that can live beside the measured ones.
-
-    Args:
-        model: ONNX bytes, or the path of a file.
-    """
+def _bound_call(session: Any, image: Any) -> Any:
+    """A call whose input and output stay on the GPU."""
     import onnxruntime as ort
 
-    _share_one_thread_pool(this_cpu().threads)
-    options = ort.SessionOptions()
-    options.use_per_session_threads = False
-    options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    on_device = ort.OrtValue.ortvalue_from_numpy(image, "cuda", 0)
+    binding.bind_ortvalue_input(session.get_inputs()[0].name, on_device)
+    binding.bind_output(session.get_outputs()[0].name, "cuda")
+
+    def call() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return call
 
 
-class OnnxRuntime(Runtime):
-    """Session of the CPU provider, all graph optimisations, one thread a core."""
-
-    name = "onnxruntime"
-    precisions = ("fp32", "fp16")
-
-    def unavailable(self) -> str | None:
-        if util.find_spec("onnxruntime") is None:
-            return "the package onnxruntime is not installed: pip install onnxruntime"
-        return None
-
-    def version(self) -> str:
-        return metadata.version("onnxruntime")
-
-    def device(self) -> Device:
-        return this_cpu()
-
-    def compile(
-        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision
-    ) -> Call:
-        import numpy as np
-
-        from nas.export import export_onnx
-
-        session = open_session(export_onnx(module, input_shape, precision=precision))
-        dtype = np.float16 if precision == "fp16" else np.float32
-        image = np.random.default_rng(0).standard_normal(input_shape).astype(dtype)
-        inputs = {session.get_inputs()[0].name: image}
-
-        def call() -> None:
-            session.run(None, inputs)
-
-        return call
+def _installed_package() -> str:
+    """The distribution that supplies ``import onnxruntime``: several do."""
+    names = metadata.packages_distributions().get("onnxruntime", ["onnxruntime"])
+    return names[0]

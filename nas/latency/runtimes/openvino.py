@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from importlib import metadata, util
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from nas.config import Precision
 from nas.latency.device import Device, this_cpu
-from nas.latency.runtimes.base import Call, Runtime
-
-if TYPE_CHECKING:
-    from torch import nn
+from nas.latency.measure import Session
+from nas.latency.runtimes.base import Runtime, timed_by_clock
+from nas.precision import Precision
 
 
 class OpenVino(Runtime):
@@ -21,7 +19,7 @@ class OpenVino(Runtime):
 
     def unavailable(self) -> str | None:
         if util.find_spec("openvino") is None:
-            return "the package openvino is not installed: pip install -e '.[openvino]'"
+            return "the package openvino is not installed: pip install openvino"
         return None
 
     def version(self) -> str:
@@ -30,13 +28,9 @@ class OpenVino(Runtime):
     def device(self) -> Device:
         return this_cpu()
 
-    def compile(
-        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision
-    ) -> Call:
+    def load(self, path: Path, precision: Precision) -> Session:
         import numpy as np
         import openvino
-
-        from nas.export import export_onnx
 
         core = openvino.Core()
         settings = {
@@ -44,13 +38,13 @@ class OpenVino(Runtime):
             "INFERENCE_NUM_THREADS": self.device().threads,
             "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the CPU has it
         }
-        onnx_bytes = export_onnx(module, input_shape, precision=precision)
-        model = core.compile_model(core.read_model(onnx_bytes, b""), "CPU", settings)
+        model = core.compile_model(core.read_model(str(path)), "CPU", settings)
         request = model.create_infer_request()
-        image = np.random.default_rng(0).standard_normal(input_shape).astype(np.float32)
+        shape = tuple(model.input(0).shape)
+        image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         request.set_input_tensor(openvino.Tensor(image))
 
         def call() -> None:
             request.infer()
 
-        return call
+        return timed_by_clock(call)

@@ -1,45 +1,131 @@
-"""PyTorch itself, eager, on this machine's CPU."""
+"""PyTorch itself: eager or compiled, on the CPU, an NVIDIA GPU or Apple's GPU."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Callable
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nas.config import Precision
-from nas.latency.device import Device, this_cpu
-from nas.latency.runtimes.base import Call, Runtime
+from nas.latency.device import Device, slugify, this_cpu
+from nas.latency.measure import Session
+from nas.latency.runtimes.base import MAX_RUNS, MIN_RUNS, WARM_UP_RUNS, Runtime, timed_by_clock
+from nas.precision import Precision
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
 class Torch(Runtime):
-    """Eager mode in channels_last memory, one thread a core."""
+    """A module in channels_last memory, under inference mode.
 
-    name = "torch"
-    precisions = ("fp32",)
+    Its model file is a pickled module, made and read within one measurement on this machine.
+
+    Args:
+        name: of the target.
+        device_type: where it runs. On a GPU of NVIDIA the run is captured as a CUDA graph.
+        compiled: by `torch.compile`, with its defaults.
+    """
+
+    suffix: ClassVar[str] = ".pt"
+    in_kits: ClassVar[bool] = False
+
+    def __init__(
+        self, name: str, device_type: Literal["cpu", "cuda", "mps"], compiled: bool = False
+    ) -> None:
+        self.name, self.device_type, self.compiled = name, device_type, compiled
+        self.precisions: tuple[Precision, ...] = (
+            ("fp32",) if device_type == "cpu" else ("fp16", "fp32")
+        )
 
     def unavailable(self) -> str | None:
+        if util.find_spec("torch") is None:
+            return "the package torch is not installed: pip install torch"
+        if self.compiled and self.device_type == "cpu" and not _has_compiler():
+            return "torch.compile needs a C++ compiler: install g++ or clang++"
+        if self.device_type == "cpu":
+            return None
+        import torch
+
+        if self.device_type == "cuda" and not torch.cuda.is_available():
+            return "PyTorch sees no NVIDIA GPU: a CUDA build of torch and a GPU are needed"
+        if self.device_type == "mps" and not torch.backends.mps.is_available():
+            return "PyTorch sees no Apple GPU: it needs macOS on Apple silicon"
         return None
 
     def version(self) -> str:
-        from importlib import metadata
-
         return metadata.version("torch")
 
     def device(self) -> Device:
-        return this_cpu()
-
-    def compile(
-        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision
-    ) -> Call:
+        if self.device_type != "cuda":
+            return this_cpu()
         import torch
 
-        # `to` with a memory format is typed for whole calls only.
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        image_BCHW = torch.randn(input_shape).to(memory_format=torch.channels_last)
+        name = torch.cuda.get_device_name()
+        return Device(slugify(name), name, 0)
+
+    def write_model(
+        self, module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+    ) -> None:
+        import torch
+
+        torch.save((module, input_shape), path)
+
+    def load(self, path: Path, precision: Precision) -> Session:
+        import torch
+
+        module, input_shape = torch.load(path, weights_only=False)
+        dtype = torch.float16 if precision == "fp16" else torch.float32
+        where = {"device": self.device_type, "dtype": dtype, "memory_format": torch.channels_last}
+        module = module.to(**where)
+        if self.compiled:
+            module = torch.compile(module)
+        image = torch.randn(input_shape).to(**where)  # type: ignore[call-overload]
+        if self.device_type == "cuda":
+            return _cuda_graph_session(module, image)
+        finish = torch.mps.synchronize if self.device_type == "mps" else lambda: None
 
         def call() -> None:
             with torch.inference_mode():
-                module(image_BCHW)
+                module(image)
+            finish()
 
-        return call
+        return timed_by_clock(call)
+
+
+def _cuda_graph_session(module: Callable[[Any], Any], image_BCHW: torch.Tensor) -> Session:
+    """Replays of a captured graph, timed by CUDA events: what a server's GPU is busy with."""
+    import torch
+
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), torch.cuda.stream(side):
+        for _ in range(3):  # cuDNN and torch.compile choose their kernels before the capture
+            module(image_BCHW)
+    side.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.graph(graph):
+        kept_output = module(image_BCHW)
+
+    def run(duration_s: float, keep: object = (kept_output, image_BCHW)) -> list[float]:
+        for _ in range(WARM_UP_RUNS):
+            graph.replay()
+        times_ms: list[float] = []
+        while len(times_ms) < MAX_RUNS:
+            start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            start.record()
+            graph.replay()
+            end.record()
+            end.synchronize()
+            times_ms.append(start.elapsed_time(end))
+            if sum(times_ms) > 1e3 * duration_s and len(times_ms) >= MIN_RUNS:
+                break
+        return times_ms
+
+    return run
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("g++", "clang++", "cl"))

@@ -1,0 +1,46 @@
+"""Every runtime: what it says where it cannot run, and that it runs where it can."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from nas.architecture import Block
+from nas.latency.model_files import ModelWriter
+from nas.latency.runtimes import RUNTIMES
+
+BLOCK = Block("ntb", 64, 96, 1, 14, 14, mlp_ratio=2.0, mix_ratio=0.5, sr_ratio=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_runs_or_says_what_is_missing(name, tmp_path):
+    runtime = RUNTIMES[name]
+    assert runtime.name == name
+    reason = runtime.unavailable()
+    if reason is not None:
+        assert len(reason.splitlines()) == 1
+        assert any(word in reason for word in ("install", "macOS", "GPU", "g++"))
+        return
+    assert runtime.version()
+    assert runtime.device().name
+    for precision in runtime.precisions:
+        writer = ModelWriter(runtime, precision, 2)
+        session = runtime.load(writer.block(BLOCK, writer.path(tmp_path, "block")), precision)
+        times_ms = session(0.01)
+        assert len(times_ms) >= 3
+        assert all(value > 0 for value in times_ms)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("coremltools") is None, reason="coremltools is not installed"
+)
+def test_core_ml_converts_on_any_machine(tmp_path):
+    import coremltools
+
+    writer = ModelWriter(RUNTIMES["coreml"], "fp16", 1)
+    path = writer.block(BLOCK, writer.path(tmp_path, "block"))
+    spec = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
+    (given,) = spec.description.input
+    assert list(given.type.multiArrayType.shape) == [1, 64, 14, 14]
