@@ -173,6 +173,28 @@ class Stage:
                 in_channels = self.ntb_width
         return blocks
 
+    def block_counts(self, in_channels: int, size: int, stride: int) -> list[tuple[Block, int]]:
+        """The blocks of `blocks`, each kind once with how often it occurs; some may be equal."""
+        mlp, width = float(self.ncb_mlp_ratio), self.ncb_width
+        first = Block("ncb", in_channels, width, stride, size, size, mlp)
+        size = first.out_height
+        inner = Block("ncb", width, width, 1, size, size, mlp)
+        counts = [(first, 1), (inner, self.repeats * (self.num_ncb - 1))]
+        if self.ntb_width:
+            ratios = float(self.ntb_mlp_ratio), float(self.mix_ratio), self.sr_ratio
+            ntb = Block("ntb", width, self.ntb_width, 1, size, size, *ratios)
+            again = Block("ncb", self.ntb_width, width, 1, size, size, mlp)
+            counts += [(ntb, self.repeats), (again, self.repeats - 1)]
+        return [(block, count) for block, count in counts if count]
+
+    def __hash__(self) -> int:
+        # Kept: a search looks up the same stages hundreds of thousands of times a second.
+        kept: int | None = self.__dict__.get("_hash")
+        if kept is None:
+            kept = hash(tuple(getattr(self, field.name) for field in fields(self)))
+            self.__dict__["_hash"] = kept
+        return kept
+
     @cached_property
     def id(self) -> str:
         """Short stable id, see `Architecture.id`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from nas.cli.measure import measure
 from nas.cli.predict import predict
 from nas.cli.search import search
 from nas.cli.spaces import spaces
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(search)
 app.command()(spaces)
 app.command()(predict)
+app.command()(measure)
 app.add_typer(tables_app, name="tables")
 
 

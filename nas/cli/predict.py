@@ -33,7 +33,7 @@ def predict(
 ) -> None:
     """Predict the latency of one architecture from a table."""
     from nas.architecture_file import load_architecture
-    from nas.latency.catalogue import load_table
+    from nas.latency.catalogue import changes, load_table
     from nas.latency.predictor import LatencyPredictor
 
     network = load_architecture(architecture)
@@ -44,7 +44,8 @@ def predict(
         batch_size,
         tables_folder(tables_dir, must_exist=True),
     )
-    prediction = LatencyPredictor.fit(table).predict([network], resolution, num_classes)
+    predictor = LatencyPredictor.fit(table)
+    prediction = predictor.predict([network], resolution, num_classes)
     kind = table.meta.provenance
     console = make_console()
     console.print(
@@ -53,5 +54,13 @@ def predict(
         soft_wrap=True,
     )
     console.print(f"{table.name}: {table.provenance()}", style="dim", soft_wrap=True)
+    changed = changes(table.meta)
+    if changed:
+        console.print(f"it was measured with {changed}", style="yellow", soft_wrap=True)
+    for block, block_ms in predictor.breakdown(network.blocks(resolution, num_classes)):
+        share = 100 * block_ms / prediction.latency_ms[0]
+        console.print(f"  {block_ms:8.3f} ms  {share:4.1f}%  {block}", soft_wrap=True)
+    if predictor.constant_ms:
+        console.print(f"  {predictor.constant_ms:8.3f} ms  of every network", soft_wrap=True)
     if kind == "estimated":
         print_replace(console, table)

@@ -92,9 +92,11 @@ def tables_list(tables_dir: TablesDir = None) -> None:
         meta = table.meta
         console.print(
             f"{table.name:<{width}}  {meta.kind:<9}  {len(table.blocks):>4} blocks  "
-            f"{len(table.networks):>3} networks  {meta.runtime_version or '-':<8}  {meta.updated}",
+            f"{len(table.networks):>3} networks  error {_error_text(table)}  "
+            f"{meta.runtime_version or '-':<8}  {meta.updated} ({_age_text(meta.updated)})",
             soft_wrap=True,
         )
+        _print_changes(console, table)
     if not tables:
         _print_no_tables(console, tables_dir)
 
@@ -107,14 +109,10 @@ def tables_show(
     tables_dir: TablesDir = None,
 ) -> None:
     """Show where a table comes from and how well its predictor does on networks left out."""
-    from nas.latency.catalogue import list_tables
     from nas.latency.predictor import LatencyPredictor
     from nas.latency.table import read_table
 
-    folders = {
-        f"{path.parent.name}/{path.name}": path
-        for path in list_tables(tables_folder(tables_dir, must_exist=True))
-    }
+    folders = _table_folders(tables_dir)
     if name is not None and name not in folders:
         raise TableError(unknown("table", name, folders))
     console = make_console()
@@ -125,11 +123,115 @@ def tables_show(
         _print_table(console, table, LatencyPredictor.fit(table))
 
 
+@tables_app.command("verify")
+def tables_verify(
+    name: Annotated[str, typer.Argument(help="<target>/<device>.<precision>.b<batch>.")],
+    networks: Annotated[int, typer.Option(min=1, help="Networks to measure.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Which random networks.")] = 0,
+    space: Space = "nextvit",
+    tables_dir: TablesDir = None,
+) -> None:
+    """Measure some networks now and say whether a table of this machine still holds."""
+    from nas.latency.catalogue import why_not_this_machine
+    from nas.latency.recheck import recheck
+    from nas.latency.table import read_table
+    from nas.space_file import load_space
+
+    folders = _table_folders(tables_dir)
+    if name not in folders:
+        raise TableError(unknown("table", name, folders))
+    table = read_table(folders[name])
+    reason = why_not_this_machine(table)
+    if reason:
+        raise TableError(f"table {name} cannot be verified here: {reason}")
+    console = make_console()
+    _print_changes(console, table)
+    printer = make_printer(console)
+    try:
+        result = recheck(
+            table,
+            load_space(space),
+            networks,
+            seed,
+            lambda done, total: printer.measuring("networks", done, total),
+        )
+    finally:
+        printer.close()
+    for network, (latency_ms, low_ms, high_ms), timing in result.networks:
+        inside = low_ms <= timing.latency_ms <= high_ms
+        console.print(
+            f"{network.id}  measured {timing.latency_ms:.2f} ms ±{timing.ci_pct:.1f}%  predicted "
+            f"{latency_ms:.2f} ({low_ms:.2f} to {high_ms:.2f})  {'' if inside else 'outside'}",
+            soft_wrap=True,
+        )
+    verdict = "still holds" if result.holds else "no longer holds: delete its folder and measure it"
+    console.print(
+        f"{name} {verdict}: {result.inside} of {len(result.networks)} networks inside their 90% "
+        f"interval, mean error {100 * result.mean_error:.1f}%",
+        style="green" if result.holds else "red",
+        soft_wrap=True,
+    )
+    if not result.holds:
+        raise typer.Exit(1)
+
+
+def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
+    """Folders of the tables by their names."""
+    from nas.latency.catalogue import list_tables
+
+    return {
+        f"{path.parent.name}/{path.name}": path
+        for path in list_tables(tables_folder(tables_dir, must_exist=True))
+    }
+
+
+def _error_text(table: LatencyTable) -> str:
+    """Cross-validated error of a table's predictor, or that it has none yet."""
+    from nas.latency.predictor import LatencyPredictor
+
+    try:
+        return f"{100 * LatencyPredictor.fit(table).mean_error:.1f}%"
+    except TableError:
+        return "unknown"
+
+
+def _age_text(date: str) -> str:
+    """Age of an ISO date in days."""
+    import datetime
+
+    try:
+        days = (datetime.date.today() - datetime.date.fromisoformat(date)).days
+    except ValueError:
+        return "age unknown"
+    return "today" if days == 0 else f"{days} day{'' if days == 1 else 's'} old"
+
+
+def _print_changes(console: Console, table: LatencyTable) -> None:
+    """Say what is different on this machine since its table was measured."""
+    from nas.latency.catalogue import changes
+
+    changed = changes(table.meta)
+    if changed:
+        console.print(
+            f"  {table.name} was measured with {changed}: verify it with "
+            f"python run_search.py tables verify {table.name}",
+            style="yellow",
+            soft_wrap=True,
+        )
+
+
 def _print_table(console: Console, table: LatencyTable, predictor: LatencyPredictor) -> None:
     meta = table.meta
     largest = 100 * max(abs(error) for error in predictor.relative_errors)
     console.print(f"{table.name} ({meta.kind})", style="bold")
-    console.print(f"  {table.provenance()}", soft_wrap=True)
+    console.print(f"  {table.provenance()}; {_age_text(meta.updated)}", soft_wrap=True)
+    if meta.kind == "measured":
+        console.print(
+            f"  reference block {meta.reference_ms:.3f} ms; a call's overhead of "
+            f"{meta.overhead_ms:.4f} ms is taken out of its blocks",
+            soft_wrap=True,
+        )
+    _print_changes(console, table)
     resolutions = sorted({row.resolution for row in table.networks})
     console.print(f"  resolutions: {', '.join(str(size) for size in resolutions)} pixels")
     console.print(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.errors import TableError, unknown
 from nas.latency.runtimes import RUNTIMES
-from nas.latency.table import TABLES_DIR, LatencyTable, read_table
+from nas.latency.table import TABLES_DIR, LatencyTable, TableMeta, read_table
 from nas.precision import Precision
 
 
@@ -131,6 +131,45 @@ def load_table(
             f"measure one: {measure_command(own, tables_dir=tables_dir)}"
         )
     return table
+
+
+def why_not_this_machine(table: LatencyTable) -> str | None:
+    """Why this machine cannot verify a table's predictions, or None if it can."""
+    meta = table.meta
+    if meta.target not in RUNTIMES:
+        return f"{meta.target} is a target that cannot be measured"
+    reason = RUNTIMES[meta.target].unavailable()
+    if reason:
+        return f"{meta.target} cannot run here: {reason}"
+    try:
+        own = own_key(meta.target, meta.precision, meta.batch_size)
+    except TableError as error:
+        return str(error)
+    if own is None or own.folder != meta.folder or meta.kind != "measured":
+        return f"this machine is not {meta.device_description}"
+    return None
+
+
+def changes(meta: TableMeta) -> str | None:
+    """What is different here since this machine's table was measured.
+
+    Returns:
+        For example ``runtime version 1.31, now it is 1.32``; None where nothing is, or where the
+        table is not this machine's.
+    """
+    own = own_key(meta.target, meta.precision, meta.batch_size)
+    if meta.kind != "measured" or own is None or own.folder != meta.folder:
+        return None
+    runtime = RUNTIMES[meta.target]
+    found = [
+        f"{what} {old}, now it is {new}"
+        for what, old, new in (
+            ("runtime version", meta.runtime_version, runtime.version()),
+            ("threads", meta.threads, runtime.device().threads),
+        )
+        if old != new
+    ]
+    return "; ".join(found) or None
 
 
 def measure_command(

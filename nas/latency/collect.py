@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
-from nas.latency.catalogue import TableKey, own_key
+from nas.latency.catalogue import TableKey, changes, own_key
 from nas.latency.measure import Timing
 from nas.latency.runtimes import RUNTIMES
 from nas.latency.table import (
@@ -228,24 +228,6 @@ def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
             f"folder to measure it anew"
         )
     return meta
-
-
-def changes(meta: TableMeta) -> str | None:
-    """What is different on this machine since a table of it was measured, or None.
-
-    Returns:
-        For example ``runtime version 1.31, now it is 1.32``.
-    """
-    runtime = RUNTIMES[meta.target]
-    found = [
-        f"{what} {old}, now it is {new}"
-        for what, old, new in (
-            ("runtime version", meta.runtime_version, runtime.version()),
-            ("threads", meta.threads, runtime.device().threads),
-        )
-        if old != new
-    ]
-    return "; ".join(found) or None
 
 
 def _new_meta(key: TableKey, bench: TableBench) -> TableMeta:

@@ -25,6 +25,7 @@ import numpy as np
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.catalogue import TableKey, measure_command
+from nas.latency.scorer import Scorer
 from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class LatencyPredictor:
     relative_errors: tuple[float, ...]
     interval_factor: float
     _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
+    _scorers: dict[tuple[int, int], Scorer] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def fit(cls, table: LatencyTable) -> LatencyPredictor:
@@ -123,9 +125,11 @@ class LatencyPredictor:
         Raises:
             TableError: a block was never measured; names it.
         """
-        latency = np.array(
-            [self.predict_blocks(a.blocks(resolution, num_classes)) for a in architectures]
-        )
+        scorer = self._scorers.get((resolution, num_classes))
+        if scorer is None:
+            scorer = Scorer(self.constant_ms, self._block, resolution, num_classes)
+            self._scorers[resolution, num_classes] = scorer
+        latency = np.array(scorer.latencies_ms(architectures))
         return Prediction(latency, latency / self.interval_factor, latency * self.interval_factor)
 
     def _block(self, block: Block) -> float:
@@ -187,10 +191,10 @@ def _features(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float6
 
 def _interval_factor(errors: Sequence[float], parameters: int) -> float:
     """Half-width of the interval as a factor, from leave-one-out errors."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
     logs = np.log1p(np.clip(errors, -0.99, None))
     freedom = max(1, len(logs) - parameters)
     deviation = math.sqrt(float(np.mean(logs**2)))
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+    quantile = float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
     return math.exp(quantile * deviation)

@@ -13,7 +13,13 @@ from nas.architecture import Architecture
 from nas.architecture_file import load_architecture, preset_names
 from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
-from nas.latency.catalogue import TableKey, find_table, measure_command, own_key
+from nas.latency.catalogue import (
+    TableKey,
+    find_table,
+    measure_command,
+    own_key,
+    why_not_this_machine,
+)
 from nas.latency.collect import collect_table, measure_networks, missing_for
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import TABLES_DIR, LatencyTable
@@ -26,6 +32,7 @@ from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import LocalExecutor, stop_executor
 from nas.search.listener import Listener, Trained
 from nas.search.pareto import pareto_front
+from nas.search.recommend import recommend
 from nas.search.result import Candidate, Reference, SearchResult
 from nas.search.run import (
     RESULTS_DIR,
@@ -37,7 +44,6 @@ from nas.search.run import (
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import Proposal, SearchStudy
-from nas.search.verify import recommend, why_not
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
 
@@ -309,7 +315,7 @@ def _conclude(
 ) -> SearchResult:
     config, table = prepared.config, prepared.table
     candidates, front = study.candidates(), study.front()
-    unverified = why_not(table)
+    unverified = why_not_this_machine(table)
     if unverified is None and front:
         listener.stage("verifying")
         try:

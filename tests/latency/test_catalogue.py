@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from nas.errors import TableError
-from nas.latency.catalogue import find_table, load_table, measure_command, own_key, target_names
+from nas.latency.catalogue import (
+    find_table,
+    load_table,
+    measure_command,
+    own_key,
+    target_names,
+    why_not_this_machine,
+)
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -69,3 +76,16 @@ def test_measure_command_names_what_is_not_the_default():
         "python run_search.py tables measure --target onnxruntime --precision fp16 "
         "--batch-size 8 --space spaces/mine.yaml --resolution 256"
     )
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "coreml"])
+def test_published_devices_cannot_be_verified(target):
+    reason = why_not_this_machine(load_table(target))
+    assert reason and len(reason.splitlines()) == 1
+
+
+def test_only_the_own_table_is_verified(tmp_path):
+    space = tiny_space(tmp_path)
+    assert why_not_this_machine(made_up_table(tmp_path, space)) is None
+    other = made_up_table(tmp_path, space, device="another-8c")
+    assert why_not_this_machine(other) == "this machine is not a test device"

@@ -44,10 +44,3 @@ def test_writing_leaves_the_global_generator_alone(writer, tmp_path):
     before = torch.get_rng_state()
     writer.block(BLOCKS["ncb"], tmp_path / "block.onnx")
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_reference_and_empty_call_run(writer, tmp_path):
-    runtime = writer.runtime
-    reference = runtime.load(writer.reference(tmp_path), "fp32")
-    empty = runtime.load(writer.empty(tmp_path), "fp32")
-    assert min(reference(0.01)) > min(empty(0.01))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 from functools import lru_cache
@@ -14,9 +13,12 @@ from nas.errors import RuntimeUnavailableError
 from nas.latency.device import Device, slugify, this_cpu
 from nas.latency.measure import Session
 from nas.latency.runtimes.base import Runtime, timed_by_clock
+from nas.latency.runtimes.inputs import example_input
 from nas.precision import Precision
 
 if TYPE_CHECKING:
+    import asyncio
+
     from torch import nn
 
 TEAM_VARIABLE = "NAS_IOS_TEAM"
@@ -52,13 +54,12 @@ class CoreML(Runtime):
 
     def load(self, path: Path, precision: Precision) -> Session:
         import coremltools as ct
-        import numpy as np
 
         model = ct.models.MLModel(str(path))
-        (given,) = model.get_spec().description.input
-        shape = tuple(given.type.multiArrayType.shape)
-        image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        inputs = {given.name: image}
+        inputs = {
+            given.name: example_input(given.type.multiArrayType.shape, "float32")
+            for given in model.get_spec().description.input
+        }
 
         def call() -> None:
             model.predict(inputs)
@@ -149,6 +150,8 @@ def _iphone() -> Any:
 @lru_cache(maxsize=1)
 def _prepared_iphone() -> tuple[asyncio.AbstractEventLoop, Any]:
     """An event loop for all calls, and the iPhone with the measuring app running."""
+    import asyncio
+
     from coremltools.models.ml_program.experimental.remote_device import AppSigningCredentials
 
     loop = asyncio.new_event_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
@@ -11,6 +12,7 @@ from nas.latency.device import Device, this_cpu
 from nas.latency.measure import Session
 from nas.latency.runtimes.base import Runtime, timed_by_clock
 from nas.latency.runtimes.cuda_driver import cuda_device
+from nas.latency.runtimes.inputs import example_input
 from nas.precision import Precision
 
 _PACKAGES = {
@@ -19,6 +21,17 @@ _PACKAGES = {
     "TensorrtExecutionProvider": "onnxruntime-gpu",
     "CoreMLExecutionProvider": "onnxruntime (on macOS)",
     "OpenVINOExecutionProvider": "onnxruntime-openvino",
+}
+
+_NUMPY_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
 }
 
 
@@ -61,15 +74,13 @@ class OnnxRuntime(Runtime):
         return device
 
     def load(self, path: Path, precision: Precision) -> Session:
-        import numpy as np
-
         session = self._open(path)
-        given = session.get_inputs()[0]
-        dtype = np.float16 if given.type == "tensor(float16)" else np.float32
-        image = np.random.default_rng(0).standard_normal(given.shape).astype(dtype)
+        inputs = {
+            given.name: example_input(given.shape, _NUMPY_TYPES[given.type])
+            for given in session.get_inputs()
+        }
         if self._on_gpu:
-            return timed_by_clock(_bound_call(session, image))
-        inputs = {given.name: image}
+            return timed_by_clock(_bound_call(session, inputs))
 
         def call() -> None:
             session.run(None, inputs)
@@ -102,14 +113,15 @@ def _share_one_thread_pool(threads: int) -> None:
     ort.set_global_thread_pool_sizes(threads, 1)
 
 
-def _bound_call(session: Any, image: Any) -> Any:
-    """A call whose input and output stay on the GPU."""
+def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
+    """A call whose inputs and outputs stay on the GPU."""
     import onnxruntime as ort
 
     binding = session.io_binding()
-    on_device = ort.OrtValue.ortvalue_from_numpy(image, "cuda", 0)
-    binding.bind_ortvalue_input(session.get_inputs()[0].name, on_device)
-    binding.bind_output(session.get_outputs()[0].name, "cuda")
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
+    for output in session.get_outputs():
+        binding.bind_output(output.name, "cuda")
 
     def call() -> None:
         session.run_with_iobinding(binding)

@@ -8,6 +8,7 @@ from pathlib import Path
 from nas.latency.device import Device, this_cpu
 from nas.latency.measure import Session
 from nas.latency.runtimes.base import Runtime, timed_by_clock
+from nas.latency.runtimes.inputs import example_input
 from nas.precision import Precision
 
 
@@ -29,7 +30,6 @@ class OpenVino(Runtime):
         return this_cpu()
 
     def load(self, path: Path, precision: Precision) -> Session:
-        import numpy as np
         import openvino
 
         core = openvino.Core()
@@ -40,9 +40,9 @@ class OpenVino(Runtime):
         }
         model = core.compile_model(core.read_model(str(path)), "CPU", settings)
         request = model.create_infer_request()
-        shape = tuple(model.input(0).shape)
-        image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        request.set_input_tensor(openvino.Tensor(image))
+        for given in model.inputs:
+            value = example_input(tuple(given.shape), given.element_type.to_dtype())
+            request.set_tensor(given, openvino.Tensor(value))
 
         def call() -> None:
             request.infer()

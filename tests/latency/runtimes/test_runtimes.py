@@ -7,10 +7,13 @@ import importlib.util
 import pytest
 
 from nas.architecture import Block
+from nas.latency.measure import Effort
 from nas.latency.model_files import ModelWriter
+from nas.latency.process import BenchProcess
 from nas.latency.runtimes import RUNTIMES
 
 BLOCK = Block("ntb", 64, 96, 1, 14, 14, mlp_ratio=2.0, mix_ratio=0.5, sr_ratio=2)
+QUICK = Effort(turn_s=0.01, min_rounds=2, max_rounds=2, ci_pct=5.0)
 
 
 @pytest.mark.slow
@@ -27,10 +30,12 @@ def test_runs_or_says_what_is_missing(name, tmp_path):
     assert runtime.device().name
     for precision in runtime.precisions:
         writer = ModelWriter(runtime, precision, 2)
-        session = runtime.load(writer.block(BLOCK, writer.path(tmp_path, "block")), precision)
-        times_ms = session(0.01)
-        assert len(times_ms) >= 3
-        assert all(value > 0 for value in times_ms)
+        block = writer.block(BLOCK, writer.path(tmp_path, "block"))
+        reference, empty = writer.reference(tmp_path), writer.empty(tmp_path)
+        with BenchProcess(name, precision, reference, empty) as bench:
+            (timing,) = bench.measure([block], QUICK)
+        assert timing.latency_ms > bench.overhead_ms > 0
+        assert timing.runs >= 6
 
 
 @pytest.mark.skipif(

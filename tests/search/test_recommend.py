@@ -1,17 +1,13 @@
-"""Recommendation by what was measured, and when measuring is possible."""
+"""Recommendation by what was measured."""
 
 from __future__ import annotations
 
 import random
 
-import pytest
-
-from nas.latency.catalogue import load_table
 from nas.latency.measure import Timing
+from nas.search.recommend import recommend
 from nas.search.result import Candidate, Latency
-from nas.search.verify import recommend, why_not
 from nas.space_file import load_space
-from tests.tiny import made_up_table, tiny_space
 
 
 def _candidate(number: int, accuracy: float, predicted: float, measured: float | None) -> Candidate:
@@ -30,16 +26,3 @@ def test_the_most_accurate_measured_within_budget_is_recommended():
     assert recommend(front, 10.0, verified=False) is front[2]
     assert recommend(front, 5.0, verified=True) is None
     assert recommend([], 5.0, verified=False) is None
-
-
-@pytest.mark.parametrize("target", ["tensorrt", "coreml"])
-def test_published_devices_cannot_be_verified(target):
-    reason = why_not(load_table(target))
-    assert reason and len(reason.splitlines()) == 1
-
-
-def test_only_the_own_table_is_verified(tmp_path):
-    space = tiny_space(tmp_path)
-    assert why_not(made_up_table(tmp_path, space)) is None
-    other = made_up_table(tmp_path, space, device="another-8c")
-    assert why_not(other) == "this machine is not a test device"

@@ -1,0 +1,144 @@
+"""How fast architectures are scored, and how long a predictor takes to be there.
+
+Target: on one core at least 200,000 architectures a second in a batch and 20,000 a second one by
+one, both from `Architecture` objects that were not scored before; loading a table and fitting its
+predictor in a new process under 0.5 s, without importing torch.
+
+    python benchmarks/predictor_speed.py [--architectures 200000] [--repeats 5] [--json OUT]
+
+The machine's own ONNX Runtime table is used, or the first table that covers the default space.
+A plain sum over `Architecture.blocks` runs beside it, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from machine import provenance, write_json
+from rich.console import Console
+from rich.table import Table
+
+from nas.architecture import Architecture
+from nas.errors import TableError
+from nas.latency.catalogue import list_tables
+from nas.latency.predictor import LatencyPredictor
+from nas.latency.table import LatencyTable, read_table
+from nas.space_file import load_space
+
+MIN_BATCH_PER_S, MIN_SINGLE_PER_S, MAX_START_S = 200_000, 20_000, 0.5
+
+START = """
+import sys, time
+start = time.perf_counter()
+from pathlib import Path
+from nas.latency.predictor import LatencyPredictor
+from nas.latency.table import read_table
+LatencyPredictor.fit(read_table(Path(sys.argv[1])))
+print(time.perf_counter() - start, "torch" in sys.modules)
+"""
+
+
+def complete_table() -> LatencyTable:
+    """A measured table with every block of the default space."""
+    blocks = load_space("nextvit").blocks(224)
+    for path in list_tables():
+        table = read_table(path)
+        if table.meta.kind == "measured" and not table.missing(blocks):
+            return table
+    raise TableError(
+        "no measured table covers the default space; measure one: "
+        "python run_search.py tables measure --target onnxruntime"
+    )
+
+
+def per_second(score: Callable[[], object], count: int) -> float:
+    """How many are scored a second."""
+    start = time.perf_counter()
+    score()
+    return count / (time.perf_counter() - start)
+
+
+def one_by_one(predictor: LatencyPredictor, architectures: Sequence[Architecture]) -> None:
+    """As a search that looks at one candidate after the other."""
+    for architecture in architectures:
+        predictor.predict([architecture])
+
+
+def start_up(table: LatencyTable) -> tuple[float, bool]:
+    """Seconds to load and fit in a new process, imports included, and whether torch came along."""
+    command = [sys.executable, "-c", START, str(table.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, torch = done.stdout.split()
+    return float(seconds), torch == "True"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architectures", type=int, default=200_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+
+    table, space, rng = complete_table(), load_space("nextvit"), random.Random(0)
+    architectures = [space.sample(rng) for _ in range(arguments.architectures)]
+    few = architectures[: max(1, len(architectures) // 20)]
+    rates: dict[str, list[float]] = {"batch": [], "one by one": [], "sum over blocks": []}
+    starts = []
+    for _ in range(arguments.repeats):
+        predictor = LatencyPredictor.fit(table)  # afresh: nothing was scored before
+        rates["batch"].append(
+            per_second(lambda p=predictor: p.predict(architectures), len(architectures))
+        )
+        predictor = LatencyPredictor.fit(table)
+        rates["one by one"].append(
+            per_second(lambda p=predictor: one_by_one(p, architectures), len(architectures))
+        )
+        rates["sum over blocks"].append(
+            per_second(lambda p=predictor: [p.predict_blocks(a.blocks(224)) for a in few], len(few))
+        )
+        starts.append(start_up(table))
+
+    shown = Table("scoring", "median a second", "range")
+    for name, values in rates.items():
+        span = f"{min(values):,.0f} to {max(values):,.0f}"
+        shown.add_row(name, f"{statistics.median(values):,.0f}", span)
+    console = Console()
+    console.print(shown)
+    start_s = statistics.median(seconds for seconds, _ in starts)
+    torch = any(loaded for _, loaded in starts)
+    console.print(
+        f"start: {start_s:.2f} s (range {min(starts)[0]:.2f} to {max(starts)[0]:.2f}), torch "
+        f"{'is' if torch else 'is not'} imported; {len(architectures):,} architectures, "
+        f"{table.name}"
+    )
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    write_json(
+        arguments.json,
+        {
+            **provenance("numpy"),
+            "table": table.name,
+            "architectures": len(architectures),
+            "per_s": {name: [round(value) for value in values] for name, values in rates.items()},
+            "start_s": [round(seconds, 3) for seconds, _ in starts],
+            "torch_imported": torch,
+        },
+    )
+    met = (
+        medians["batch"] >= MIN_BATCH_PER_S
+        and medians["one by one"] >= MIN_SINGLE_PER_S
+        and start_s < MAX_START_S
+        and not torch
+    )
+    console.print("target met" if met else "target missed", style="green" if met else "red")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

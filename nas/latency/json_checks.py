@@ -1,0 +1,182 @@
+"""Reads JSON from elsewhere, and checks it entry by entry before anything uses it.
+
+Types, ranges, no entry missing, none unknown, none twice. A file is data: nothing in it is ever
+executed. Needs only Python's standard library: device kits carry this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.errors import TableError, brief
+
+MAX_FILE_BYTES = 64_000_000
+
+Check = Callable[[Any, str], Any]
+"""Takes a value and where it stands; returns it, or raises ValueError that says what is wrong."""
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        TableError: there is no such file, it is larger than 64 MB, or no JSON without NaN,
+            without infinities and without a name given twice.
+    """
+    try:
+        with path.open("rb") as file:
+            return loads(file.read(MAX_FILE_BYTES + 1))
+    except ValueError as error:
+        raise TableError(f"{path}: {error}") from None
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def loads(data: bytes) -> Any:
+    """As `read_json`, of bytes.
+
+    Raises:
+        ValueError: as there, with what is wrong but no file.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, so no file of a device kit")
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_without_repeats,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())  # a message of Python's own may have several lines
+        raise ValueError(f"not readable as JSON, or not complete: {said}") from None
+
+
+def checksum(value: Any) -> str:
+    """SHA-256 of JSON values, whatever their order and layout in a file."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_repeated(values: Iterable[str]) -> str | None:
+    """The first value that was there before, or None."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def entries(value: Any, where: str, checks: Mapping[str, Check]) -> dict[str, Any]:
+    """The checked entries of a mapping that must have exactly these.
+
+    Raises:
+        ValueError: names the entry, what it holds and what was expected.
+    """
+    mapping(len(checks) + 100)(value, where)
+    unknown = next((name for name in value if name not in checks), None)
+    if unknown is not None:
+        raise ValueError(f"{where}: unknown entry {brief(unknown)}")
+    missing = [name for name in checks if name not in value]
+    if missing:
+        raise ValueError(f"{where}: missing {', '.join(missing)}")
+    return {name: check(value[name], f"{where}: {name}") for name, check in checks.items()}
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number in a range."""
+
+    def check(value: Any, where: str) -> int:
+        fits = type(value) is int and low <= value <= high
+        _expect(fits, value, where, f"a whole number from {low} to {high}")
+        return int(value)
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number in a range."""
+
+    def check(value: Any, where: str) -> float:
+        fits = type(value) in (int, float) and low <= value <= high
+        _expect(fits, value, where, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def text(pattern: str, expected: str) -> Check:
+    """A string of a pattern, at most 200 characters."""
+
+    def check(value: Any, where: str) -> str:
+        fits = isinstance(value, str) and len(value) <= 200 and re.fullmatch(pattern, value)
+        _expect(bool(fits), value, where, expected)
+        return str(value)
+
+    return check
+
+
+def line(value: Any, where: str) -> str:
+    """A string that can be printed on one line."""
+    fits = isinstance(value, str) and len(value) <= 200 and value.isprintable()
+    _expect(fits, value, where, "one line of at most 200 characters")
+    return str(value)
+
+
+def one_of(*known: str) -> Check:
+    """One of some strings."""
+
+    def check(value: Any, where: str) -> str:
+        fits = isinstance(value, str) and value in known
+        _expect(fits, value, where, " or ".join(repr(name) for name in known))
+        return str(value)
+
+    return check
+
+
+def mapping(most: int) -> Check:
+    """A mapping of any entries."""
+
+    def check(value: Any, where: str) -> Any:
+        fits = isinstance(value, dict) and len(value) <= most
+        _expect(fits, value, where, f"a mapping of at most {most} entries")
+        return value
+
+    return check
+
+
+def sequence(most: int) -> Check:
+    """A list of any values."""
+
+    def check(value: Any, where: str) -> Any:
+        fits = isinstance(value, list) and len(value) <= most
+        _expect(fits, value, where, f"a list of at most {most} entries")
+        return value
+
+    return check
+
+
+def _expect(fits: bool, value: Any, where: str, expected: str) -> None:
+    if not fits:
+        raise ValueError(f"{where}: must be {expected}, got {brief(value)}")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = first_repeated(name for name, _ in pairs)
+    if repeated is not None:
+        raise ValueError(f"{brief(repeated)} is there twice")
+    return dict(pairs)
+
+
+def _finite(literal: str) -> float:
+    value = float(literal)
+    if not math.isfinite(value):
+        raise ValueError(f"{brief(literal)} is no finite number")
+    return value
