@@ -86,6 +86,7 @@ class SearchConfig(BaseModel):
         proxy: how candidates are trained.
         trials: candidates to train, at most.
         time_limit_s: seconds after which no further candidate is started; None for no limit.
+        interpolate: estimate blocks that the table lacks instead of measuring them.
         seed: of the sampler and of the training.
         sampler: ``tpe``, ``nsga2``, ``nsga3``, ``gp`` or ``random``.
         workers: candidates trained at once, each in its own process.
@@ -104,6 +105,7 @@ class SearchConfig(BaseModel):
     proxy: ProxyConfig = ProxyConfig()
     trials: int = Field(default=24, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
+    interpolate: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     sampler: str = "tpe"
     workers: int = Field(default=1, ge=1)

@@ -25,6 +25,12 @@ BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images in one call; default: the table's.")
 ]
 Resolution = Annotated[int, typer.Option(min=32, help="Input size in pixels.")]
+Interpolate = Annotated[
+    bool,
+    typer.Option(
+        "--interpolate", help="Estimate blocks that were not measured from those that were."
+    ),
+]
 TablesDir = Annotated[
     Path | None, typer.Option(help="Folder of latency tables.", show_default="latency_tables/")
 ]

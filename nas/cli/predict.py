@@ -9,6 +9,7 @@ import typer
 from nas.cli.options import (
     BatchSize,
     Device,
+    Interpolate,
     PrecisionOption,
     Resolution,
     TablesDir,
@@ -29,11 +30,13 @@ def predict(
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
     num_classes: Annotated[int, typer.Option(min=2, help="Classes of the network.")] = 1000,
+    interpolate: Interpolate = False,
     tables_dir: TablesDir = None,
 ) -> None:
     """Predict the latency of one architecture from a table."""
     from nas.architecture_file import load_architecture
     from nas.latency.catalogue import changes, load_table
+    from nas.latency.completion import with_interpolated
     from nas.latency.predictor import LatencyPredictor
 
     network = load_architecture(architecture)
@@ -44,9 +47,11 @@ def predict(
         batch_size,
         tables_folder(tables_dir, must_exist=True),
     )
+    if interpolate:
+        table = with_interpolated(table, network.blocks(resolution, num_classes))
     predictor = LatencyPredictor.fit(table)
     prediction = predictor.predict([network], resolution, num_classes)
-    kind = table.meta.provenance
+    kind = table.latency_kind
     console = make_console()
     console.print(
         f"{architecture} at {resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "
@@ -59,7 +64,8 @@ def predict(
         console.print(f"it was measured with {changed}", style="yellow", soft_wrap=True)
     for block, block_ms in predictor.breakdown(network.blocks(resolution, num_classes)):
         share = 100 * block_ms / prediction.latency_ms[0]
-        console.print(f"  {block_ms:8.3f} ms  {share:4.1f}%  {block}", soft_wrap=True)
+        flag = "  interpolated" if block in table.interpolated else ""
+        console.print(f"  {block_ms:8.3f} ms  {share:4.1f}%  {block}{flag}", soft_wrap=True)
     if predictor.constant_ms:
         console.print(f"  {predictor.constant_ms:8.3f} ms  of every network", soft_wrap=True)
     if kind == "estimated":

@@ -11,6 +11,7 @@ import typer
 from nas.cli.options import (
     BatchSize,
     Device,
+    Interpolate,
     PrecisionOption,
     Resolution,
     Space,
@@ -65,6 +66,7 @@ def search(
     measure: Annotated[
         bool, typer.Option(help="Measure this machine's latency table first if it is missing.")
     ] = True,
+    interpolate: Interpolate = False,
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
     ] = False,
@@ -94,6 +96,7 @@ def search(
         batch_size=batch_size,
         resolution=resolution,
         num_classes=num_classes,
+        interpolate=interpolate,
         proxy={
             "data": data,
             "skip_unreadable": skip_unreadable,

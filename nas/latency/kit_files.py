@@ -159,29 +159,37 @@ class KitResults:
 
 
 class Digest:
-    """SHA-256 of a model: of a file's bytes, or of a package's names, sizes and bytes.
+    """SHA-256 of a model: of a file's bytes, or of a package's names and bytes.
 
     Args:
         package: whether the model is a folder; its files are then added in sorted order.
     """
 
     def __init__(self, package: bool) -> None:
-        self._package, self._hash = package, hashlib.sha256()
+        self._package, self._whole, self._file = package, hashlib.sha256(), hashlib.sha256()
         self.size_bytes = 0
 
-    def begin(self, name: str, size_bytes: int) -> None:
+    def begin(self, name: str) -> None:
         """The next file, by its path inside the package."""
-        if self._package:
-            self._hash.update(f"{name}\n{size_bytes}\n".encode())
+        self._end_file()
+        self._whole.update(f"{name}\n".encode())
 
     def update(self, data: bytes) -> None:
         """The next bytes of the file."""
-        self._hash.update(data)
+        self._file.update(data)
         self.size_bytes += len(data)
 
     def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
-        return self._hash.hexdigest()
+        """64 hexadecimal digits, once all files were added."""
+        if not self._package:
+            return self._file.hexdigest()
+        self._end_file()
+        return self._whole.hexdigest()
+
+    def _end_file(self) -> None:
+        if self._package:
+            self._whole.update(self._file.digest())
+            self._file = hashlib.sha256()
 
 
 def parse_manifest(value: Any, where: str = "the manifest") -> Manifest:
@@ -193,8 +201,8 @@ def parse_manifest(value: Any, where: str = "the manifest") -> Manifest:
     _same_format(value, where)
     given = entries(value, where, {"format": whole(FORMAT, FORMAT), **_MANIFEST})
     models = tuple(
-        _parse_model(entry, f"{where}: models.{number}")
-        for number, entry in enumerate(given["models"])
+        _parse_model(entry, f"{where}: models.{index}")
+        for index, entry in enumerate(given["models"])
     )
     for what in ("name", "file"):
         repeated = first_repeated(getattr(model, what) for model in models)

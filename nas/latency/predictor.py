@@ -65,7 +65,9 @@ class LatencyPredictor:
     relative_errors: tuple[float, ...]
     interval_factor: float
     _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
-    _scorers: dict[tuple[int, int], Scorer] = field(default_factory=dict, repr=False, compare=False)
+    _scorers: dict[tuple[int, int], tuple[Scorer, Scorer]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def fit(cls, table: LatencyTable) -> LatencyPredictor:
@@ -125,12 +127,21 @@ class LatencyPredictor:
         Raises:
             TableError: a block was never measured; names it.
         """
-        scorer = self._scorers.get((resolution, num_classes))
-        if scorer is None:
-            scorer = Scorer(self.constant_ms, self._block, resolution, num_classes)
-            self._scorers[resolution, num_classes] = scorer
-        latency = np.array(scorer.latencies_ms(architectures))
-        return Prediction(latency, latency / self.interval_factor, latency * self.interval_factor)
+        size = (resolution, num_classes)
+        if size not in self._scorers:
+            half_width = self.table.interpolated.get
+            self._scorers[size] = (
+                Scorer(self.constant_ms, self._block, *size),
+                Scorer(0.0, lambda block: half_width(block, 0.0), *size),
+            )
+        latencies, interpolated = self._scorers[size]
+        latency = np.array(latencies.latencies_ms(architectures))
+        low, high = latency / self.interval_factor, latency * self.interval_factor
+        if self.table.interpolated:
+            # Estimates of similar blocks are off together, so their half widths add up.
+            half = np.array(interpolated.latencies_ms(architectures))
+            low, high = np.maximum(low - half, 0.1 * latency), high + half
+        return Prediction(latency, low, high)
 
     def _block(self, block: Block) -> float:
         value = self._cache.get(block)

@@ -7,12 +7,14 @@ the whole process (thread pools, caches, a crash) stays out of the caller's.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,7 +48,7 @@ class BenchProcess:
     ) -> None:
         self._target = target
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin_child)
         try:
             self.reference_ms, self.overhead_ms = self._call(
                 _open, target, precision, reference, empty, reference_ms
@@ -111,8 +113,22 @@ def interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ignore_interrupts() -> None:
+def end_with_parent() -> None:
+    """Let this child process end when its parent is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def _begin_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _open(

@@ -70,7 +70,9 @@ class Scorer:
 
     def _add(self, architecture: Architecture) -> None:
         """Sum the parts of an architecture that were not seen before."""
-        channels = architecture.stem_width
+        width, side = architecture.stem_width, self._resolution
+        ends_ms = self._constant_ms + self._block_ms(Block("stem", 3, width, 4, side, side))
+        channels = width
         for index, stage in enumerate(architecture.stages):
             key = (stage, channels)
             if key not in self._stages_ms[index]:
@@ -82,8 +84,6 @@ class Scorer:
                     count * self._block_ms(block) for block, count in counts
                 )
             channels = stage.out_width
-        stem = Block("stem", 3, architecture.stem_width, 4, self._resolution, self._resolution)
-        head = Block("head", channels, self._num_classes, 1, self._out_size, self._out_size)
-        self._ends_ms[architecture.stem_width, channels] = (
-            self._constant_ms + self._block_ms(stem) + self._block_ms(head)
-        )
+        side = self._out_size
+        head = Block("head", channels, self._num_classes, 1, side, side)
+        self._ends_ms[width, channels] = ends_ms + self._block_ms(head)

@@ -17,7 +17,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,11 +75,6 @@ class TableMeta(BaseModel):
     source: str = ""
 
     @property
-    def provenance(self) -> Literal["predicted", "estimated"]:
-        """What a latency derived from the table is called."""
-        return "estimated" if self.kind == "published" else "predicted"
-
-    @property
     def folder(self) -> str:
         """Name of the table's folder inside its target's."""
         return f"{self.device}.{self.precision}.b{self.batch_size}"
@@ -102,17 +97,32 @@ class NetworkRow:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """A table as loaded; the predictor is derived from it."""
+    """A table as loaded; the predictor is derived from it.
+
+    Attributes:
+        path: its folder.
+        meta: how it came to be.
+        blocks: isolated blocks.
+        networks: whole networks.
+        interpolated: the blocks among them that were not measured but estimated, each with half
+            its 90% interval in ms; a table as loaded has none.
+    """
 
     path: Path
     meta: TableMeta
     blocks: Mapping[Block, Timing]
     networks: tuple[NetworkRow, ...]
+    interpolated: Mapping[Block, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """``<target>/<device>.<precision>.b<batch>``."""
         return f"{self.meta.target}/{self.meta.folder}"
+
+    @property
+    def latency_kind(self) -> Literal["predicted", "estimated"]:
+        """What a latency derived from it is called."""
+        return "estimated" if self.meta.kind == "published" or self.interpolated else "predicted"
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """Which of these blocks the table has no row for."""
@@ -128,11 +138,15 @@ class LatencyTable:
                 f"{meta.device_description} ({batch}; {meta.source})"
             )
         threads = f", {meta.threads} threads" if meta.threads else ""
-        return (
-            f"from {len(self.blocks)} blocks and {len(self.networks)} networks measured on "
+        measured = len(self.blocks) - len(self.interpolated)
+        sentence = (
+            f"from {measured} blocks and {len(self.networks)} networks measured on "
             f"{meta.device_description} with {meta.target} {meta.runtime_version} "
             f"({batch}{threads}; {meta.updated})"
         )
+        if self.interpolated:
+            sentence += f", {len(self.interpolated)} further blocks interpolated, not measured"
+        return sentence
 
 
 def read_table(path: Path) -> LatencyTable:

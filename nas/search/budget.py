@@ -31,10 +31,8 @@ class Budget:
 
     def latency(self, architecture: Architecture) -> Latency:
         """Predicted latency with its interval."""
-        blocks = architecture.blocks(self.resolution, self.num_classes)
-        latency_ms = self.predictor.predict_blocks(blocks)
-        factor = self.predictor.interval_factor
-        return Latency(latency_ms, latency_ms / factor, latency_ms * factor)
+        found = self.predictor.predict([architecture], self.resolution, self.num_classes)
+        return Latency(float(found.latency_ms[0]), float(found.low_ms[0]), float(found.high_ms[0]))
 
     def breakdown(self, architecture: Architecture) -> tuple[float, ...]:
         """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
@@ -68,7 +66,7 @@ class Budget:
             table = self.predictor.table
             raise ConfigError(
                 f"--budget {self.budget_ms:g}ms is below the fastest network of space "
-                f"{self.space.name!r}, {table.meta.provenance} to take {fastest_ms:.2f} ms on "
+                f"{self.space.name!r}, {table.latency_kind} to take {fastest_ms:.2f} ms on "
                 f"{table.name} at {self.resolution} pixels: raise the budget, lower "
                 f"--resolution, or use a space with smaller networks"
             )

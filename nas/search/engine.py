@@ -21,6 +21,7 @@ from nas.latency.catalogue import (
     why_not_this_machine,
 )
 from nas.latency.collect import collect_table, measure_networks, missing_for
+from nas.latency.completion import with_interpolated
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import TABLES_DIR, LatencyTable
 from nas.lock import locked
@@ -173,6 +174,8 @@ def _table(
     missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
     if table is not None and not missing:
         return table
+    if table is not None and config.interpolate and table.networks:
+        return with_interpolated(table, space.blocks(config.resolution, config.num_classes))
     mine = own is not None and (table is None or table.meta.folder == own.folder)
     if mine and measure_table:
         listener.stage("measuring")
@@ -302,7 +305,7 @@ def _trained(
         total=prepared.config.trials,
         on_front=any(c.number == number for c in study.front()),
         train_s=evaluation.train_s,
-        provenance=prepared.table.meta.provenance,
+        provenance=prepared.table.latency_kind,
     )
 
 
@@ -329,7 +332,7 @@ def _conclude(
         config=config,
         table_name=table.name,
         table_provenance=table.provenance(),
-        provenance=table.meta.provenance,
+        provenance=table.latency_kind,
         replace_command=_replace_command(prepared) if table.meta.kind == "published" else None,
         candidates=tuple(candidates),
         front=tuple(front),
@@ -376,7 +379,7 @@ def _replace_command(prepared: _Prepared) -> str:
 
 def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:
     if unverified is not None:
-        return f"Latencies are {table.meta.provenance}, not verified: {unverified}."
+        return f"Latencies are {table.latency_kind}, not verified: {unverified}."
     if not trained:
         return "Nothing was verified: no candidate was trained."
     return (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.architecture import Architecture
 from nas.config import ProxyConfig
 from nas.errors import DataWarning
+from nas.latency.process import end_with_parent
 
 if TYPE_CHECKING:
     from nas.proxy.data import ProxyData
@@ -34,6 +35,7 @@ class Evaluation:
 def start_worker(threads: int) -> None:
     """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     import torch
 
     warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it

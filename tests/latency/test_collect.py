@@ -119,8 +119,14 @@ def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (folder / "blocks.csv").exists():
         time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
     process.send_signal(signal.SIGKILL)
     process.wait()
+    gone = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < gone, "what measured must end with what asked it to"
+        time.sleep(0.1)
     kept = (folder / "blocks.csv").read_text()
     # What a kill in the middle of a write can leave behind.
     (folder / "blocks.csv").write_text(kept + "ncb,32,3")

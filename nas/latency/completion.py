@@ -1,0 +1,37 @@
+"""Completes a table by estimates: blocks that were not measured, from those that were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nas.architecture import Block
+from nas.latency.measure import Timing
+from nas.latency.table import LatencyTable
+
+
+def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTable:
+    """The table with an estimated row for each of these blocks that it lacks.
+
+    What is derived from it is called estimated, and the interval of a network that has such
+    blocks is wider. Nothing is written.
+
+    Args:
+        table: measured.
+        blocks: that are needed.
+
+    Raises:
+        TableError: too few blocks of a kind were measured; says which.
+    """
+    missing = table.missing(dict.fromkeys(blocks))
+    if not missing or table.meta.kind == "published":
+        return table
+    from nas.latency.interpolation import interpolate_blocks
+
+    estimates = interpolate_blocks(table.blocks, missing, table.meta.batch_size)
+    rows, half_widths = dict(table.blocks), dict(table.interpolated)
+    for block, (latency_ms, low_ms, high_ms) in zip(missing, estimates, strict=True):
+        half_ms = max(high_ms - latency_ms, latency_ms - low_ms)
+        rows[block] = Timing(latency_ms, 100 * half_ms / latency_ms, 0.0, 0)
+        half_widths[block] = half_ms
+    return replace(table, blocks=rows, interpolated=half_widths)
