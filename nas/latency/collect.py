@@ -38,7 +38,7 @@ CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
 
 BLOCKS_AT_ONCE = 8
-NETWORKS_AT_ONCE = 3
+NETWORKS_AT_ONCE = 4
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]

@@ -84,8 +84,10 @@ class Effort:
             raise ConfigError(f"an effort needs positive values and min <= max rounds, got {self}")
 
 
-BLOCK_EFFORT = Effort(turn_s=0.03, min_rounds=3, max_rounds=9, ci_pct=3.0)
-NETWORK_EFFORT = Effort(turn_s=0.15, min_rounds=5, max_rounds=12, ci_pct=1.0)
+BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=6, max_rounds=16, ci_pct=2.0)
+NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=10, max_rounds=30, ci_pct=1.0)
+"""Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
+that next to a turn of several runs no longer does."""
 
 
 class Reference:
