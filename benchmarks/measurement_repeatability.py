@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.architecture import Architecture
+from nas.latency.bench import NETWORKS_AT_ONCE
 from nas.latency.catalogue import own_key
-from nas.latency.collect import NETWORKS_AT_ONCE, calibration_networks
+from nas.latency.collect import calibration_networks
 from nas.latency.measure import Timing
 from nas.latency.table_bench import open_bench
 from nas.space_file import load_space

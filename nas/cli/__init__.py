@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from nas.cli.adapt import tables_adapt
+from nas.cli.kits import tables_import, tables_kit
 from nas.cli.measure import measure
 from nas.cli.predict import predict
 from nas.cli.search import search
@@ -29,6 +31,9 @@ app.callback(invoke_without_command=True)(search)
 app.command()(spaces)
 app.command()(predict)
 app.command()(measure)
+tables_app.command("adapt")(tables_adapt)
+tables_app.command("kit")(tables_kit)
+tables_app.command("import")(tables_import)
 app.add_typer(tables_app, name="tables")
 
 

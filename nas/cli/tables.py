@@ -59,7 +59,7 @@ def tables_measure(
         )
     finally:
         printer.close()
-    _print_table(console, table, LatencyPredictor.fit(table))
+    print_table(console, table, LatencyPredictor.fit(table))
 
 
 @tables_app.command("runtimes")
@@ -120,7 +120,7 @@ def tables_show(
         _print_no_tables(console, tables_dir)
     for path in [folders[name]] if name else folders.values():
         table = read_table(path)
-        _print_table(console, table, LatencyPredictor.fit(table))
+        print_table(console, table, LatencyPredictor.fit(table))
 
 
 @tables_app.command("verify")
@@ -220,7 +220,7 @@ def _print_changes(console: Console, table: LatencyTable) -> None:
         )
 
 
-def _print_table(console: Console, table: LatencyTable, predictor: LatencyPredictor) -> None:
+def print_table(console: Console, table: LatencyTable, predictor: LatencyPredictor) -> None:
     meta = table.meta
     largest = 100 * max(abs(error) for error in predictor.relative_errors)
     console.print(f"{table.name} ({meta.kind})", style="bold")
@@ -240,7 +240,7 @@ def _print_table(console: Console, table: LatencyTable, predictor: LatencyPredic
         f"prediction within a factor of {predictor.interval_factor:.3f}",
         soft_wrap=True,
     )
-    if meta.kind == "published":
+    if table.latency_kind == "estimated":
         print_replace(console, table)
 
 

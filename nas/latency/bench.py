@@ -13,6 +13,9 @@ from nas.latency.measure import Effort, Reference, Session, Timing, measure
 from nas.latency.runtimes import RUNTIMES
 from nas.precision import Precision
 
+BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 8, 4
+"""Models that are measured in turns with each other."""
+
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
 
 
@@ -71,8 +74,8 @@ class Bench:
     def _load(self, path: Path) -> Session:
         try:
             return self._runtime.load(path, self._precision)
-        except UserError:
-            raise
+        except UserError as error:
+            raise type(error)(f"{path.name}: {error}") from None
         except Exception as error:  # every runtime has its own family of errors
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeUnavailableError(

@@ -145,7 +145,7 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
         own = own_key(meta.target, meta.precision, meta.batch_size)
     except TableError as error:
         return str(error)
-    if own is None or own.folder != meta.folder or meta.kind != "measured":
+    if own is None or own.folder != meta.folder or meta.kind == "published":
         return f"this machine is not {meta.device_description}"
     return None
 
@@ -158,7 +158,7 @@ def changes(meta: TableMeta) -> str | None:
         table is not this machine's.
     """
     own = own_key(meta.target, meta.precision, meta.batch_size)
-    if meta.kind != "measured" or own is None or own.folder != meta.folder:
+    if meta.kind == "published" or own is None or own.folder != meta.folder:
         return None
     runtime = RUNTIMES[meta.target]
     found = [

@@ -10,12 +10,14 @@ import datetime
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError
+from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE
 from nas.latency.catalogue import TableKey, changes, own_key
 from nas.latency.measure import Timing
 from nas.latency.runtimes import RUNTIMES
@@ -37,8 +39,6 @@ from nas.space import SearchSpace
 CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
 
-BLOCKS_AT_ONCE = 8
-NETWORKS_AT_ONCE = 4
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -111,13 +111,24 @@ def collect_table(
         TableError: an existing table is corrupted, or was measured by another runtime version
             or thread count; another process is measuring it; the space has too few networks.
     """
-    key = _measurable_key(target, precision, batch_size)
+    key = measurable_key(target, precision, batch_size)
     _require_enough_networks(space)
     path = tables_dir / target / key.folder
+    with table_being_written(path):
+        return _complete(path, key, space, resolution, num_classes, progress)
+
+
+@contextmanager
+def table_being_written(path: Path) -> Iterator[None]:
+    """Make a table's folder and keep other processes out of it.
+
+    Raises:
+        TableError: the folder cannot be written, or another process is measuring it.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path, TableError, "measuring it"):
-            return _complete(path, key, space, resolution, num_classes, progress)
+            yield
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -137,7 +148,7 @@ def _complete(
     if meta and not missing_for(read_table(path), space, resolution, num_classes):
         return read_table(path)
     with open_bench(key, meta.reference_ms if meta else None) as bench:
-        meta = meta or _new_meta(key, bench)
+        meta = meta or new_meta(key, bench)
         write_meta(path, meta)
         todo = missing_for(read_table(path), space, resolution, num_classes)
         done = 0
@@ -198,7 +209,12 @@ def measure_networks(
     return timings
 
 
-def _measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
+def measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
+    """The complete key of the table that this machine would measure.
+
+    Raises:
+        RuntimeUnavailableError: it cannot; says why.
+    """
     if target not in RUNTIMES:
         known = ", ".join(sorted(RUNTIMES))
         raise RuntimeUnavailableError(
@@ -221,6 +237,10 @@ def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
             )
         return None
     meta = read_table(path).meta
+    if meta.kind != "measured":
+        raise TableError(
+            f"{path}: was {meta.kind}, not measured; delete the folder to measure it whole"
+        )
     changed = changes(meta)
     if changed:
         raise TableError(
@@ -230,7 +250,8 @@ def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
     return meta
 
 
-def _new_meta(key: TableKey, bench: TableBench) -> TableMeta:
+def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
+    """Meta of a table that is begun now."""
     runtime = RUNTIMES[key.target]
     device = runtime.device()
     assert key.device and key.precision and key.batch_size

@@ -37,6 +37,7 @@ UNIT = "ms"
 KINDS = ("reference", "empty", "block", "network")
 MAX_MODELS = 20_000
 MAX_MODEL_BYTES = 20_000_000_000
+MAX_LEVELS = 3
 MIN_MS, MAX_MS = 1e-4, 1e7
 
 
@@ -228,7 +229,7 @@ def parse_results(value: Any) -> KitResults:
     if checksum({k: v for k, v in value.items() if k != "sha256"}) != given["sha256"]:
         raise ValueError(
             "the checksum does not fit the content: the file was changed or damaged after it was "
-            "written; copy it from the device again"
+            "written; use an undamaged copy, or measure again"
         )
     manifest = parse_manifest(given["manifest"])
     if manifest.fingerprint() != given["kit_sha256"]:
@@ -297,12 +298,26 @@ def _same_format(value: Any, where: str) -> None:
 
 
 def _value(value: Any, where: str) -> Any:
-    return value if value is None else mapping(100)(value, where)
+    """A block or architecture: what it says is checked where a table is made of it."""
+    if value is None:
+        return value
+    if not _levels(value, MAX_LEVELS):
+        raise ValueError(f"{where}: nested too deeply for a block or architecture")
+    return mapping(100)(value, where)
+
+
+def _levels(value: Any, most: int) -> bool:
+    """Whether lists and mappings are nested at most so deep."""
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return most > 0 and all(_levels(item, most - 1) for item in inner)
 
 
 def _parse_model(value: Any, where: str) -> KitModel:
     model = KitModel(**entries(value, where, _MODEL))
-    if not (model.file.startswith("models/") and is_inside(model.file)):
+    folder, _, name = model.file.partition("/")
+    if folder != "models" or "/" in name or not is_inside(name):
         raise ValueError(f"{where}: file {brief(model.file)} is not a plain path inside models/")
     if (model.value is not None) != (model.kind in ("block", "network")):
         raise ValueError(f"{where}: value must be there for blocks and networks, and only there")

@@ -24,15 +24,21 @@ import numpy as np
 
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
+from nas.latency.additive import fit_additive
 from nas.latency.catalogue import TableKey, measure_command
 from nas.latency.scorer import Scorer
 from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
+from nas.models.cost import block_cost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.90
 """Of the intervals."""
+
+PLAIN_SUM = (1.0, 1.0, 0.0, 0.0)
+"""The correction that changes nothing: of isolated time of convolution blocks and of transformer
+blocks (both in ms), of weights (millions) and of the number of blocks."""
 
 RIDGE = 0.02
 """Weight of the plain sum against one network's relative error."""
@@ -77,6 +83,8 @@ class LatencyPredictor:
             TableError: it has too few whole networks; says how many and what to run.
         """
         networks = table.networks
+        if table.meta.kind == "adapted":
+            return cls._of_adapted(table)
         fit = _fit_published if table.meta.kind == "published" else _fit_measured
         if len(networks) < MIN_NETWORKS:
             meta, tables_dir = table.meta, table.path.parents[1]
@@ -97,6 +105,20 @@ class LatencyPredictor:
             table, constant_ms, block_ms, tuple(errors), _interval_factor(errors, parameters)
         )
 
+    @classmethod
+    def _of_adapted(cls, table: LatencyTable) -> LatencyPredictor:
+        from nas.latency.transfer import MIN_SAMPLES, interval_factor
+
+        errors = table.meta.relative_errors
+        if len(errors) < MIN_SAMPLES:
+            raise TableError(f"{table.path / 'meta.json'}: has no relative_errors to trust it by")
+
+        def block_ms(block: Block) -> float:
+            return float(block_sums(table, [block])[0, :2].sum())
+
+        constant_ms = table.meta.constant_ms
+        return cls(table, constant_ms, block_ms, errors, interval_factor(errors))
+
     @property
     def mean_error(self) -> float:
         """Mean absolute leave-one-out error, as a fraction."""
@@ -109,6 +131,10 @@ class LatencyPredictor:
             TableError: a block was never measured; names it.
         """
         return [(block, self._block(block)) for block in blocks]
+
+    def predict_block(self, block: Block) -> float:
+        """Milliseconds of one block inside a network; errors as `breakdown`."""
+        return self._block(block)
 
     def predict_blocks(self, blocks: Iterable[Block]) -> float:
         """Latency in ms of a network given as its blocks; errors as `breakdown`."""
@@ -168,35 +194,40 @@ def _fit_published(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
 
 
 def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
-    features = np.array([_features(table, row.blocks()).sum(axis=0) for row in networks])
-    measured = np.array([row.timing.latency_ms for row in networks])
-    design = np.column_stack([features, np.ones(len(networks))]) / measured[:, None]
-    # The ridge pulls each coefficient towards the plain sum, in units of its mean effect.
-    prior = np.array([1.0, 1.0, 0.0, 0.0])
-    scale = np.abs(design).mean(axis=0)
-    rows = np.vstack([design, np.diag(RIDGE * scale * math.sqrt(len(networks)))])
-    goal = np.concatenate([np.ones(len(networks)), RIDGE * scale * prior * len(networks) ** 0.5])
-    coefficients = np.linalg.lstsq(rows, goal, rcond=None)[0]
+    features = np.array([block_sums(table, row.blocks()).sum(axis=0) for row in networks])
+    measured = [row.timing.latency_ms for row in networks]
+    model = fit_additive(features, measured, prior=PLAIN_SUM, ridge=RIDGE, constant_ridge=RIDGE)
 
     def block_ms(block: Block) -> float:
-        return float(_features(table, [block])[0] @ coefficients[:-1])
+        return float(block_sums(table, [block])[0] @ model.coefficients)
 
-    return float(coefficients[-1]), block_ms, len(coefficients)
+    return model.constant_ms, block_ms, len(PLAIN_SUM) + 1
 
 
-def _features(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """What the correction sums over a network: [blocks, 3]."""
+def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """What the correction sums over a network: [blocks, 4], see `PLAIN_SUM`.
+
+    Raises:
+        TableError: a block was never measured; names it.
+    """
     values = []
     for block in blocks:
         timing = table.blocks.get(block)
         if timing is None:
             raise TableError(
                 f"{table.path}: no row for the block {block}; measure its space at that size, see "
-                f"python run_search.py tables measure --help"
+                f"python run_search.py tables measure --help, or estimate it with --interpolate"
             )
         attention = block.kind == "ntb"
         alone_ms = timing.latency_ms
-        values.append((0.0 if attention else alone_ms, alone_ms if attention else 0.0, 1.0))
+        values.append(
+            (
+                0.0 if attention else alone_ms,
+                alone_ms if attention else 0.0,
+                block_cost(block).weights / 1e6,
+                1.0,
+            )
+        )
     return np.array(values)
 
 

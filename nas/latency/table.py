@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,7 +43,8 @@ class TableMeta(BaseModel):
     """How a table came to be.
 
     Attributes:
-        kind: ``measured`` on the device, or ``published`` by somebody else.
+        kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
+            mixed from other devices' tables by a few networks measured on this one.
         target: the runtime it is for.
         device: folder-safe name of the device.
         device_description: as the hardware (or the publication) calls it.
@@ -54,13 +55,16 @@ class TableMeta(BaseModel):
             read as if it had run so when they were measured.
         overhead_ms: fixed time of a call, taken out of the rows of blocks.
         created, updated: ISO dates.
-        source: where published figures come from; empty for measured tables.
+        source: where published figures come from, or the tables that an adapted one was mixed
+            from; empty for measured tables.
+        constant_ms: of an adapted table: time of a network beyond its blocks.
+        relative_errors: of an adapted table: leave-one-out errors of its networks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[2] = 2
-    kind: Literal["measured", "published"]
+    kind: Literal["measured", "published", "adapted"]
     target: str
     device: str
     device_description: str
@@ -73,6 +77,8 @@ class TableMeta(BaseModel):
     created: str
     updated: str
     source: str = ""
+    constant_ms: float = Field(default=0.0, allow_inf_nan=False)
+    relative_errors: tuple[Annotated[float, Field(gt=-1, allow_inf_nan=False)], ...] = ()
 
     @property
     def folder(self) -> str:
@@ -122,7 +128,7 @@ class LatencyTable:
     @property
     def latency_kind(self) -> Literal["predicted", "estimated"]:
         """What a latency derived from it is called."""
-        return "estimated" if self.meta.kind == "published" or self.interpolated else "predicted"
+        return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """Which of these blocks the table has no row for."""
@@ -138,6 +144,12 @@ class LatencyTable:
                 f"{meta.device_description} ({batch}; {meta.source})"
             )
         threads = f", {meta.threads} threads" if meta.threads else ""
+        if meta.kind == "adapted":
+            return (
+                f"estimated from {len(self.networks)} networks measured on "
+                f"{meta.device_description} with {meta.target} {meta.runtime_version} ({batch}"
+                f"{threads}; {meta.updated}) and the tables of other devices: {meta.source}"
+            )
         measured = len(self.blocks) - len(self.interpolated)
         sentence = (
             f"from {measured} blocks and {len(self.networks)} networks measured on "

@@ -57,8 +57,8 @@ class LivePrinter:
         if text:
             self.console.print(text, style="bold")
 
-    def measuring(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` things were measured."""
+    def measuring(self, what: str, done: int, total: int, verb: str = "measured") -> None:
+        """``done`` of ``total`` things were measured, or what ``verb`` says."""
         now = time.monotonic()
         if what != self._what:
             self.close()
@@ -69,7 +69,7 @@ class LivePrinter:
             self._last_line = now
             left_s = (now - self._started) / done * (total - done)
             left = f", about {left_s:.0f} s left" if done < total else ""
-            self.console.print(f"  {what}: {done} of {total} measured{left}", highlight=False)
+            self.console.print(f"  {what}: {done} of {total} {verb}{left}", highlight=False)
         self._last_event = now
         if done == total:
             self.close()

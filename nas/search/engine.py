@@ -169,7 +169,7 @@ def _table(
     options = (config.target, config.device, config.precision, config.batch_size)
     table = find_table(*options, tables_dir)
     own = own_key(config.target, config.precision, config.batch_size)
-    if table is not None and table.meta.kind == "published":
+    if table is not None and table.meta.kind != "measured":
         return table
     missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
     if table is not None and not missing:
@@ -333,7 +333,7 @@ def _conclude(
         table_name=table.name,
         table_provenance=table.provenance(),
         provenance=table.latency_kind,
-        replace_command=_replace_command(prepared) if table.meta.kind == "published" else None,
+        replace_command=_replace_command(prepared) if table.latency_kind == "estimated" else None,
         candidates=tuple(candidates),
         front=tuple(front),
         recommended=best,

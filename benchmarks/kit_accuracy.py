@@ -1,0 +1,135 @@
+"""Whether a table that a device kit has measured predicts as well as one measured directly.
+
+Builds the kit of the default space, runs it in a bare virtual environment that has onnxruntime
+and NumPy alone, imports its results, and measures networks that served neither table whole.
+This machine's own ONNX Runtime table must be there.
+
+Target: the MAPE of the kit's table is at most 2 points above the other's, and the kit is under
+500 MB. Exits 1 when missed.
+
+    python benchmarks/kit_accuracy.py [--networks 20] [--seed 0] [--kit KIT] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from latency_predictor import held_out, scores
+from machine import provenance, write_json
+from rich.console import Console
+from rich.table import Table
+
+from nas.latency.catalogue import load_table
+from nas.latency.collect import measure_networks
+from nas.latency.kit import build_kit
+from nas.latency.kit_results import import_results
+from nas.latency.predictor import LatencyPredictor
+from nas.latency.table import LatencyTable
+from nas.space_file import load_space
+
+MAX_POINTS = 2.0
+MAX_KIT_MB = 500
+DEVICE_PACKAGES = ("onnxruntime", "numpy")
+
+
+def bare_environment(folder: Path) -> Path:
+    """A new virtual environment with this one's onnxruntime and NumPy; returns its Python."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    wanted = [f"{name}=={metadata.version(name)}" for name in DEVICE_PACKAGES]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    torch = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
+    if torch.returncode == 0:
+        raise SystemExit("the bare environment has torch")
+    return python
+
+
+def table_by_kit(kit: Path, folder: Path) -> tuple[LatencyTable, float]:
+    """The table of a kit run in a bare environment, and the seconds it ran."""
+    python = bare_environment(folder / "venv")
+    device = folder / "device"
+    device.mkdir()
+    shutil.copy(kit, device / "kit.zip")
+    started = time.monotonic()
+    subprocess.run([str(python), "kit.zip"], cwd=device, check=True)
+    ran_s = time.monotonic() - started
+    return import_results(device / "results.json", folder / "tables"), ran_s
+
+
+def shown(console: Console, results: dict[str, dict[str, float]]) -> None:
+    """The comparison."""
+    rows = Table("table", "MAPE", "within 10%", "Kendall tau")
+    for name, score in results.items():
+        rows.add_row(
+            name,
+            f"{100 * score['mape']:.1f}%",
+            f"{100 * score['within_10pct']:.0f}%",
+            f"{score['kendall_tau']:.3f}",
+        )
+    console.print(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kit", type=Path, help="where to keep the kit")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+
+    console = Console()
+    space, direct = load_space("nextvit"), load_table("onnxruntime")
+    with tempfile.TemporaryDirectory(prefix="kit-accuracy-") as name:
+        folder = Path(name)
+        kit = build_kit(space, "onnxruntime", options.kit or folder / "kit.zip")
+        size_mb = kit.size_bytes / 1e6
+        console.print(
+            f"kit: {size_mb:.1f} MB, {kit.blocks} blocks, {kit.networks} networks, "
+            f"built in {kit.build_s:.0f} s"
+        )
+        by_kit, ran_s = table_by_kit(kit.path, folder)
+        console.print(f"measured by the kit in {ran_s:.0f} s")
+        networks = held_out(space, direct, options.networks, options.seed)
+        timings = measure_networks(networks, direct, 224, 1000)
+        measured = np.array([timing.latency_ms for timing in timings])
+        predictors = {
+            "measured directly": LatencyPredictor.fit(direct),
+            "measured by the kit": LatencyPredictor.fit(by_kit),
+        }
+        predicted = {what: fit.predict(networks).latency_ms for what, fit in predictors.items()}
+
+    results = {what: scores(values, measured) for what, values in predicted.items()}
+    shown(console, results)
+    points = 100 * (results["measured by the kit"]["mape"] - results["measured directly"]["mape"])
+    console.print(f"the kit's table is {points:+.1f} points of MAPE from the other")
+    write_json(
+        options.json,
+        {
+            **provenance("onnxruntime", "torch"),
+            "networks": len(networks),
+            "seed": options.seed,
+            "kit_mb": round(size_mb, 1),
+            "kit_build_s": round(kit.build_s, 1),
+            "kit_run_s": round(ran_s, 1),
+            "results": results,
+            "mape_points": points,
+            "measured_ms": measured.round(3).tolist(),
+            "predicted_ms": {what: v.round(3).tolist() for what, v in predicted.items()},
+        },
+    )
+    met = points <= MAX_POINTS and size_mb < MAX_KIT_MB
+    console.print("target met" if met else "target missed", style="green" if met else "red")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

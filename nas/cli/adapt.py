@@ -1,0 +1,56 @@
+"""`run_search.py tables adapt`: a new device's table from a few measurements."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import (
+    BatchSize,
+    PrecisionOption,
+    Resolution,
+    Space,
+    TablesDir,
+    checked_precision,
+    make_console,
+    make_printer,
+    tables_folder,
+)
+from nas.cli.tables import print_table
+
+
+def tables_adapt(
+    target: Annotated[str, typer.Option(help="Runtime to measure.")],
+    samples: Annotated[int, typer.Option(min=1, help="Networks to measure.")] = 10,
+    space: Space = "nextvit",
+    precision: PrecisionOption = None,
+    batch_size: BatchSize = None,
+    resolution: Resolution = 224,
+    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the networks.")] = 1000,
+    tables_dir: TablesDir = None,
+) -> None:
+    """Make this machine's table from a few measured networks and other devices' tables."""
+    from nas.latency.adapt import adapt_table
+    from nas.latency.predictor import LatencyPredictor
+    from nas.space_file import load_space
+
+    console = make_console()
+    printer = make_printer(console)
+    try:
+        adapted = adapt_table(
+            load_space(space),
+            target,
+            samples,
+            precision=checked_precision(precision),
+            batch_size=batch_size,
+            resolution=resolution,
+            num_classes=num_classes,
+            tables_dir=tables_folder(tables_dir),
+            progress=printer.measuring,
+        )
+    finally:
+        printer.close()
+    print_table(console, adapted.table, LatencyPredictor.fit(adapted.table))
+    for name, weight in sorted(adapted.sources.items(), key=lambda item: -abs(item[1])):
+        console.print(f"  {weight:+.3f} x {name}", soft_wrap=True)

@@ -1,0 +1,77 @@
+"""`run_search.py tables kit` and `tables import`: tables of devices that have no PyTorch."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import (
+    BatchSize,
+    PrecisionOption,
+    Resolution,
+    Space,
+    TablesDir,
+    checked_precision,
+    make_console,
+    make_printer,
+    tables_folder,
+)
+from nas.cli.tables import print_table
+
+
+def tables_kit(
+    target: Annotated[str, typer.Option(help="Runtime of the device; need not be installed here.")],
+    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("kit.zip"),
+    space: Space = "nextvit",
+    precision: PrecisionOption = None,
+    batch_size: BatchSize = None,
+    resolution: Resolution = 224,
+    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the networks.")] = 1000,
+) -> None:
+    """Make a zip that measures a table on a device without PyTorch."""
+    from nas.latency.kit import OLDEST_PYTHON, build_kit
+    from nas.space_file import load_space
+
+    console = make_console()
+    printer = make_printer(console)
+    try:
+        kit = build_kit(
+            load_space(space),
+            target,
+            out,
+            precision=checked_precision(precision),
+            batch_size=batch_size,
+            resolution=resolution,
+            num_classes=num_classes,
+            progress=partial(printer.measuring, verb="written"),
+        )
+    finally:
+        printer.close()
+    python = ".".join(str(part) for part in OLDEST_PYTHON)
+    console.print(
+        f"{kit.path}: {kit.size_bytes / 1e6:.1f} MB ({kit.models_bytes / 1e6:.0f} MB of models), "
+        f"{kit.blocks} blocks and {kit.networks} networks, built in {kit.build_s:.0f} s",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  copy it to the device, which needs Python {python} or newer and the runtime of "
+        f"{target}, and run there: python {shlex.quote(kit.path.name)}",
+        soft_wrap=True,
+    )
+    console.print("  then here: python run_search.py tables import results.json", soft_wrap=True)
+
+
+def tables_import(
+    results: Annotated[Path, typer.Argument(help="The file that a kit wrote on its device.")],
+    tables_dir: TablesDir = None,
+) -> None:
+    """Make a table of what a kit has measured."""
+    from nas.latency.kit_results import import_results
+    from nas.latency.predictor import LatencyPredictor
+
+    table = import_results(results, tables_folder(tables_dir))
+    print_table(make_console(), table, LatencyPredictor.fit(table))

@@ -1,0 +1,123 @@
+"""The additive latency model: a constant plus one coefficient for each feature.
+
+A network's features are whatever adds up over it: how often each operator occurs at each
+position (one-hot), or sums over its Blocks of what the table knows of each Block. The fit
+weighs relative errors, so that a millisecond counts for more in a fast network, and a ridge pulls
+each coefficient towards a prior value where the measurements say little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+ROBUST_ROUNDS = 6
+"""Reweighted fits of `fit_additive` with ``robust``."""
+
+HUBER = 2.0
+"""Residuals beyond this many standard deviations lose weight in a robust fit."""
+
+LOWEST = 0.1
+"""A robust fit takes no prediction for lower than this share of the median latency."""
+
+
+@dataclass(frozen=True)
+class AdditiveModel:
+    """Latency as ``constant_ms + features @ coefficients``.
+
+    Attributes:
+        constant_ms: time of a network beyond its features.
+        coefficients: milliseconds per unit of each feature, [features].
+    """
+
+    constant_ms: float
+    coefficients: NDArray[np.float64]
+
+    def predict(self, features: ArrayLike) -> NDArray[np.float64]:
+        """Latencies in ms of networks, [n], from their features, [n, features]."""
+        predicted: NDArray[np.float64] = np.asarray(features, dtype=np.float64) @ self.coefficients
+        return predicted + self.constant_ms
+
+
+def fit_additive(
+    features: ArrayLike,
+    latency_ms: ArrayLike,
+    *,
+    prior: ArrayLike = 0.0,
+    ridge: ArrayLike = 1e-3,
+    constant_ridge: float = 0.0,
+    robust: bool = False,
+) -> AdditiveModel:
+    """Least squares on relative errors, with a ridge towards prior coefficients.
+
+    Minimises ``mean((predicted / measured - 1)**2) + sum((ridge * effect * (c - prior))**2)``
+    where ``effect`` is the mean of ``abs(feature / measured)``: so a ridge has no unit, and 0.02
+    lets a coefficient's mean effect on latency stray from the prior's by as much as 0.02 weighs
+    against 1 of relative error. Directions that neither determines stay at the prior.
+
+    Args:
+        features: [n, features].
+        latency_ms: measured latencies, [n], all above zero.
+        prior: the prior coefficients, [features] or one for all, in ms per unit.
+        ridge: weight of the prior, [features] or one for all, 0 or more.
+        constant_ridge: the same for the constant, whose prior is zero.
+        robust: give less weight to residuals beyond `HUBER` deviations, and divide errors by the
+            predicted instead of the measured latency, so that a few wild measurements (a phone
+            that was throttled, a timer that returned nearly zero) do not decide the fit.
+
+    Raises:
+        ValueError: shapes do not fit, a value is not finite, or a latency is not above zero.
+    """
+    matrix = np.asarray(features, dtype=np.float64)
+    measured = np.asarray(latency_ms, dtype=np.float64)
+    if matrix.ndim != 2 or measured.shape != matrix.shape[:1] or not len(measured):
+        raise ValueError(
+            f"features of shape {matrix.shape} and latencies of shape {measured.shape}; "
+            f"expected [n, features] and [n], n at least 1"
+        )
+    if not np.isfinite(matrix).all() or not np.isfinite(measured).all() or measured.min() <= 0:
+        raise ValueError("features must be finite, latencies finite and above zero")
+    design = np.column_stack([matrix, np.ones(len(measured))])
+    center = np.append(np.broadcast_to(np.asarray(prior, float), matrix.shape[1:]), 0.0)
+    pull = np.append(np.broadcast_to(np.asarray(ridge, float), matrix.shape[1:]), constant_ridge)
+    coefficients = _solve(design, measured, 1 / measured, center, pull)
+    for _ in range(ROBUST_ROUNDS if robust else 0):
+        weight = _robust_weight(design @ coefficients, measured)
+        coefficients = _solve(design, measured, weight, center, pull)
+    return AdditiveModel(float(coefficients[-1]), coefficients[:-1])
+
+
+def _solve(
+    design: NDArray[np.float64],
+    measured: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    center: NDArray[np.float64],
+    pull: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Normal equations in units of each column's mean effect, so that they are well scaled."""
+    rows = design * weight[:, None]
+    effect = np.abs(rows).mean(axis=0)
+    effect[effect == 0] = 1.0
+    rows /= effect
+    residual = weight * measured - rows @ (center * effect)
+    gram = rows.T @ rows / len(rows) + np.diag(pull**2)
+    change: NDArray[np.float64] = np.linalg.lstsq(gram, rows.T @ residual / len(rows))[0]
+    solved: NDArray[np.float64] = center + change / effect
+    return solved
+
+
+def _robust_weight(
+    predicted: NDArray[np.float64], measured: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights of the residuals in ms: Huber's, on errors relative to the prediction."""
+    reference = np.maximum(predicted, LOWEST * np.median(measured))
+    errors = np.abs(measured - reference) / reference
+    deviation = 1.4826 * np.median(errors)  # of a normal distribution, from its median
+    huber = np.minimum(1.0, HUBER * deviation / np.maximum(errors, 1e-12))
+    weight: NDArray[np.float64] = np.sqrt(np.maximum(huber, 1e-12)) / reference
+    return weight
