@@ -3,8 +3,10 @@
 - What is measured takes turns, and the reference block has a turn before and after each of
   them. A latency is the ratio to the reference around it, times the reference's own latency
   when the table was begun: a machine that has become slower or faster since drops out.
-- A slow spell does not lengthen everything alike, so a round counts the less, the slower the
-  reference ran in it: with `QUIET_TOLERANCE` slowdown, half.
+- A slow spell (a neighbour on the same host, a throttled clock) does not lengthen everything
+  alike: here a network became 39% slower while the reference became 21% slower. So turns wait,
+  for a limited time, until the reference runs as fast as it can, and a round counts the less, the
+  slower the reference ran in it: with `QUIET_TOLERANCE` slowdown, half.
 - Turns go on until the confidence interval of the median over rounds is narrow, at least
   ``min_rounds`` and at most ``max_rounds``.
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,8 +34,12 @@ QUIET_TOLERANCE = 0.05
 REFERENCE_SHARE = 0.4
 """A turn of the reference lasts this fraction of a turn of what is measured."""
 
-REFERENCE_BEGIN_S = 2.0
-"""How long the reference is timed when a table is begun."""
+REFERENCE_BEGIN_S, REFERENCE_PAUSE_S = 5.0, 0.1
+"""How long the reference is timed when a table is begun, in turns with pauses between them."""
+
+WAIT_S, WAIT_SHARE = 10.0, 0.4
+"""Waiting for the machine to become quiet takes at most so long, and so much of the time
+spent measuring in addition."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,8 @@ class Effort:
             raise ConfigError(f"an effort needs positive values and min <= max rounds, got {self}")
 
 
-BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=6, max_rounds=16, ci_pct=2.0)
-NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=10, max_rounds=30, ci_pct=1.0)
+BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=6, max_rounds=12, ci_pct=3.0)
+NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=18, ci_pct=1.5)
 """Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
 that next to a turn of several runs no longer does."""
 
@@ -101,16 +108,32 @@ class Reference:
     def __init__(self, session: Session, latency_ms: float | None = None) -> None:
         self._session = session
         self._turns_ms: list[float] = []
-        if latency_ms is None:
-            session(REFERENCE_BEGIN_S / 10)  # warm-up
-            for _ in range(20):
-                self.turn(REFERENCE_BEGIN_S / 20)
+        session(REFERENCE_PAUSE_S)  # warm-up
+        for _ in range(1 if latency_ms else round(REFERENCE_BEGIN_S / (2 * REFERENCE_PAUSE_S))):
+            self.turn(REFERENCE_PAUSE_S)
+            time.sleep(REFERENCE_PAUSE_S)
         self.latency_ms = latency_ms or self.quiet_ms
+        self._began_s, self._waited_s = time.monotonic(), 0.0
 
     def turn(self, duration_s: float) -> float:
         """Its latency in ms just now."""
         self._turns_ms.append(statistics.median(self._session(duration_s)))
         return self._turns_ms[-1]
+
+    def quiet_turn(self, duration_s: float) -> float:
+        """Its latency in ms once the machine is quiet, or when it was waited for long enough."""
+        while True:
+            latency_ms = self.turn(duration_s)
+            spent_s = time.monotonic() - self._began_s - self._waited_s
+            patient = self._waited_s < WAIT_S + WAIT_SHARE * spent_s
+            if self.slowdown(latency_ms) <= 2 * QUIET_TOLERANCE or not patient:
+                return latency_ms
+            time.sleep(REFERENCE_PAUSE_S)
+            self._waited_s += REFERENCE_PAUSE_S
+
+    def slowdown(self, latency_ms: float) -> float:
+        """How much slower than on the quiet machine it ran, as the logarithm of the ratio."""
+        return max(0.0, math.log(latency_ms / min(self.quiet_ms, self.latency_ms)))
 
     @property
     def quiet_ms(self) -> float:
@@ -143,7 +166,7 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     going = list(range(len(sessions)))
     with _garbage_collection_off():
         for number in range(effort.max_rounds):
-            before_ms = reference.turn(REFERENCE_SHARE * effort.turn_s)
+            before_ms = reference.quiet_turn(REFERENCE_SHARE * effort.turn_s)
             # Every other round runs backwards, so that no model always follows the same one.
             for index in going if number % 2 == 0 else reversed(going):
                 times_ms = sessions[index](effort.turn_s)
@@ -152,6 +175,8 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
                 rounds[index].append(_Round(statistics.median(times_ms) / local_ms, local_ms))
                 runs[index] += len(times_ms)
                 before_ms = after_ms
+                if reference.slowdown(after_ms) > 2 * QUIET_TOLERANCE:
+                    before_ms = reference.quiet_turn(REFERENCE_SHARE * effort.turn_s)
             if number + 1 >= effort.min_rounds:
                 going = [
                     index
@@ -164,11 +189,10 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
 
 
 def _summary(rounds: Sequence[_Round], runs: int, reference: Reference) -> Timing:
-    quiet_ms = min(reference.quiet_ms, reference.latency_ms)
-    weights = []
-    for entry in rounds:
-        slowdown = max(0.0, math.log(entry.reference_ms / quiet_ms))
-        weights.append(1 / (1 + (slowdown / QUIET_TOLERANCE) ** 2))
+    weights = [
+        1 / (1 + (reference.slowdown(entry.reference_ms) / QUIET_TOLERANCE) ** 2)
+        for entry in rounds
+    ]
     ratios = [entry.ratio for entry in rounds]
     ratio = weighted_median(ratios, weights)
     return Timing(
