@@ -6,8 +6,8 @@ Target, on 40 random networks that served neither table nor calibration: MAPE at
     python benchmarks/latency_predictor.py [--target onnxruntime] [--networks 40] [--json OUT]
 
 Beside it: straight lines through MACs and through parameters, fitted to the same calibration
-networks, the plain sum of isolated blocks, and, as the floor, a second measurement of the same
-networks in another process.
+networks, the plain sum of isolated blocks, and, as the floor, a second measurement of every other
+network in another process.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ def main() -> int:
     predictor = LatencyPredictor.fit(table)
     networks = unmeasured_networks(table, load_space("nextvit"), arguments.networks, arguments.seed)
     first = measure_networks(networks, table, RESOLUTION, NUM_CLASSES)
-    second = measure_networks(networks, table, RESOLUTION, NUM_CLASSES)
+    second = measure_networks(networks[::2], table, RESOLUTION, NUM_CLASSES)
     measured, again = (np.array([t.latency_ms for t in run]) for run in (first, second))
     prediction = predictor.predict(networks, RESOLUTION, NUM_CLASSES)
 
     rows = {"predictor": prediction.latency_ms, **simpler_fits(table, networks)}
     results = {name: scores(predicted, measured) for name, predicted in rows.items()}
-    results["measured a second time"] = scores(again, measured)
+    results["measured a second time"] = scores(again, measured[::2])
     inside = (prediction.low_ms <= measured) & (measured <= prediction.high_ms)
     coverage = float(inside.mean())
     console = Console()

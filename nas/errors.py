@@ -47,6 +47,10 @@ class DataWarning(UserWarning):
     """Part of a proxy-training data set was left out, as it was asked for."""
 
 
+class TableWarning(UserWarning):
+    """A latency table may no longer hold."""
+
+
 class RunError(UserError):
     """A results folder cannot be written, or is no run to resume."""
 

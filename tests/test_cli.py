@@ -84,7 +84,10 @@ def _fast(*arguments: str) -> list[str]:
         (["nonsense"], "nonsense"),
         (["predict", "nextvit-smal", "--target", "tensorrt"], "did you mean 'nextvit-small'"),
         (["tables", "show", "tensorrt/t4"], "unknown table 'tensorrt/t4'"),
-        (["tables", "measure", "--target", "npu"], "it can measure: coreml, coreml-iphone, onnxruntime"),
+        (
+            ["tables", "measure", "--target", "npu"],
+            "it can measure: coreml",
+        ),
         (["--resume", "/no/such/run"], "--resume /no/such/run: no such folder"),
         (["--resume", "."], "holds no run"),
         (["--resume", ".", "--seed", "3"], "--seed cannot be changed with --resume"),

@@ -17,7 +17,7 @@ from nas.cli.predict import predict
 from nas.cli.search import search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
-from nas.errors import DataWarning, UserError
+from nas.errors import DataWarning, TableWarning, UserError
 
 INTERRUPTED = 130
 
@@ -72,7 +72,7 @@ _show_any_warning = warnings.showwarning
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
-    if issubclass(category, DataWarning):
+    if issubclass(category, (DataWarning, TableWarning)):
         print(f"warning: {message}", file=sys.stderr)
     else:
         _show_any_warning(message, category, *where)

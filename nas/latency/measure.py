@@ -91,8 +91,8 @@ class Effort:
             raise ConfigError(f"an effort needs positive values and min <= max rounds, got {self}")
 
 
-BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=6, max_rounds=12, ci_pct=3.0)
-NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=18, ci_pct=1.5)
+BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=5, max_rounds=8, ci_pct=4.0)
+NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=14, ci_pct=1.5)
 """Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
 that next to a turn of several runs no longer does."""
 

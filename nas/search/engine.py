@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from nas.architecture import Architecture
@@ -15,24 +15,18 @@ from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
 from nas.latency.catalogue import (
     TableKey,
-    find_table,
     measure_command,
-    own_key,
     why_not_this_machine,
 )
-from nas.latency.collect import collect_table, measure_networks, missing_for
-from nas.latency.completion import with_interpolated
-from nas.latency.predictor import LatencyPredictor
+from nas.latency.collect import measure_networks
 from nas.latency.table import TABLES_DIR, LatencyTable
 from nas.lock import locked
-from nas.paths import is_file
-from nas.proxy.imagefolder import read_source
-from nas.proxy.source import absolute_source, check_source
 from nas.search.budget import Budget
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import LocalExecutor, stop_executor
 from nas.search.listener import Listener, Trained
 from nas.search.pareto import pareto_front
+from nas.search.prepare import Prepared, prepare
 from nas.search.recommend import recommend
 from nas.search.result import Candidate, Reference, SearchResult
 from nas.search.run import (
@@ -43,23 +37,12 @@ from nas.search.run import (
     require_writable,
     write_config,
 )
-from nas.search.sampler import make_sampler
 from nas.search.study import Proposal, SearchStudy
-from nas.space import SearchSpace
-from nas.space_file import load_space, space_names
 
 PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
 """ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
 
 MAX_CRASHES = 3
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    config: SearchConfig
-    space: SearchSpace
-    table: LatencyTable
-    budget: Budget
 
 
 def search(
@@ -86,7 +69,7 @@ def search(
     """
     listener = listener or Listener()
     require_writable(output or RESULTS_DIR)
-    prepared = _prepare(config, measure_table, tables_dir, listener)
+    prepared = prepare(config, measure_table, tables_dir, listener)
     run_dir = create_run(prepared.config, output)
     return _run(run_dir, prepared, executor, listener)
 
@@ -113,105 +96,16 @@ def resume(
     """
     listener = listener or Listener()
     given = {"trials": trials, "time_limit_s": time_limit_s, "workers": workers}
-    changes = {name: value for name, value in given.items() if value is not None}
-    config = read_run(run_dir).model_copy(update=changes)
+    updates = {name: value for name, value in given.items() if value is not None}
+    config = read_run(run_dir).model_copy(update=updates)
     require_writable(run_dir, remedy="make it writable")
-    prepared = _prepare(config, False, tables_dir, listener)
+    prepared = prepare(config, False, tables_dir, listener)
     return _run(run_dir, prepared, executor, listener)
-
-
-def _prepare(
-    config: SearchConfig, measure_table: bool, tables_dir: Path, listener: Listener
-) -> _Prepared:
-    """Everything that can be wrong is found here, before anything is spent."""
-    config = _with_absolute_paths(config)
-    space = load_space(config.space)
-    make_sampler(config.sampler, config.seed)
-    check_source(config.proxy)
-    space.check_resolution(config.resolution)
-    try:
-        space.check_resolution(config.proxy.resolution)
-    except ArchitectureError as error:
-        raise ArchitectureError(f"proxy training: {error}") from None
-    read_source(config.proxy)
-    table = _table(config, space, measure_table, tables_dir, listener)
-    meta = table.meta
-    config = config.model_copy(
-        update={
-            "device": meta.device,
-            "precision": meta.precision,
-            "batch_size": meta.batch_size,
-        }
-    )
-    predictor = LatencyPredictor.fit(table)
-    budget = Budget(space, predictor, config.budget_ms, config.resolution, config.num_classes)
-    budget.require_feasible()
-    return _Prepared(config, space, table, budget)
-
-
-def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The run can then be gone on with from any folder."""
-    space = config.space
-    if space not in space_names() and is_file(Path(space)):
-        space = str(Path(space).absolute())
-    proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
-    return config.model_copy(update={"space": space, "proxy": proxy})
-
-
-def _table(
-    config: SearchConfig,
-    space: SearchSpace,
-    measure_table: bool,
-    tables_dir: Path,
-    listener: Listener,
-) -> LatencyTable:
-    """The table the options mean, measured first where this machine can and may."""
-    options = (config.target, config.device, config.precision, config.batch_size)
-    table = find_table(*options, tables_dir)
-    own = own_key(config.target, config.precision, config.batch_size)
-    if table is not None and table.meta.kind != "measured":
-        return table
-    missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
-    if table is not None and not missing:
-        return table
-    if table is not None and config.interpolate and table.networks:
-        return with_interpolated(table, space.blocks(config.resolution, config.num_classes))
-    mine = own is not None and (table is None or table.meta.folder == own.folder)
-    if mine and measure_table:
-        listener.stage("measuring")
-        return collect_table(
-            space,
-            config.target,
-            precision=config.precision,
-            batch_size=config.batch_size,
-            resolution=config.resolution,
-            num_classes=config.num_classes,
-            tables_dir=tables_dir,
-            progress=listener.measuring,
-        )
-    key = own or TableKey(*options)
-    command = measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
-    if table is None or missing is None:
-        assert own is not None
-        raise TableError(
-            f"no latency table for {config.target} on this machine ({own.folder}); "
-            f"measure one: {command}"
-        )
-    if not missing.blocks:
-        return table
-    named = "; ".join(str(block) for block in missing.blocks[:3])
-    where = "" if mine else f" on {table.meta.device_description}"
-    raise TableError(
-        f"table {table.name} lacks {len(missing.blocks)} of the "
-        f"{len(space.blocks(config.resolution, config.num_classes))} blocks of space "
-        f"{space.name!r} at {config.resolution} pixels ({named}"
-        f"{'; ...' if len(missing.blocks) > 3 else ''}): run{where}: {command}"
-    )
 
 
 def _run(
     run_dir: Path,
-    prepared: _Prepared,
+    prepared: Prepared,
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> SearchResult:
@@ -233,7 +127,7 @@ def _run(
 
 def _train(
     study: SearchStudy,
-    prepared: _Prepared,
+    prepared: Prepared,
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> str | None:
@@ -296,7 +190,7 @@ def _give_up(study: SearchStudy, pending: dict[Future[Evaluation], Proposal]) ->
 
 
 def _trained(
-    study: SearchStudy, proposal: Proposal, evaluation: Evaluation, prepared: _Prepared
+    study: SearchStudy, proposal: Proposal, evaluation: Evaluation, prepared: Prepared
 ) -> Trained:
     number = proposal.trial.number
     return Trained(
@@ -311,7 +205,7 @@ def _trained(
 
 def _conclude(
     run_dir: Path,
-    prepared: _Prepared,
+    prepared: Prepared,
     study: SearchStudy,
     stopped: str | None,
     listener: Listener,
@@ -349,7 +243,7 @@ def _conclude(
 
 
 def _verify(
-    front: list[Candidate], candidates: list[Candidate], prepared: _Prepared, listener: Listener
+    front: list[Candidate], candidates: list[Candidate], prepared: Prepared, listener: Listener
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Measure the front: it again by measured latency, and all candidates with what was found."""
     config = prepared.config
@@ -370,7 +264,7 @@ def _verify(
     )
 
 
-def _replace_command(prepared: _Prepared) -> str:
+def _replace_command(prepared: Prepared) -> str:
     meta = prepared.table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
     config = prepared.config

@@ -1,0 +1,176 @@
+"""`tables ...`, `predict` and `measure` as their user runs them."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from nas.cli import main
+from nas.latency.runtimes import RUNTIMES
+from nas.latency.table import write_meta
+from tests.samples import TINY
+from tests.tiny import made_up_table, tiny_space
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns its exit code and what it printed, errors included."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out + captured.err
+
+    return call
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """A folder with a complete table of this machine, calculated."""
+    made_up_table(tmp_path / "tables", tiny_space(tmp_path))
+    return tmp_path / "tables"
+
+
+def _relu(path, shape):
+    """An ONNX file of one operator; a string is a dimension left open."""
+    given = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
+    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)
+    node = helper.make_node("Relu", ["images"], ["out"])
+    graph = helper.make_graph([node], "relu", [given], [made])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+def test_runtimes_lists_every_target_with_what_is_missing(run):
+    code, text = run("tables", "runtimes")
+    assert code == 0
+    assert set(RUNTIMES) <= set(text.split())
+    assert "yes, version" in text and "pip install" in text
+
+
+def test_a_runtime_upgrade_is_noticed(run, tables):
+    """The calculated table says it was measured with version 1.0."""
+    for command in (
+        ("tables", "list"),
+        ("tables", "show"),
+        ("predict", tables.parent / "tiny.json", "--target", "onnxruntime", "--resolution", 64),
+    ):
+        (tables.parent / "tiny.json").write_text(
+            json.dumps(tiny_space(tables.parent).sample(random.Random(0)).to_json())
+        )
+        code, text = run(*command, "--tables-dir", tables)
+        assert code == 0, text
+        assert "runtime version 1.0, now it is" in text
+
+
+def test_predict_says_where_the_milliseconds_go(run, tables):
+    network = tiny_space(tables.parent).sample(random.Random(0))
+    path = tables.parent / "net.json"
+    path.write_text(json.dumps(network.to_json()))
+    code, text = run(
+        *("predict", path, "--target", "onnxruntime", "--resolution", 64, "--tables-dir", tables)
+    )
+    assert code == 0
+    assert "ms predicted (90% interval" in text
+    lines = [line.split() for line in text.splitlines() if line.startswith("  ")]
+    total = float(text.split(" ms predicted")[0].split()[-1])
+    assert sum(float(line[0]) for line in lines) == pytest.approx(total, abs=0.02)
+    assert len(lines) == len(network.blocks(64)) + 1
+
+
+def test_predict_of_a_block_that_was_not_measured(run, tables):
+    path = tables.parent / "net.json"
+    path.write_text(json.dumps(TINY.to_json()))
+    arguments = ("predict", path, "--target", "onnxruntime", "--resolution", 64)
+    code, text = run(*arguments, "--tables-dir", tables)
+    assert code == 2 and "--interpolate" in text and len(text.splitlines()) == 1
+    code, text = run(*arguments, "--tables-dir", tables, "--interpolate")
+    if code == 0:
+        assert "ms estimated" in text and "interpolated" in text
+    else:  # a kind of which the tiny table has too few
+        assert code == 2 and len(text.splitlines()) == 1
+
+
+def test_verify_refuses_tables_of_other_machines(run, tables):
+    code, text = run("tables", "verify", "tensorrt/nvidia-t4.fp16.b8")
+    assert code == 2 and "cannot be verified here" in text
+    code, text = run("tables", "verify", "onnxruntime/nonesuch.fp32.b1", "--tables-dir", tables)
+    assert code == 2 and "unknown table" in text
+
+
+@pytest.mark.slow
+def test_verify_measures_and_rejects_a_wrong_table(run, tables):
+    (path,) = (tables / "onnxruntime").iterdir()
+    name = f"onnxruntime/{path.name}"
+    space = tables.parent / "tiny.yaml"
+    code, text = run(
+        *("tables", "verify", name, "--networks", 4, "--space", space, "--tables-dir", tables)
+    )
+    assert code == 1
+    assert "no longer holds" in text and "networks inside their 90% interval" in text
+
+
+@pytest.mark.slow
+def test_measure_any_model(run, tmp_path):
+    path = _relu(tmp_path / "relu.onnx", [1, 3, 64, 64])
+    code, text = run("measure", path, "--target", "onnxruntime", "--json")
+    assert code == 0
+    found = json.loads(text)
+    assert found["latency_ms"] > 0 and found["runs"] > 0 and found["reference_ms"] > 0
+    assert found["inputs"] == {"images": [1, 3, 64, 64]}
+    assert found["target"] == "onnxruntime" and found["runtime_version"] and found["sha256"]
+    code, text = run(
+        *("measure", _relu(tmp_path / "open.onnx", ["n", 3, "h", "w"])),
+        *("--target", "onnxruntime", "--shape", "images=2x3x32x32"),
+    )
+    assert code == 0 and "images 2x3x32x32" in text and "ms measured" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments", "expected"),
+    [
+        (["n", 3, "h", "w"], (), "leaves the shape of input 'images' open"),
+        ([1, 3, 8, 8], ("--shape", "image=1x3x8x8"), "unknown input 'image': did you mean"),
+        ([1, 3, 8, 8], ("--shape", "images=1x3x9x8"), "is made for 8 in dimension 2, not 9"),
+        ([1, 3, 8, 8], ("--shape", "images=1x3"), "has 4 dimensions there, not 2"),
+        ([1, 3, 8, 8], ("--shape", "images"), "write for example"),
+        ([1, 3, 8, 8], ("--target", "onnxruntim"), "did you mean 'onnxruntime'"),
+        ([1, 3, 8, 8], ("--target", "torch"), "does not run ONNX files"),
+    ],
+)
+def test_measure_mistakes_are_one_line(run, tmp_path, shape, arguments, expected):
+    path = _relu(tmp_path / "model.onnx", shape)
+    target = () if "--target" in arguments else ("--target", "onnxruntime")
+    code, text = run("measure", path, *target, *arguments)
+    assert code == 2 and expected in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x09\x12"])
+def test_measure_refuses_what_is_no_model(run, tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    code, text = run("measure", path, "--target", "onnxruntime")
+    assert code == 2 and len(text.splitlines()) == 1
+    code, text = run("measure", tmp_path, "--target", "onnxruntime")
+    assert code == 2 and "cannot be read" in text
+
+
+def test_adapted_tables_say_so(run, tables):
+    (path,) = (tables / "onnxruntime").iterdir()
+    from nas.latency.table import read_table
+
+    table = read_table(path)
+    errors = tuple(0.01 * (index % 3 - 1) for index in range(len(table.networks)))
+    update = {"kind": "adapted", "source": "a/b, c/d", "relative_errors": errors}
+    write_meta(path, table.meta.model_copy(update=update))
+    code, text = run("tables", "show", "--tables-dir", tables)
+    assert code == 0
+    assert "estimated from 24 networks measured on" in text and "a/b, c/d" in text
+    assert "an estimate; measure on the device to replace it" in text
