@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from latency_predictor import held_out, scores
+from latency_predictor import scores
 from machine import provenance, write_json
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +33,7 @@ from nas.latency.collect import measure_networks
 from nas.latency.kit import build_kit
 from nas.latency.kit_results import import_results
 from nas.latency.predictor import LatencyPredictor
+from nas.latency.recheck import unmeasured_networks
 from nas.latency.table import LatencyTable
 from nas.space_file import load_space
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         by_kit, ran_s = table_by_kit(kit.path, folder)
         console.print(f"measured by the kit in {ran_s:.0f} s")
-        networks = held_out(space, direct, options.networks, options.seed)
+        networks = unmeasured_networks(direct, space, options.networks, options.seed)
         timings = measure_networks(networks, direct, 224, 1000)
         measured = np.array([timing.latency_ms for timing in timings])
         predictors = {

@@ -191,7 +191,8 @@ class Stage:
         # Kept: a search looks up the same stages hundreds of thousands of times a second.
         kept: int | None = self.__dict__.get("_hash")
         if kept is None:
-            kept = hash(tuple(getattr(self, field.name) for field in fields(self)))
+            widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
+            kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
             self.__dict__["_hash"] = kept
         return kept
 

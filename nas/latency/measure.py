@@ -37,7 +37,7 @@ REFERENCE_SHARE = 0.4
 REFERENCE_BEGIN_S, REFERENCE_PAUSE_S = 5.0, 0.1
 """How long the reference is timed when a table is begun, in turns with pauses between them."""
 
-WAIT_S, WAIT_SHARE = 10.0, 0.4
+WAIT_S, WAIT_SHARE = 10.0, 0.3
 """Waiting for the machine to become quiet takes at most so long, and so much of the time
 spent measuring in addition."""
 
