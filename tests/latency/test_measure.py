@@ -18,6 +18,14 @@ from nas.latency.measure import Effort, Reference, Timing, measure, weighted_med
 EFFORT = Effort(turn_s=0.1, min_rounds=3, max_rounds=12, ci_pct=1.0)
 
 
+@pytest.fixture(autouse=True)
+def waiting(monkeypatch):
+    """Waiting takes no time; the seconds waited for are counted."""
+    waited: list[float] = []
+    monkeypatch.setattr(protocol.time, "sleep", waited.append)
+    return waited
+
+
 class Machine:
     """A device that runs as slowly as it is told; sessions report exact durations."""
 
@@ -79,9 +87,39 @@ def test_quiet_rounds_count_more_than_slow_ones():
 def test_the_reference_has_a_turn_between_all_others_and_order_alternates():
     machine = Machine()
     reference = Reference(machine.session(2.0), 2.0)
+    machine.turns.clear()
     effort = Effort(turn_s=0.1, min_rounds=2, max_rounds=2, ci_pct=1.0)
     measure([machine.session(1.0), machine.session(3.0)], reference, effort)
     assert machine.turns == [2.0, 1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 1.0, 2.0]
+
+
+def test_turns_wait_for_a_quiet_machine(waiting):
+    machine = Machine()
+    reference = Reference(machine.session(2.0), 2.0)
+    waiting.clear()
+    machine.slowdown = 1.5
+    plain = reference.turn
+
+    def turn(duration_s: float) -> float:
+        if len(waiting) == 7:
+            machine.slowdown = 1.0
+        return plain(duration_s)
+
+    reference.turn = turn
+    assert reference.quiet_turn(0.01) == pytest.approx(2.0)
+    assert len(waiting) == 7
+
+
+def test_waiting_is_limited(waiting):
+    machine = Machine()
+    reference = Reference(machine.session(2.0), 2.0)
+    waiting.clear()
+    machine.slowdown = 1.5
+    assert reference.quiet_turn(0.01) == pytest.approx(3.0)
+    assert sum(waiting) == pytest.approx(protocol.WAIT_S, rel=0.3)
+    before = len(waiting)
+    reference.quiet_turn(0.01)
+    assert len(waiting) <= before + 2  # patience is used up
 
 
 def test_noisy_models_get_more_turns_than_steady_ones():
@@ -102,7 +140,7 @@ def test_confidence_interval_covers_the_truth():
     for _ in range(400):
         noise = np.exp(0.03 * rng.standard_normal(7))
         rounds = [protocol._Round(float(ratio), 1.0) for ratio in 4.0 * noise]
-        reference = Reference(lambda duration_s: [1.0])
+        reference = Reference(lambda duration_s: [1.0], 1.0)
         timing = protocol._summary(rounds, 1, reference)
         covered.append(abs(timing.latency_ms / 4.0 - 1) <= timing.ci_pct / 100)
     assert 0.91 <= np.mean(covered) <= 0.99
