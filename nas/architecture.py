@@ -309,12 +309,7 @@ class Architecture:
         Raises:
             ArchitectureError: E-MHSA would reduce more tokens than there are; a size is absurd.
         """
-        for what, value, highest in (
-            ("resolution", resolution, MAX_RESOLUTION),
-            ("num_classes", num_classes, MAX_CLASSES),
-        ):
-            if not 1 <= value <= highest:
-                raise ArchitectureError(f"{what} must be from 1 to {highest}, got {brief(value)}")
+        check_size(resolution, num_classes)
         size = -(-resolution // 4)
         blocks = [Block("stem", 3, self.stem_width, 4, resolution, resolution)]
         channels = self.stem_width
@@ -358,6 +353,20 @@ class Architecture:
             except ArchitectureError as error:
                 raise ArchitectureError(f"stage {number}: {error}") from None
         return cls(value["stem_width"], tuple(stages))
+
+
+def check_size(resolution: int, num_classes: int) -> None:
+    """Refuse absurd sizes of input or output.
+
+    Raises:
+        ArchitectureError: names which, and what is allowed.
+    """
+    for what, value, highest in (
+        ("resolution", resolution, MAX_RESOLUTION),
+        ("num_classes", num_classes, MAX_CLASSES),
+    ):
+        if not 1 <= value <= highest:
+            raise ArchitectureError(f"{what} must be from 1 to {highest}, got {brief(value)}")
 
 
 def short_id(value: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nas.architecture import STAGE_STRIDES, Architecture, Block, Stage
+from nas.architecture import STAGE_STRIDES, Architecture, Block, Stage, check_size
 
 
 class Scorer:
@@ -20,6 +20,9 @@ class Scorer:
         block_ms: latency of one block inside a network.
         resolution: height and width of the input in pixels.
         num_classes: outputs of the head.
+
+    Raises:
+        ArchitectureError: a size is absurd.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Scorer:
         resolution: int,
         num_classes: int,
     ) -> None:
+        check_size(resolution, num_classes)
         self._block_ms = block_ms
         self._constant_ms = constant_ms
         self._resolution, self._num_classes = resolution, num_classes
