@@ -189,11 +189,11 @@ class Stage:
 
     def __hash__(self) -> int:
         # Kept: a search looks up the same stages hundreds of thousands of times a second.
-        kept: int | None = self.__dict__.get("_hash")
+        kept: int | None = getattr(self, "_hash", None)
         if kept is None:
             widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
             kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
-            self.__dict__["_hash"] = kept
+            object.__setattr__(self, "_hash", kept)
         return kept
 
     @cached_property
