@@ -2,8 +2,8 @@
 
 Target: on one core at least 200,000 architectures a second in a batch and 20,000 a second one by
 one, both from `Architecture` objects and by a predictor that has scored nothing yet (the objects
-keep the hashes of their stages, so the first of the repeats is the slowest); loading a table and fitting its
-predictor in a new process under 0.5 s, without importing torch.
+keep the hashes of their stages, so the first of the repeats is the slowest); loading a table and
+fitting its predictor in a new process under 0.5 s, without importing torch.
 
     python benchmarks/predictor_speed.py [--architectures 200000] [--repeats 5] [--json OUT]
 
