@@ -23,10 +23,9 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from latency_predictor import scores
+from latency_predictor import scores, show
 from machine import provenance, write_json
 from rich.console import Console
-from rich.table import Table
 
 from nas.latency.catalogue import load_table
 from nas.latency.collect import measure_networks
@@ -66,19 +65,6 @@ def table_by_kit(kit: Path, folder: Path) -> tuple[LatencyTable, float]:
     return import_results(device / "results.json", folder / "tables"), ran_s
 
 
-def shown(console: Console, results: dict[str, dict[str, float]]) -> None:
-    """The comparison."""
-    rows = Table("table", "MAPE", "within 10%", "Kendall tau")
-    for name, score in results.items():
-        rows.add_row(
-            name,
-            f"{100 * score['mape']:.1f}%",
-            f"{100 * score['within_10pct']:.0f}%",
-            f"{score['kendall_tau']:.3f}",
-        )
-    console.print(rows)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=20)
@@ -109,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         predicted = {what: fit.predict(networks).latency_ms for what, fit in predictors.items()}
 
     results = {what: scores(values, measured) for what, values in predicted.items()}
-    shown(console, results)
+    show(console, results)
     points = 100 * (results["measured by the kit"]["mape"] - results["measured directly"]["mape"])
     console.print(f"the kit's table is {points:+.1f} points of MAPE from the other")
     write_json(

@@ -23,7 +23,7 @@ from rich.table import Table
 from nas.architecture import Architecture
 from nas.latency.bench import NETWORKS_AT_ONCE
 from nas.latency.catalogue import own_key
-from nas.latency.collect import calibration_networks
+from nas.latency.collect import calibration_networks, groups
 from nas.latency.measure import Timing
 from nas.latency.table_bench import open_bench
 from nas.space_file import load_space
@@ -42,9 +42,8 @@ def measured_once(
     start = time.monotonic()
     timings: list[Timing] = []
     with open_bench(key, reference_ms) as bench:
-        for first in range(0, len(networks), NETWORKS_AT_ONCE):
-            group = networks[first : first + NETWORKS_AT_ONCE]
-            timings += bench.networks(group, RESOLUTION, NUM_CLASSES)
+        for group in groups(networks, NETWORKS_AT_ONCE):
+            timings += [row.timing for row in bench.networks(group, RESOLUTION, NUM_CLASSES)]
         return timings, bench.process.reference_ms, time.monotonic() - start
 
 

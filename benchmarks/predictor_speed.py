@@ -1,14 +1,14 @@
 """How fast architectures are scored, and how long a predictor takes to be there.
 
 Target: on one core at least 200,000 architectures a second in a batch and 20,000 a second one by
-one, both from `Architecture` objects and by a predictor that has scored nothing yet (the objects
-keep the hashes of their stages, so the first of the repeats is the slowest); loading a table and
-fitting its predictor in a new process under 0.5 s, without importing torch.
+one, both from `Architecture` objects of the space and by a predictor that has scored nothing yet;
+loading a table and fitting its predictor in a new process under 0.5 s, without importing torch.
 
     python benchmarks/predictor_speed.py [--architectures 200000] [--repeats 5] [--json OUT]
 
 The machine's own ONNX Runtime table is used, or the first table that covers the default space.
-A plain sum over `Architecture.blocks` runs beside it, in turns.
+A plain sum over `Architecture.blocks` runs beside it, in turns, and so does scoring architectures
+that were just read from JSON: a space makes equal stages once, these have a copy each.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main() -> int:
     table, space, rng = complete_table(), load_space("nextvit"), random.Random(0)
     architectures = [space.sample(rng) for _ in range(arguments.architectures)]
     few = architectures[: max(1, len(architectures) // 20)]
-    rates: dict[str, list[float]] = {"batch": [], "one by one": [], "sum over blocks": []}
+    rows = ("batch", "one by one", "batch, just read from JSON", "sum over blocks")
+    rates: dict[str, list[float]] = {row: [] for row in rows}
     starts = []
     for _ in range(arguments.repeats):
         predictor = LatencyPredictor.fit(table)  # afresh: nothing was scored before
@@ -100,6 +101,11 @@ def main() -> int:
         predictor = LatencyPredictor.fit(table)
         rates["one by one"].append(
             per_second(lambda p=predictor: one_by_one(p, architectures), len(architectures))
+        )
+        read = [Architecture.from_json(architecture.to_json()) for architecture in few]
+        predictor = LatencyPredictor.fit(table)
+        rates["batch, just read from JSON"].append(
+            per_second(lambda p=predictor, r=read: p.predict(r), len(read))
         )
         rates["sum over blocks"].append(
             per_second(lambda p=predictor: [p.predict_blocks(a.blocks(224)) for a in few], len(few))

@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nas.architecture import (
@@ -86,7 +87,13 @@ class StageChoices:
             value["ntb_mlp_ratio"] = ask("ntb_mlp_ratio", self.ntb_mlp_ratios(ntb), ntb)
             value["sr_ratio"] = ask("sr_ratio", self.sr_ratio)
             value["mix_ratio"] = ask("mix_ratio", self.mix_ratios(ntb), ntb)
-        return Stage(**value)
+        return _stage(**value)
+
+
+@lru_cache(maxsize=100_000, typed=True)
+def _stage(**values: Any) -> Stage:
+    """Each distinct stage once: a search builds the same ones over and over, and looks them up."""
+    return Stage(**values)
 
 
 def _distinct(ratios: Choices, channels: Callable[[Choice], int]) -> dict[int, Choice]:

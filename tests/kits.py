@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from nas.latency import kit
+from nas.latency import collect, kit
+from nas.latency.bench import Bench
 from nas.latency.collect import CALIBRATION_NETWORKS, calibration_networks
 from nas.latency.device import Device
 from nas.latency.json_checks import checksum
@@ -55,10 +58,16 @@ class PackageRuntime(Runtime):
         return lambda duration_s: [0.05 + count / 1e6] * 3
 
 
+@contextmanager
+def bench_here(*arguments: Any) -> Iterator[Bench]:
+    """A bench in this process, for runtimes that no other process knows."""
+    yield Bench(*arguments)
+
+
 def tiny_kit(folder: Path, target: str, networks: int = 6) -> kit.KitInfo:
     """A kit of the tiny space at 64 pixels, with few networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kit, "CALIBRATION_NETWORKS", networks)
+        patch.setattr(collect, "CALIBRATION_NETWORKS", networks)
         return kit.build_kit(tiny_space(folder), target, folder / "kit.zip", resolution=64)
 
 

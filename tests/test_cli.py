@@ -86,7 +86,7 @@ def _fast(*arguments: str) -> list[str]:
         (["tables", "show", "tensorrt/t4"], "unknown table 'tensorrt/t4'"),
         (
             ["tables", "measure", "--target", "npu"],
-            "it can measure: coreml",
+            "unknown target 'npu'",
         ),
         (["--resume", "/no/such/run"], "--resume /no/such/run: no such folder"),
         (["--resume", "."], "holds no run"),

@@ -8,13 +8,14 @@ import typer
 
 from nas.cli.options import (
     BatchSize,
+    NumClasses,
     PrecisionOption,
     Resolution,
     Space,
     TablesDir,
     checked_precision,
     make_console,
-    make_printer,
+    progress_printer,
     tables_folder,
 )
 from nas.cli.tables import print_table
@@ -27,7 +28,7 @@ def tables_adapt(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
-    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the networks.")] = 1000,
+    num_classes: NumClasses = 1000,
     tables_dir: TablesDir = None,
 ) -> None:
     """Make this machine's table from a few measured networks and other devices' tables."""
@@ -36,8 +37,7 @@ def tables_adapt(
     from nas.space_file import load_space
 
     console = make_console()
-    printer = make_printer(console)
-    try:
+    with progress_printer(console) as printer:
         adapted = adapt_table(
             load_space(space),
             target,
@@ -49,8 +49,6 @@ def tables_adapt(
             tables_dir=tables_folder(tables_dir),
             progress=printer.measuring,
         )
-    finally:
-        printer.close()
     print_table(console, adapted.table, LatencyPredictor.fit(adapted.table))
     for name, weight in sorted(adapted.sources.items(), key=lambda item: -abs(item[1])):
         console.print(f"  {weight:+.3f} x {name}", soft_wrap=True)

@@ -11,13 +11,14 @@ import typer
 
 from nas.cli.options import (
     BatchSize,
+    NumClasses,
     PrecisionOption,
     Resolution,
     Space,
     TablesDir,
     checked_precision,
     make_console,
-    make_printer,
+    progress_printer,
     tables_folder,
 )
 from nas.cli.tables import print_table
@@ -30,15 +31,14 @@ def tables_kit(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
-    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the networks.")] = 1000,
+    num_classes: NumClasses = 1000,
 ) -> None:
     """Make a zip that measures a table on a device without PyTorch."""
     from nas.latency.kit import OLDEST_PYTHON, build_kit
     from nas.space_file import load_space
 
     console = make_console()
-    printer = make_printer(console)
-    try:
+    with progress_printer(console) as printer:
         kit = build_kit(
             load_space(space),
             target,
@@ -49,8 +49,6 @@ def tables_kit(
             num_classes=num_classes,
             progress=partial(printer.measuring, verb="written"),
         )
-    finally:
-        printer.close()
     python = ".".join(str(part) for part in OLDEST_PYTHON)
     console.print(
         f"{kit.path}: {kit.size_bytes / 1e6:.1f} MB ({kit.models_bytes / 1e6:.0f} MB of models), "

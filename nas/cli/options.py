@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +27,7 @@ BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images in one call; default: the table's.")
 ]
 Resolution = Annotated[int, typer.Option(min=32, help="Input size in pixels.")]
+NumClasses = Annotated[int, typer.Option(min=2, help="Classes of the networks.")]
 Interpolate = Annotated[
     bool,
     typer.Option(
@@ -65,7 +68,13 @@ def make_console() -> Console:
     return Console(highlight=False, markup=False)  # names of files may look like markup
 
 
-def make_printer(console: Console) -> LivePrinter:
+@contextmanager
+def progress_printer(console: Console) -> Iterator[LivePrinter]:
+    """Prints progress until the block ends, however it ends."""
     from nas.report.live import LivePrinter
 
-    return LivePrinter(console)
+    printer = LivePrinter(console)
+    try:
+        yield printer
+    finally:
+        printer.close()

@@ -10,6 +10,7 @@ from nas.cli.options import (
     BatchSize,
     Device,
     Interpolate,
+    NumClasses,
     PrecisionOption,
     Resolution,
     TablesDir,
@@ -29,7 +30,7 @@ def predict(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
-    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the network.")] = 1000,
+    num_classes: NumClasses = 1000,
     interpolate: Interpolate = False,
     tables_dir: TablesDir = None,
 ) -> None:

@@ -12,13 +12,14 @@ from nas.cli.options import (
     BatchSize,
     Device,
     Interpolate,
+    NumClasses,
     PrecisionOption,
     Resolution,
     Space,
     TablesDir,
     Target,
     make_console,
-    make_printer,
+    progress_printer,
     tables_folder,
 )
 from nas.errors import ConfigError
@@ -51,7 +52,7 @@ def search(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
-    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the network.")] = 1000,
+    num_classes: NumClasses = 1000,
     sampler: Annotated[
         str, typer.Option(help="Optuna sampler: tpe, nsga2, nsga3, gp, random.")
     ] = "tpe",
@@ -151,11 +152,8 @@ def _report(run: Callable[[Listener], SearchResult]) -> None:
     from nas.report.terminal import print_result
 
     console = make_console()
-    printer = make_printer(console)
-    try:
+    with progress_printer(console) as printer:
         result = run(printer.listener())
-    finally:
-        printer.close()
     print_result(result, console)
 
 

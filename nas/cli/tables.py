@@ -9,13 +9,14 @@ import typer
 
 from nas.cli.options import (
     BatchSize,
+    NumClasses,
     PrecisionOption,
     Resolution,
     Space,
     TablesDir,
     checked_precision,
     make_console,
-    make_printer,
+    progress_printer,
     tables_folder,
 )
 from nas.errors import TableError, unknown
@@ -36,7 +37,7 @@ def tables_measure(
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
     resolution: Resolution = 224,
-    num_classes: Annotated[int, typer.Option(min=2, help="Classes of the networks.")] = 1000,
+    num_classes: NumClasses = 1000,
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure every block of a space on this machine; an interrupted run goes on."""
@@ -45,8 +46,7 @@ def tables_measure(
     from nas.space_file import load_space
 
     console = make_console()
-    printer = make_printer(console)
-    try:
+    with progress_printer(console) as printer:
         table = collect_table(
             load_space(space),
             target,
@@ -57,8 +57,6 @@ def tables_measure(
             tables_dir=tables_folder(tables_dir),
             progress=printer.measuring,
         )
-    finally:
-        printer.close()
     print_table(console, table, LatencyPredictor.fit(table))
 
 
@@ -131,7 +129,10 @@ def tables_verify(
     space: Space = "nextvit",
     tables_dir: TablesDir = None,
 ) -> None:
-    """Measure some networks now and say whether a table of this machine still holds."""
+    """Measure some networks now and say whether a table of this machine still holds.
+
+    Exits 1 where it no longer does.
+    """
     from nas.latency.catalogue import why_not_this_machine
     from nas.latency.recheck import recheck
     from nas.latency.table import read_table
@@ -146,8 +147,7 @@ def tables_verify(
         raise TableError(f"table {name} cannot be verified here: {reason}")
     console = make_console()
     _print_changes(console, table)
-    printer = make_printer(console)
-    try:
+    with progress_printer(console) as printer:
         result = recheck(
             table,
             load_space(space),
@@ -155,8 +155,6 @@ def tables_verify(
             seed,
             lambda done, total: printer.measuring("networks", done, total),
         )
-    finally:
-        printer.close()
     for network, (latency_ms, low_ms, high_ms), timing in result.networks:
         inside = low_ms <= timing.latency_ms <= high_ms
         console.print(

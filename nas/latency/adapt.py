@@ -13,25 +13,13 @@ from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.bench import NETWORKS_AT_ONCE
 from nas.latency.catalogue import list_tables
-from nas.latency.collect import (
-    Progress,
-    measurable_key,
-    new_meta,
-    table_being_written,
-)
+from nas.latency.collect import Progress, groups, measurable_key, new_meta
 from nas.latency.measure import Timing
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import (
-    TABLES_DIR,
-    LatencyTable,
-    NetworkRow,
-    append_blocks,
-    append_networks,
-    read_table,
-    write_meta,
-)
-from nas.latency.table_bench import open_bench
+from nas.latency.table import TABLES_DIR, LatencyTable, NetworkRow, read_table, write_table
+from nas.latency.table_bench import TableBench, open_bench
 from nas.latency.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
+from nas.paths import exists
 from nas.space import SearchSpace
 
 POOL = 400
@@ -86,7 +74,7 @@ def adapt_table(
         raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
     key = measurable_key(target, precision, batch_size)
     path = tables_dir / target / key.folder
-    if (path / "meta.json").exists():
+    if exists(path):
         raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
     blocks = space.blocks(resolution, num_classes)
     sources = _sources(tables_dir, blocks)
@@ -94,50 +82,47 @@ def adapt_table(
     source_ms = np.column_stack(
         [source.predict(pool, resolution, num_classes).latency_ms for source in sources]
     )
-    networks = [pool[index] for index in choose_samples(source_ms, samples)]
-    with table_being_written(path), open_bench(key) as bench:
-        timings: list[Timing] = []
-        for first in range(0, samples, NETWORKS_AT_ONCE):
-            group = networks[first : first + NETWORKS_AT_ONCE]
-            timings += bench.networks(group, resolution, num_classes)
-            progress("networks", len(timings), samples)
-        measured_ms = source_ms[[pool.index(network) for network in networks]]
-        transfer = fit_transfer(measured_ms, [timing.latency_ms for timing in timings])
-        names = {
-            source.table.name: float(weight)
-            for source, weight in zip(sources, transfer.model.coefficients, strict=True)
+    chosen = choose_samples(source_ms, samples)
+    with open_bench(key) as bench:
+        networks = [pool[index] for index in chosen]
+        rows = _measured(bench, networks, resolution, num_classes, progress)
+        meta = new_meta(key, bench)
+    transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
+    weights = transfer.model.coefficients
+    names = [source.table.name for source in sources]
+    meta = meta.model_copy(
+        update={
+            "kind": "adapted",
+            "source": ", ".join(names),
+            "constant_ms": transfer.model.constant_ms
+            + float(weights @ [source.constant_ms for source in sources]),
+            "relative_errors": transfer.relative_errors,
         }
-        meta = new_meta(key, bench).model_copy(
-            update={
-                "kind": "adapted",
-                "source": ", ".join(names),
-                "constant_ms": transfer.model.constant_ms
-                + sum(
-                    weight * source.constant_ms
-                    for source, weight in zip(sources, transfer.model.coefficients, strict=True)
-                ),
-                "relative_errors": transfer.relative_errors,
-            }
-        )
-        append_blocks(path, [(block, _row(block, sources, transfer)) for block in blocks])
-        append_networks(
-            path,
-            [
-                NetworkRow(network.id, resolution, num_classes, network, timing)
-                for network, timing in zip(networks, timings, strict=True)
-            ],
-        )
-        write_meta(path, meta)
-    return Adapted(read_table(path), names)
+    )
+    mixed = {block: _row(block, sources, transfer) for block in blocks}
+    table = write_table(tables_dir, meta, mixed, rows)
+    return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
+
+
+def _measured(
+    bench: TableBench,
+    networks: Sequence[Architecture],
+    resolution: int,
+    num_classes: int,
+    progress: Progress,
+) -> list[NetworkRow]:
+    rows: list[NetworkRow] = []
+    for group in groups(networks, NETWORKS_AT_ONCE):
+        rows += bench.networks(group, resolution, num_classes)
+        progress("networks", len(rows), len(networks))
+    return rows
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:
     """A block's latency inside a network of the new device."""
-    own_ms = sum(
-        weight * source.predict_block(block)
-        for source, weight in zip(sources, transfer.model.coefficients, strict=True)
-    )
-    return Timing(max(float(own_ms), LOWEST_MS), 100 * (transfer.interval_factor - 1), 0.0, 0)
+    sources_ms = [source.predict_block(block) for source in sources]
+    own_ms = float(transfer.model.coefficients @ sources_ms)
+    return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.interval_factor - 1), 0.0, 0)
 
 
 def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor]:

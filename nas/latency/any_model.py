@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, RuntimeUnavailableError, UserError, unknown
+from nas.errors import ConfigError, RuntimeUnavailableError, unknown
 from nas.latency.measure import NETWORK_EFFORT, Timing
 from nas.latency.model_files import ModelWriter
 from nas.latency.process import BenchProcess
-from nas.latency.runtimes import RUNTIMES
+from nas.latency.runtimes import runtime_here
 from nas.precision import Precision
-
-_HALF = 10  # onnx.TensorProto.FLOAT16
 
 
 @dataclass(frozen=True)
@@ -68,17 +66,12 @@ def measure_model(
         ConfigError: it is no ONNX file, or leaves a shape open that was not given.
         RuntimeUnavailableError: the target cannot be measured here, or cannot run the file.
     """
-    if target not in RUNTIMES:
-        raise RuntimeUnavailableError(unknown("target", target, RUNTIMES))
-    runtime = RUNTIMES[target]
-    reason = runtime.unavailable()
-    if reason:
-        raise RuntimeUnavailableError(f"target {target!r} cannot be measured here: {reason}")
+    runtime = runtime_here(target)
     if runtime.suffix != ".onnx":
         raise RuntimeUnavailableError(f"target {target!r} does not run ONNX files")
     model, content = _read(path)
     inputs = _fix_shapes(model, path, dict(shapes or {}))
-    precision: Precision = "fp16" if _first_real_type(model) == _HALF else "fp32"
+    precision = _precision(model)
     writer = ModelWriter(runtime, precision, 1)
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as name:
         folder = Path(name)
@@ -173,13 +166,14 @@ def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> d
     return fixed
 
 
-def _first_real_type(model: Any) -> int:
-    """Element type of the first input that is not of whole numbers, as ONNX numbers it."""
+def _precision(model: Any) -> Precision:
+    """Of the first input that is of real numbers; fp32 where there is none."""
     from onnx import TensorProto
 
     types = [entry.type.tensor_type.elem_type for entry in model.graph.input]
     real = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-    return next((kind for kind in types if kind in real), TensorProto.FLOAT)
+    first = next((kind for kind in types if kind in real), TensorProto.FLOAT)
+    return "fp16" if first == TensorProto.FLOAT16 else "fp32"
 
 
 def _save(model: Any, fixed: Path, path: Path) -> None:
@@ -191,4 +185,4 @@ def _save(model: Any, fixed: Path, path: Path) -> None:
         try:
             onnx.save_model(model, str(fixed), save_as_external_data=True)
         except Exception as error:
-            raise UserError(f"{path}: cannot be prepared for measuring: {error}") from None
+            raise ConfigError(f"{path}: cannot be prepared for measuring: {error}") from None

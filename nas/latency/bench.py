@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.errors import RuntimeUnavailableError, UserError
 from nas.latency.measure import Effort, Reference, Session, Timing, measure
-from nas.latency.runtimes import RUNTIMES
+from nas.latency.runtimes import runtime_here
 from nas.precision import Precision
 
 BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 8, 4
@@ -45,10 +45,7 @@ class Bench:
         empty: Path,
         reference_ms: float | None = None,
     ) -> None:
-        self._runtime, self._precision = RUNTIMES[target], precision
-        reason = self._runtime.unavailable()
-        if reason:
-            raise RuntimeUnavailableError(f"target {target!r} cannot be measured here: {reason}")
+        self._runtime, self._precision = runtime_here(target), precision
         self._reference = Reference(self._load(reference), reference_ms)
         (overhead,) = self.measure([empty], OVERHEAD_EFFORT)
         self.overhead_ms = overhead.latency_ms
@@ -58,7 +55,6 @@ class Bench:
         """Latency of the reference block that timings are expressed at."""
         return self._reference.latency_ms
 
-    @property
     def quiet_ms(self) -> float:
         """Latency of the reference block while the machine was quiet, as far as was seen."""
         return self._reference.quiet_ms

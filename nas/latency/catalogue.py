@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import TableError, unknown
-from nas.latency.runtimes import RUNTIMES
+from nas.latency.runtimes import RUNTIMES, Runtime
 from nas.latency.table import TABLES_DIR, LatencyTable, TableMeta, read_table
 from nas.precision import Precision
 
@@ -51,11 +51,20 @@ def own_key(
     runtime = RUNTIMES[target]
     if runtime.unavailable():
         return None
-    precision = precision or _usual_precision(target)
-    if precision not in runtime.precisions:
-        known = ", ".join(runtime.precisions)
-        raise TableError(f"--precision {precision}: target {target} has {known}")
+    precision = runtime_precision(runtime, precision)
     return TableKey(target, runtime.device().name, precision, batch_size or 1)
+
+
+def runtime_precision(runtime: Runtime, precision: Precision | None) -> Precision:
+    """A precision that a runtime has, its usual one for None.
+
+    Raises:
+        TableError: it does not have that precision.
+    """
+    if precision not in (None, *runtime.precisions):
+        known = ", ".join(runtime.precisions)
+        raise TableError(f"--precision {precision}: target {runtime.name} has {known}")
+    return precision or runtime.precisions[0]
 
 
 def find_table(
@@ -181,7 +190,8 @@ def measure_command(
 ) -> str:
     """The command that measures a table on this machine."""
     command = f"python run_search.py tables measure --target {key.target}"
-    if key.precision and key.precision != _usual_precision(key.target):
+    usual = RUNTIMES[key.target].precisions[0] if key.target in RUNTIMES else None
+    if key.precision not in (None, usual):
         command += f" --precision {key.precision}"
     if key.batch_size not in (None, 1):
         command += f" --batch-size {key.batch_size}"
@@ -194,11 +204,6 @@ def measure_command(
     if tables_dir != TABLES_DIR:
         command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
-
-
-def _usual_precision(target: str) -> Precision:
-    """What a target is usually deployed in."""
-    return RUNTIMES[target].precisions[0] if target in RUNTIMES else "fp32"
 
 
 def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:

@@ -10,22 +10,20 @@ import datetime
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from nas.architecture import Architecture, Block
-from nas.errors import RuntimeUnavailableError, TableError
+from nas.errors import TableError
 from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE
 from nas.latency.catalogue import TableKey, changes, own_key
 from nas.latency.measure import Timing
-from nas.latency.runtimes import RUNTIMES
+from nas.latency.runtimes import RUNTIMES, runtime_here
 from nas.latency.table import (
     MIN_NETWORKS,
     TABLES_DIR,
     LatencyTable,
-    NetworkRow,
     TableMeta,
     append_blocks,
     append_networks,
@@ -38,7 +36,6 @@ from nas.space import SearchSpace
 
 CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
-
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -112,23 +109,12 @@ def collect_table(
             or thread count; another process is measuring it; the space has too few networks.
     """
     key = measurable_key(target, precision, batch_size)
-    _require_enough_networks(space)
+    table_networks(space)  # refuses a space of too few before anything is measured
     path = tables_dir / target / key.folder
-    with table_being_written(path):
-        return _complete(path, key, space, resolution, num_classes, progress)
-
-
-@contextmanager
-def table_being_written(path: Path) -> Iterator[None]:
-    """Make a table's folder and keep other processes out of it.
-
-    Raises:
-        TableError: the folder cannot be written, or another process is measuring it.
-    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path, TableError, "measuring it"):
-            yield
+            return _complete(path, key, space, resolution, num_classes, progress)
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -145,29 +131,37 @@ def _complete(
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
     meta = _comparable_meta(path, key)
-    if meta and not missing_for(read_table(path), space, resolution, num_classes):
-        return read_table(path)
-    with open_bench(key, meta.reference_ms if meta else None) as bench:
-        meta = meta or new_meta(key, bench)
-        write_meta(path, meta)
-        todo = missing_for(read_table(path), space, resolution, num_classes)
-        _measure_blocks(path, bench, todo.blocks, progress)
-        quiet_ms = min(meta.reference_ms, bench.quiet_ms())
+    if meta is None or missing_for(read_table(path), space, resolution, num_classes).blocks:
+        with open_bench(key, meta.reference_ms if meta else None) as bench:
+            if meta is None:
+                meta = new_meta(key, bench)
+                write_meta(path, meta)
+            missing = missing_for(read_table(path), space, resolution, num_classes)
+            _measure_blocks(path, bench, missing.blocks, progress)
+            meta = _settled(path, meta, bench)
     # Networks in a fresh process, as they are measured whenever they are compared with a table:
-    # after hundreds of blocks they took about 1% longer.
-    with open_bench(key, meta.reference_ms) as bench:
-        _measure_networks(path, bench, todo.networks, resolution, num_classes, progress)
-        # A table begun in a slow spell of the machine is read at its quiet speed from now on.
-        quiet_ms = min(quiet_ms, bench.quiet_ms())
-    write_meta(path, meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms}))
+    # right after hundreds of blocks they came out about 1% slower, with two runtimes.
+    networks = missing_for(read_table(path), space, resolution, num_classes).networks
+    if networks:
+        with open_bench(key, meta.reference_ms) as bench:
+            _measure_networks(path, bench, networks, resolution, num_classes, progress)
+            _settled(path, meta, bench)
     return read_table(path)
+
+
+def _settled(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
+    """Date the table; one begun in a slow spell of the machine is read at its quiet speed now."""
+    quiet_ms = min(meta.reference_ms, bench.quiet_ms())
+    meta = meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms})
+    write_meta(path, meta)
+    return meta
 
 
 def _measure_blocks(
     path: Path, bench: TableBench, missing: Sequence[Block], progress: Progress
 ) -> None:
     done = 0
-    for blocks in _groups(missing, BLOCKS_AT_ONCE):
+    for blocks in groups(missing, BLOCKS_AT_ONCE):
         append_blocks(path, zip(blocks, bench.blocks(blocks), strict=True))
         done += len(blocks)
         progress("blocks", done, len(missing))
@@ -182,24 +176,25 @@ def _measure_networks(
     progress: Progress,
 ) -> None:
     done = 0
-    for networks in _groups(missing, NETWORKS_AT_ONCE):
-        timings = bench.networks(networks, resolution, num_classes)
-        rows = [
-            NetworkRow(network.id, resolution, num_classes, network, timing)
-            for network, timing in zip(networks, timings, strict=True)
-        ]
-        append_networks(path, rows)
+    for networks in groups(missing, NETWORKS_AT_ONCE):
+        append_networks(path, bench.networks(networks, resolution, num_classes))
         done += len(networks)
         progress("networks", done, len(missing))
 
 
-def _require_enough_networks(space: SearchSpace) -> None:
-    count = len(calibration_networks(space, MIN_NETWORKS))
-    if count < MIN_NETWORKS:
+def table_networks(space: SearchSpace) -> list[Architecture]:
+    """The `calibration_networks` of a table.
+
+    Raises:
+        TableError: the space has too few to calibrate a predictor with.
+    """
+    networks = calibration_networks(space, CALIBRATION_NETWORKS)
+    if len(networks) < MIN_NETWORKS:
         raise TableError(
-            f"space {space.name!r} has only {count} networks, the latency predictor is "
+            f"space {space.name!r} has only {len(networks)} networks, the latency predictor is "
             f"calibrated with at least {MIN_NETWORKS}: add choices to it"
         )
+    return networks
 
 
 def measure_networks(
@@ -224,8 +219,8 @@ def measure_networks(
     key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
     timings: list[Timing] = []
     with open_bench(key, meta.reference_ms) as bench:
-        for group in _groups(networks, NETWORKS_AT_ONCE):
-            timings += bench.networks(group, resolution, num_classes)
+        for group in groups(networks, NETWORKS_AT_ONCE):
+            timings += [row.timing for row in bench.networks(group, resolution, num_classes)]
             progress(len(timings), len(networks))
     return timings
 
@@ -236,14 +231,7 @@ def measurable_key(target: str, precision: str | None, batch_size: int | None) -
     Raises:
         RuntimeUnavailableError: it cannot; says why.
     """
-    if target not in RUNTIMES:
-        known = ", ".join(sorted(RUNTIMES))
-        raise RuntimeUnavailableError(
-            f"target {target!r} cannot be measured by this version; it can measure: {known}"
-        )
-    reason = RUNTIMES[target].unavailable()
-    if reason:
-        raise RuntimeUnavailableError(f"target {target!r} cannot be measured here: {reason}")
+    runtime_here(target)
     key = own_key(target, precision, batch_size)  # type: ignore[arg-type]
     assert key is not None
     return key
@@ -302,7 +290,8 @@ def _drop_partial_line(path: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in order, up to ``size`` at a time."""
     count = math.ceil(len(items) / size)
     return (items[index * size : (index + 1) * size] for index in range(count))
 

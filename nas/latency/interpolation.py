@@ -26,13 +26,11 @@ import numpy as np
 
 from nas.architecture import Block
 from nas.errors import TableError
+from nas.latency.intervals import CONFIDENCE, Prediction
 from nas.models.cost import block_cost, block_ops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CONFIDENCE = 0.90
-"""Of the intervals."""
 
 MIN_ROWS = 20
 """Measured rows, of all families together, that a fit needs."""
@@ -77,15 +75,6 @@ class Shapes:
     def take(self, rows: NDArray[Any]) -> Shapes:
         """Some of the shapes, by index or by mask."""
         return Shapes(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
-@dataclass(frozen=True)
-class Estimates:
-    """Latencies in milliseconds with their 90% intervals, one entry a shape: [n]."""
-
-    latency_ms: NDArray[np.float64]
-    low_ms: NDArray[np.float64]
-    high_ms: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -169,7 +158,7 @@ class Interpolator:
             },
         )
 
-    def predict(self, shapes: Shapes) -> Estimates:
+    def predict(self, shapes: Shapes) -> Prediction:
         """Estimate shapes of families that were measured.
 
         Raises:
@@ -184,7 +173,7 @@ class Interpolator:
         width = np.array([self._widths[int(family)] for family in shapes.family])
         half = width * (self._floor + spread) * (1.0 + self._outside(shapes))
         half = np.minimum(half, math.log(1e6))  # an interval this wide says all it can
-        return Estimates(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
+        return Prediction(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
 
     def _outside(self, shapes: Shapes) -> NDArray[np.float64]:
         """How far beyond its family's range the worst feature is (1.0: a factor e): [n]."""

@@ -45,7 +45,7 @@ def loads(data: bytes) -> Any:
         ValueError: as there, with what is wrong but no file.
     """
     if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, so no file of a device kit")
+        raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, which no such file is")
     try:
         return json.loads(
             data.decode("utf-8"),

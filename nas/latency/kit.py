@@ -20,13 +20,12 @@ from typing import Any
 import nas
 from nas.architecture import Architecture, Block
 from nas.errors import RuntimeUnavailableError, TableError, unknown
-from nas.latency.catalogue import TableKey, measure_command
-from nas.latency.collect import CALIBRATION_NETWORKS, Progress, calibration_networks
+from nas.latency.catalogue import TableKey, measure_command, runtime_precision
+from nas.latency.collect import Progress, table_networks
 from nas.latency.kit_files import Digest, KitModel, Manifest
 from nas.latency.kit_source import MANIFEST
 from nas.latency.model_files import ModelWriter
 from nas.latency.runtimes import RUNTIMES, Runtime
-from nas.latency.table import MIN_NETWORKS
 from nas.paths import exists, is_dir
 from nas.precision import Precision
 from nas.space import SearchSpace
@@ -43,6 +42,7 @@ SOURCES = (
     "latency/kit_runner.py",
     "latency/kit_source.py",
     "latency/measure.py",
+    "latency/process.py",
     "latency/runtimes/*.py",
 )
 """Modules the device runs, inside ``nas/``: they need Python's standard library alone."""
@@ -63,7 +63,8 @@ if sys.version_info < {OLDEST_PYTHON}:
 
 from nas.latency.kit_runner import main
 
-sys.exit(main(Path(__file__).absolute().parent))
+if __name__ == "__main__":  # what measures is a child process, which imports this file as well
+    sys.exit(main(Path(__file__).absolute().parent))
 '''
 
 README = """\
@@ -134,8 +135,9 @@ def build_kit(
         ArchitectureError: the space has no networks at that resolution.
     """
     started = time.monotonic()
-    writer = _writer(target, precision, batch_size or 1)
-    blocks, networks = space.blocks(resolution, num_classes), _networks(space)
+    runtime = _kit_runtime(target)
+    writer = ModelWriter(runtime, runtime_precision(runtime, precision), batch_size or 1)
+    blocks, networks = space.blocks(resolution, num_classes), table_networks(space)
     counts = {"block": len(blocks), "network": len(networks)}
     jobs = _jobs(writer, blocks, networks, resolution, num_classes)
     partial = _partial(path)
@@ -155,25 +157,6 @@ def build_kit(
     size_bytes, models_bytes = path.stat().st_size, sum(model.size_bytes for model in models)
     build_s = time.monotonic() - started
     return KitInfo(path, size_bytes, models_bytes, len(blocks), len(networks), build_s)
-
-
-def _writer(target: str, precision: Precision | None, batch_size: int) -> ModelWriter:
-    runtime = _kit_runtime(target)
-    precision = precision or runtime.precisions[0]
-    if precision not in runtime.precisions:
-        known = ", ".join(runtime.precisions)
-        raise TableError(f"--precision {precision}: target {target} has {known}")
-    return ModelWriter(runtime, precision, batch_size)
-
-
-def _networks(space: SearchSpace) -> list[Architecture]:
-    networks = calibration_networks(space, CALIBRATION_NETWORKS)
-    if len(networks) < MIN_NETWORKS:
-        raise TableError(
-            f"space {space.name!r} has only {len(networks)} networks, the latency predictor is "
-            f"calibrated with at least {MIN_NETWORKS}: add choices to it"
-        )
-    return networks
 
 
 def _kit_runtime(target: str) -> Runtime:

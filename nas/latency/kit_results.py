@@ -6,9 +6,7 @@ being possible before anything is written, and the table appears whole or not at
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,16 @@ from nas.latency.kit_files import KitResults, read_results
 from nas.latency.measure import Timing
 from nas.latency.runtimes import RUNTIMES
 from nas.latency.table import (
+    MAX_REFERENCE_RATIO,
     MIN_NETWORKS,
     TABLES_DIR,
     LatencyTable,
     NetworkRow,
     TableMeta,
-    append_blocks,
-    append_networks,
-    read_table,
-    write_meta,
+    possible,
+    write_table,
 )
 from nas.models.cost import Cost, block_cost
-from nas.paths import exists
 
 CPU_TARGETS = ("onnxruntime", "openvino")
 MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12
@@ -44,9 +40,6 @@ MAX_SUM_RATIO = 20.0
 
 MAX_BLOCK_SHARE = 2.0
 """Isolated latency of one block over that of a whole network with it."""
-
-MAX_REFERENCE_RATIO = 20.0
-"""Between the reference when the kit began and while the machine was quiet."""
 
 _LARGEST_VALUE = 1_000_000
 
@@ -73,14 +66,7 @@ def import_results(path: Path, tables_dir: Path = TABLES_DIR) -> LatencyTable:
         _check_plausible(blocks, networks, meta)
     except (ValueError, ArchitectureError) as error:
         raise TableError(f"{path}: {error}; no table was made") from None
-    final = tables_dir / meta.target / meta.folder
-    if exists(final):
-        raise TableError(f"{final}: is there already; to replace it, delete that folder first")
-    try:
-        _write(final, meta, blocks, networks)
-    except OSError as error:
-        raise TableError(f"{final}: cannot be written: {error.strerror or error}") from None
-    return read_table(final)
+    return write_table(tables_dir, meta, blocks, networks)
 
 
 def _check_complete(results: KitResults) -> None:
@@ -157,14 +143,10 @@ def _block(name: str, value: Mapping[str, Any]) -> Block:
         block = Block.from_json(value)
         sizes = [size for key, size in value.items() if key != "kind"]
         if not all(0 <= size <= _LARGEST_VALUE for size in sizes):
-            raise ValueError("a size is below zero or too large")
-        if min(block.in_channels, block.out_channels, block.height, block.width) < 1:
-            raise ValueError("a size is zero")
-        if block_cost(block).macs < 1:
-            raise ValueError("it computes nothing")
-    except (ValueError, ArchitectureError, ArithmeticError) as error:
-        raise ValueError(f"{name}: no such block can exist: {error}") from None
-    return block
+            raise ValueError("no such block can exist: a size is below zero or too large")
+        return possible(block)
+    except (ValueError, ArchitectureError) as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _check_plausible(
@@ -209,21 +191,3 @@ def _check_speed(what: str, cost: Cost, latency_ms: float, meta: TableMeta) -> N
             f"{what}: {latency_ms:g} ms would be {macs_per_s:.1e} multiply-accumulates a second; "
             f"no such device exists, so the latency is not in ms"
         )
-
-
-def _write(
-    final: Path, meta: TableMeta, blocks: Mapping[Block, Timing], networks: list[NetworkRow]
-) -> None:
-    """Write a table next to its place, read it back, and move it there in one go."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".importing-", dir=final.parent.parent))
-    try:
-        folder = stage / meta.target / meta.folder
-        folder.mkdir(parents=True)
-        write_meta(folder, meta)
-        append_blocks(folder, blocks.items())
-        append_networks(folder, networks)
-        read_table(folder)
-        folder.rename(final)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)

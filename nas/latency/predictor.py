@@ -47,14 +47,12 @@ from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.additive import fit_additive
 from nas.latency.catalogue import TableKey, measure_command
+from nas.latency.intervals import Prediction, interval_factor, log_deviation
 from nas.latency.scorer import Scorer
 from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CONFIDENCE = 0.90
-"""Of the intervals."""
 
 PLAIN_SUM = (1.0, 0.0, 0.0)
 """The correction that changes nothing: of the sum of isolated blocks (ms), of the number of
@@ -66,15 +64,6 @@ RIDGE = 0.02
 SESSION_DEVIATION = 0.010
 """Relative standard deviation that all measurements of a session share: the means of the same
 networks in two sessions lay 0.4% to 1.2% apart (ONNX Runtime, OpenVINO)."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Latencies of several architectures in milliseconds, one entry each: [n]."""
-
-    latency_ms: NDArray[np.float64]
-    low_ms: NDArray[np.float64]
-    high_ms: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -126,17 +115,13 @@ class LatencyPredictor:
             other_constant, other_block_ms, _ = fit(table, others)
             predicted = other_constant + sum(other_block_ms(block) for block in row.blocks())
             errors.append(predicted / row.timing.latency_ms - 1)
-        return cls(
-            table,
-            constant_ms,
-            block_ms,
-            tuple(errors),
-            _interval_factor(errors, parameters, session),
-        )
+        deviation = math.hypot(log_deviation(errors), session)
+        factor = interval_factor(deviation, len(errors) - parameters)
+        return cls(table, constant_ms, block_ms, tuple(errors), factor)
 
     @classmethod
     def _of_adapted(cls, table: LatencyTable) -> LatencyPredictor:
-        from nas.latency.transfer import MIN_SAMPLES, interval_factor
+        from nas.latency.transfer import MIN_SAMPLES, samples_interval_factor
 
         errors = table.meta.relative_errors
         if len(errors) < MIN_SAMPLES:
@@ -145,8 +130,8 @@ class LatencyPredictor:
         def block_ms(block: Block) -> float:
             return float(block_sums(table, [block])[0, 0])
 
-        constant_ms = table.meta.constant_ms
-        return cls(table, constant_ms, block_ms, errors, interval_factor(errors))
+        factor = samples_interval_factor(errors)
+        return cls(table, table.meta.constant_ms, block_ms, errors, factor)
 
     @property
     def mean_error(self) -> float:
@@ -159,15 +144,18 @@ class LatencyPredictor:
         Raises:
             TableError: a block was never measured; names it.
         """
-        return [(block, self._block(block)) for block in blocks]
+        return [(block, self.predict_block(block)) for block in blocks]
 
     def predict_block(self, block: Block) -> float:
         """Milliseconds of one block inside a network; errors as `breakdown`."""
-        return self._block(block)
+        value = self._cache.get(block)
+        if value is None:
+            value = self._cache[block] = self.block_ms(block)
+        return value
 
     def predict_blocks(self, blocks: Iterable[Block]) -> float:
         """Latency in ms of a network given as its blocks; errors as `breakdown`."""
-        return self.constant_ms + sum(self._block(block) for block in blocks)
+        return self.constant_ms + sum(self.predict_block(block) for block in blocks)
 
     def predict(
         self, architectures: Sequence[Architecture], resolution: int = 224, num_classes: int = 1000
@@ -186,7 +174,7 @@ class LatencyPredictor:
         if size not in self._scorers:
             half_width = self.table.interpolated.get
             self._scorers[size] = (
-                Scorer(self.constant_ms, self._block, *size),
+                Scorer(self.constant_ms, self.predict_block, *size),
                 Scorer(0.0, lambda block: half_width(block, 0.0), *size),
             )
         latencies, interpolated = self._scorers[size]
@@ -197,12 +185,6 @@ class LatencyPredictor:
             half = np.array(interpolated.latencies_ms(architectures))
             low, high = np.maximum(low - half, 0.1 * latency), high + half
         return Prediction(latency, low, high)
-
-    def _block(self, block: Block) -> float:
-        value = self._cache.get(block)
-        if value is None:
-            value = self._cache[block] = self.block_ms(block)
-        return value
 
 
 _Fit = tuple[float, Callable[[Block], float], int]
@@ -249,14 +231,3 @@ def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float
             )
         values.append((timing.latency_ms, float(block.kind == "ncb"), float(block.kind == "ntb")))
     return np.array(values)
-
-
-def _interval_factor(errors: Sequence[float], parameters: int, session: float) -> float:
-    """Half-width of the interval as a factor, from leave-one-out errors and `SESSION_DEVIATION`."""
-    from scipy.special import stdtrit  # scipy.stats would take half a second to import
-
-    logs = np.log1p(np.clip(errors, -0.99, None))
-    freedom = max(1, len(logs) - parameters)
-    deviation = math.sqrt(float(np.mean(logs**2)) + session**2)
-    quantile = float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
-    return math.exp(quantile * deviation)

@@ -2,6 +2,8 @@
 
 There PyTorch is not loaded, so its threads and memory disturb nothing; what a runtime keeps for
 the whole process (thread pools, caches, a crash) stays out of the caller's.
+
+Needs only Python's standard library: device kits carry this file.
 """
 
 from __future__ import annotations
@@ -146,4 +148,4 @@ def _measure(models: list[Path], effort: Effort) -> list[Timing]:
 
 def _quiet_ms() -> float:
     assert _bench is not None
-    return _bench.quiet_ms
+    return _bench.quiet_ms()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from nas.architecture import Architecture
 from nas.errors import TableError
 from nas.latency.collect import measure_networks
+from nas.latency.intervals import CONFIDENCE
 from nas.latency.measure import Timing
-from nas.latency.predictor import CONFIDENCE, LatencyPredictor
+from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import LatencyTable
 from nas.space import SearchSpace
 

@@ -16,17 +16,21 @@ import io
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from nas.architecture import Architecture, Block
 from nas.config import MAX_BATCH
-from nas.errors import ArchitectureError, TableError
+from nas.errors import ArchitectureError, TableError, brief
+from nas.latency.json_checks import MAX_FILE_BYTES, line, read_json
 from nas.latency.measure import Timing
+from nas.models.cost import block_cost
+from nas.paths import exists
 from nas.precision import Precision
 
 TABLES_DIR = Path(__file__).resolve().parents[2] / "latency_tables"
@@ -34,9 +38,16 @@ TABLES_DIR = Path(__file__).resolve().parents[2] / "latency_tables"
 MIN_NETWORKS = 5
 """Whole networks a measured table needs before the predictor's correction means anything."""
 
+MAX_REFERENCE_RATIO = 20.0
+"""Latencies of the reference block further apart than this are not of one device."""
+
 BLOCK_COLUMNS = [field.name for field in fields(Block)]
 TIMING_COLUMNS = [field.name for field in fields(Timing)]
 NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
+
+
+Line = Annotated[str, AfterValidator(lambda value: line(value, "this"))]
+"""A string that can be printed on one line."""
 
 
 class TableMeta(BaseModel):
@@ -65,18 +76,18 @@ class TableMeta(BaseModel):
 
     format: Literal[2] = 2
     kind: Literal["measured", "published", "adapted"]
-    target: str
-    device: str
-    device_description: str
+    target: Line
+    device: Line
+    device_description: Line
     precision: Precision
     batch_size: int = Field(ge=1, le=MAX_BATCH)
-    runtime_version: str = ""
+    runtime_version: Line = ""
     threads: int = Field(default=0, ge=0)
     reference_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     overhead_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    created: str
-    updated: str
-    source: str = ""
+    created: Line
+    updated: Line
+    source: Line = ""
     constant_ms: float = Field(default=0.0, allow_inf_nan=False)
     relative_errors: tuple[Annotated[float, Field(gt=-1, allow_inf_nan=False)], ...] = ()
 
@@ -206,20 +217,23 @@ def _at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
     """A row as the quiet machine would have measured it; published figures stay as they are."""
     if not timing.reference_ms or not meta.reference_ms:
         return timing
+    if not 1 / MAX_REFERENCE_RATIO < timing.reference_ms / meta.reference_ms < MAX_REFERENCE_RATIO:
+        raise ValueError(
+            f"reference_ms {timing.reference_ms:g} is too far from that of meta.json, "
+            f"{meta.reference_ms:g}, to compare"
+        )
     return timing.at_reference(meta.reference_ms)
 
 
 def _read_meta(path: Path) -> TableMeta:
+    if not exists(path):
+        raise TableError(f"{path}: no such file; the folder is no latency table")
     try:
-        return TableMeta.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise TableError(f"{path}: no such file; the folder is no latency table") from None
+        return TableMeta.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        where = ".".join(brief(part).strip("'") for part in first["loc"]) or "the whole"
         raise TableError(f"{path}: {where}: {first['msg']}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise TableError(f"{path}: not readable as JSON: {error}") from None
 
 
 def _read_csv(
@@ -234,7 +248,11 @@ def _read_csv(
         return
     repair = f"mend or delete that line, or delete {path.name} and measure again"
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise TableError(f"{path}: larger than {MAX_FILE_BYTES / 1e6:.0f} MB: {repair}")
+        text = data.decode("utf-8")
         if not whole:
             begun = text.rpartition("\n")[2]
             if begun == text and ",".join(columns).startswith(text):
@@ -245,7 +263,7 @@ def _read_csv(
         header = next(reader, None)
         if header != columns:
             raise TableError(
-                f"{path}:1: the header is {header}, expected {','.join(columns)}; {repair}"
+                f"{path}:1: the header is {brief(header)}, expected {','.join(columns)}; {repair}"
             )
         for cells in reader:
             try:
@@ -262,16 +280,16 @@ def _number(row: Mapping[str, str], column: str, low: float, high: float) -> flo
     try:
         value = float(row[column])
     except ValueError:
-        raise ValueError(f"{column} {row[column]!r} is not a number") from None
+        raise ValueError(f"{column} {brief(row[column])} is not a number") from None
     if not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{column} {row[column]!r} is not from {low:g} to {high:g}")
+        raise ValueError(f"{column} {brief(row[column])} is not from {low:g} to {high:g}")
     return value
 
 
 def _whole(row: Mapping[str, str], column: str, low: int, high: int) -> int:
     value = _number(row, column, low, high)
     if value != int(value):
-        raise ValueError(f"{column} {row[column]!r} is not a whole number")
+        raise ValueError(f"{column} {brief(row[column])} is not a whole number")
     return int(value)
 
 
@@ -288,8 +306,8 @@ def _parse_timing(row: Mapping[str, str]) -> Timing:
 def _parse_block(row: Mapping[str, str]) -> Block:
     kind = row["kind"]
     if kind not in ("stem", "ncb", "ntb", "head"):
-        raise ValueError(f"kind {kind!r} is none of stem, ncb, ntb, head")
-    return Block(
+        raise ValueError(f"kind {brief(kind)} is none of stem, ncb, ntb, head")
+    block = Block(
         kind,  # type: ignore[arg-type]
         in_channels=_whole(row, "in_channels", 1, 65536),
         out_channels=_whole(row, "out_channels", 1, 1_000_000),
@@ -300,6 +318,23 @@ def _parse_block(row: Mapping[str, str]) -> Block:
         mix_ratio=_number(row, "mix_ratio", 0, 1),
         sr_ratio=_whole(row, "sr_ratio", 0, 64),
     )
+    return possible(block)
+
+
+def possible(block: Block) -> Block:
+    """The block itself, if it can be built.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        if min(block.in_channels, block.out_channels, block.height, block.width) < 1:
+            raise ValueError("a size is zero")
+        if block_cost(block).macs < 1:
+            raise ValueError("it computes nothing")
+    except (ValueError, ArchitectureError, ArithmeticError) as error:
+        raise ValueError(f"no such block can exist: {error}") from None
+    return block
 
 
 def _parse_network(row: Mapping[str, str]) -> NetworkRow:
@@ -323,6 +358,35 @@ def write_meta(path: Path, meta: TableMeta) -> None:
     temporary = path / ".meta.json.tmp"
     temporary.write_text(meta.model_dump_json(indent=2) + "\n", encoding="utf-8")
     temporary.replace(path / "meta.json")
+
+
+def write_table(
+    tables_dir: Path,
+    meta: TableMeta,
+    blocks: Mapping[Block, Timing],
+    networks: Iterable[NetworkRow],
+) -> LatencyTable:
+    """Write a new table, whole or not at all; returns it as read back.
+
+    Raises:
+        TableError: it is there already, or cannot be written.
+    """
+    final = tables_dir / meta.target / meta.folder
+    if exists(final):
+        raise TableError(f"{final}: is there already; to replace it, delete that folder first")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=tables_dir) as stage:
+            folder = Path(stage) / meta.target / meta.folder
+            folder.mkdir(parents=True)
+            write_meta(folder, meta)
+            append_blocks(folder, blocks.items())
+            append_networks(folder, networks)
+            read_table(folder)
+            folder.rename(final)
+    except OSError as error:
+        raise TableError(f"{final}: cannot be written: {error.strerror or error}") from None
+    return read_table(final)
 
 
 def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:

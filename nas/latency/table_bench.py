@@ -15,6 +15,7 @@ from nas.latency.measure import BLOCK_EFFORT, NETWORK_EFFORT, Effort, Timing
 from nas.latency.model_files import ModelWriter
 from nas.latency.process import BenchProcess
 from nas.latency.runtimes import RUNTIMES
+from nas.latency.table import NetworkRow
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TableBench:
 
     def networks(
         self, networks: Sequence[Architecture], resolution: int, num_classes: int
-    ) -> list[Timing]:
+    ) -> list[NetworkRow]:
         """Whole networks, as they are called by who deploys them."""
         files = [
             self.writer.network(
@@ -47,7 +48,10 @@ class TableBench:
             )
             for network in networks
         ]
-        return self._measured(files, NETWORK_EFFORT)
+        return [
+            NetworkRow(network.id, resolution, num_classes, network, timing)
+            for network, timing in zip(networks, self._measured(files, NETWORK_EFFORT), strict=True)
+        ]
 
     def quiet_ms(self) -> float:
         """Latency of the reference block while the machine was quiet."""

@@ -31,6 +31,7 @@ constants below were set on these same devices, so on others expect a little les
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,10 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.additive import AdditiveModel
+from nas.latency.intervals import interval_factor, log_deviation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-CONFIDENCE = 0.90
-"""Of the intervals."""
 
 NOISES = (0.02, 0.04, 0.08, 0.16, 0.32)
 """Relative deviations of a measurement from the model that are considered."""
@@ -100,7 +99,7 @@ def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
         predicted = mix_sources(sources[others], measured[others]).predict(sources[[index]])[0]
         errors.append(float(predicted / measured[index] - 1))
     model = mix_sources(sources, measured)
-    return Transfer(model, tuple(errors), interval_factor(errors))
+    return Transfer(model, tuple(errors), samples_interval_factor(errors))
 
 
 def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
@@ -217,18 +216,14 @@ def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
     return chosen
 
 
-def interval_factor(relative_errors: ArrayLike) -> float:
-    """Half-width of the 90% interval as a factor, from leave-one-out errors.
+def samples_interval_factor(relative_errors: Sequence[float]) -> float:
+    """What a prediction is divided and multiplied by for its interval, from leave-one-out errors.
 
-    Student's t on the logarithms of predicted / measured, with one degree of freedom less than
-    errors: each error is of a network the fit had not seen, so only their spread was estimated.
+    One degree of freedom less than errors: each is of a network the fit had not seen, so only
+    their spread was estimated.
     """
-    from scipy.special import stdtrit  # scipy.stats would take half a second to import
-
-    errors = np.asarray(relative_errors, dtype=np.float64)
-    logs = np.log1p(np.clip(errors, -0.99, None))
-    quantile = float(stdtrit(max(1, len(logs) - 1), (1 + CONFIDENCE) / 2))
-    return math.exp(quantile * math.sqrt(float(np.mean(logs**2)) * (1 + 1 / len(logs))))
+    count = len(relative_errors)
+    return interval_factor(log_deviation(relative_errors) * math.sqrt(1 + 1 / count), count - 1)
 
 
 def _checked(

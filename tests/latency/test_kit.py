@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 import nas
 from nas.cli import main as nas_main
 from nas.errors import RuntimeUnavailableError, TableError, UserError
-from nas.latency import kit, kit_runner
+from nas.latency import collect, kit, kit_runner
 from nas.latency.collect import calibration_networks
 from nas.latency.kit_files import is_inside, read_results
 from nas.latency.kit_source import MANIFEST, open_kit
 from nas.latency.runtimes import RUNTIMES
 from nas.space_file import load_space
-from tests.kits import PackageRuntime, tiny_kit
+from tests.kits import PackageRuntime, bench_here, tiny_kit
 from tests.tiny import tiny_space
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +42,7 @@ def onnx_kit(tmp_path_factory):
 def runtime(monkeypatch):
     """A runtime whose models are folders and whose latencies follow from their weights."""
     monkeypatch.setitem(RUNTIMES, "package", PackageRuntime())
+    monkeypatch.setattr(kit_runner, "BenchProcess", bench_here)
     return RUNTIMES["package"]
 
 
@@ -176,7 +177,7 @@ def test_places_a_kit_cannot_be_written_to(runtime, tmp_path):
 
 
 def test_the_command_builds_and_says_what_it_built(runtime, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(kit, "CALIBRATION_NETWORKS", 5)
+    monkeypatch.setattr(collect, "CALIBRATION_NETWORKS", 5)
     tiny_space(tmp_path)
     space = ("--space", str(tmp_path / "tiny.yaml"), "--resolution", "64")
     out = str(tmp_path / "my kit.zip")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nas.architecture_file import load_architecture
 from nas.errors import TableError
 from nas.latency.measure import Timing
+from nas.latency.predictor import LatencyPredictor
 from nas.latency.table import (
     BLOCK_COLUMNS,
+    LatencyTable,
     NetworkRow,
     append_blocks,
     append_networks,
@@ -175,19 +180,131 @@ def test_missing_blocks(table):
     assert table.missing(table.blocks) == []
 
 
+def _made_up_files():
+    with tempfile.TemporaryDirectory() as name:
+        path = made_up_table(Path(name), tiny_space(Path(name))).path
+        return path.name, {file.name: file.read_text() for file in path.iterdir()}
+
+
+FOLDER, FILES = _made_up_files()
+
+
+def _read(files):
+    """The table in these files, or the one line with which it is refused."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "onnxruntime" / FOLDER
+        path.mkdir(parents=True)
+        for file, content in files.items():
+            (path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        try:
+            return read_table(path)
+        except TableError as error:
+            assert str(error).startswith(f"{path}/"), error
+            assert len(str(error).splitlines()) == 1 and len(str(error)) < 600, error
+            return str(error)
+        finally:
+            assert {file.name for file in path.iterdir()} == set(files)
+
+
+def test_files_round_trip():
+    assert isinstance(_read(FILES), LatencyTable)
+
+
 @given(junk=st.binary(max_size=200), name=st.sampled_from(["meta.json", "blocks.csv"]))
 def test_no_junk_gets_past_as_anything_but_a_table_error(junk, name):
     assume(not b",".join(name.encode() for name in BLOCK_COLUMNS).startswith(junk))
-    with tempfile.TemporaryDirectory() as folder:
-        table = made_up_table(Path(folder), tiny_space(Path(folder)))
-        (table.path / name).write_bytes(junk)
-        with pytest.raises(TableError):
-            read_table(table.path)
+    assert isinstance(_read({**FILES, name: junk}), str)
+
+
+BAD_CELLS = st.one_of(
+    st.sampled_from(["", "nan", "inf", "-1", "0", "1e-310", "1e400", "9" * 5000, "1,5", "2 us"]),
+    st.sampled_from(["a\nb", '"', "\0", "[" * 9999, "true", "stem", "{}", "\u202e"]),
+    st.text(max_size=4),
+    st.floats().map(str),
+    st.integers().map(str),
+)
+
+
+@st.composite
+def mutated(draw):
+    """The files with one to three cells, rows, columns or entries changed, dropped or repeated."""
+    files = dict(FILES)
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from(sorted(files)))
+        if name == "meta.json":
+            meta = json.loads(files[name])
+            key = draw(st.sampled_from(sorted(meta)))
+            if draw(st.booleans()):
+                del meta[key]
+            else:
+                bad = st.one_of(BAD_CELLS, st.floats(), st.integers(), st.just([[{}]]), st.none())
+                meta[key] = draw(bad)
+            files[name] = json.dumps(meta)
+            continue
+        rows = list(csv.reader(io.StringIO(files[name], newline="")))
+        row = draw(st.integers(0, len(rows) - 1))
+        column = draw(st.integers(0, len(rows[row]) - 1)) if rows[row] else 0
+        action = draw(st.sampled_from(["cell", "cell", "cell", "drop", "repeat", "column"]))
+        if action == "cell" and rows[row]:
+            rows[row][column] = draw(BAD_CELLS)
+        elif action == "drop" and len(rows) > 1:
+            del rows[row]
+        elif action == "repeat":
+            rows.append(rows[row])
+        else:
+            rows = [[*cells[:column], *cells[column + 1 :]] for cells in rows]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        files[name] = text.getvalue()
+    return files
+
+
+@settings(max_examples=400)
+@given(files=mutated())
+def test_no_changed_table_gets_past_but_as_finite_numbers_or_one_line(files):
+    table = _read(files)
+    if isinstance(table, str):
+        return
+    for timing in (*table.blocks.values(), *(row.timing for row in table.networks)):
+        assert 0 < timing.latency_ms < 1e9
+    try:
+        predictor = LatencyPredictor.fit(table)
+        predicted = predictor.predict([row.architecture for row in table.networks], 64)
+    except TableError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        bounds = (predicted.low_ms, predicted.latency_ms, predicted.high_ms)
+        assert np.isfinite(bounds).all() and (np.diff(bounds, axis=0) >= 0).all()
+
+
+@given(data=st.data())
+def test_a_csv_cut_short_keeps_its_whole_lines(data):
+    text = FILES["blocks.csv"]
+    kept = text[: data.draw(st.integers(0, len(text)))]
+    table = _read({**FILES, "blocks.csv": kept})
+    assert isinstance(table, LatencyTable)
+    assert len(table.blocks) == max(0, kept.count("\n") - 1)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "blocks.csv"])
+def test_a_huge_file_is_refused(table, name):
+    with (table.path / name).open("ab") as file:
+        file.truncate(2_000_000_000)  # a sparse one: takes no space
+    with pytest.raises(TableError, match=f"{name}: larger than 64 MB"):
+        read_table(table.path)
+
+
+def test_rows_of_another_unit_are_refused(table):
+    path = table.path / "blocks.csv"
+    path.write_text(path.read_text().replace("latency_ms", "latency_us"))
+    with pytest.raises(TableError, match=r"blocks\.csv:1: the header"):
+        read_table(table.path)
+    path.write_text(FILES["blocks.csv"].replace(",0.00000\n", ",2000.0\n", 3))
+    with pytest.raises(TableError, match=r"reference_ms 2000 is too far from that of meta\.json"):
+        read_table(table.path)
 
 
 def test_published_tables_hold_the_published_figures():
-    import csv
-
     from nas.latency.table import TABLES_DIR
 
     for folder, first in (

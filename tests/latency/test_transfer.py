@@ -18,7 +18,12 @@ from scipy.stats import multivariate_normal, t
 
 from nas.errors import TableError
 from nas.latency import transfer
-from nas.latency.transfer import choose_samples, fit_transfer, interval_factor, mix_sources
+from nas.latency.transfer import (
+    choose_samples,
+    fit_transfer,
+    mix_sources,
+    samples_interval_factor,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks" / "latency_transfer.py"
@@ -111,7 +116,7 @@ def test_interval_comes_from_leaving_each_sample_out() -> None:
     result = fit_transfer(source_ms, new_ms)
     without = mix_sources(source_ms[1:], new_ms[1:]).predict(source_ms[:1])[0]
     assert result.relative_errors[0] == pytest.approx(without / new_ms[0] - 1)
-    assert result.interval_factor == interval_factor(result.relative_errors) > 1
+    assert result.interval_factor == samples_interval_factor(result.relative_errors) > 1
     everything = mix_sources(source_ms, new_ms)
     assert result.model.coefficients == pytest.approx(everything.coefficients)
 
@@ -119,7 +124,7 @@ def test_interval_comes_from_leaving_each_sample_out() -> None:
 def test_interval_factor_is_students() -> None:
     errors = [0.1, -0.05, 0.02, 0.0]
     deviation = np.sqrt(np.mean(np.log1p(errors) ** 2) * 1.25)
-    assert interval_factor(errors) == pytest.approx(np.exp(t.ppf(0.95, 3) * deviation))
+    assert samples_interval_factor(errors) == pytest.approx(np.exp(t.ppf(0.95, 3) * deviation))
 
 
 def test_chosen_samples_tell_more_than_random_ones() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.errors import RuntimeUnavailableError, unknown
 from nas.latency.runtimes.base import Runtime
 from nas.latency.runtimes.coreml import CoreML, CoreMLOnIPhone
 from nas.latency.runtimes.onnxruntime import OnnxRuntime
@@ -29,4 +30,19 @@ RUNTIMES: dict[str, Runtime] = {
     )
 }
 
-__all__ = ["RUNTIMES", "Runtime"]
+
+def runtime_here(target: str) -> Runtime:
+    """The runtime of a target that can be measured on this machine.
+
+    Raises:
+        RuntimeUnavailableError: there is no such target, or it cannot; says why.
+    """
+    if target not in RUNTIMES:
+        raise RuntimeUnavailableError(unknown("target", target, RUNTIMES))
+    reason = RUNTIMES[target].unavailable()
+    if reason:
+        raise RuntimeUnavailableError(f"target {target!r} cannot be measured here: {reason}")
+    return RUNTIMES[target]
+
+
+__all__ = ["RUNTIMES", "Runtime", "runtime_here"]

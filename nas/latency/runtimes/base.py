@@ -20,10 +20,8 @@ from nas.precision import Precision
 if TYPE_CHECKING:
     from torch import nn
 
-WARM_UP_RUNS = 1
-MIN_RUNS = 2
-MAX_RUNS = 200
-"""Of one turn."""
+MIN_RUNS, MAX_RUNS = 2, 200
+"""Timed runs of one turn."""
 
 
 class Runtime(ABC):
@@ -95,8 +93,8 @@ def timed_by_clock(call: Callable[[], None]) -> Session:
         begin = time.perf_counter()
         call()
         stop = time.perf_counter()
-        # The first run warms up; of a model that outlasts the turn it is counted, as its caches
-        # are its own work's after a fraction of a run.
+        # The first run warms up. Where it alone outlasts the turn it is counted: the caches it
+        # found cold are a small part of so long a run.
         times_ms = [(stop - begin) * 1e3] if stop - begin >= duration_s else []
         while len(times_ms) < MAX_RUNS:
             start = time.perf_counter()
@@ -104,6 +102,21 @@ def timed_by_clock(call: Callable[[], None]) -> Session:
             stop = time.perf_counter()
             times_ms.append((stop - start) * 1e3)
             if stop - begin > duration_s and len(times_ms) >= MIN_RUNS:
+                break
+        return times_ms
+
+    return run
+
+
+def timed_by_device(run_once_ms: Callable[[], float]) -> Session:
+    """A session of a call that returns the milliseconds its run took by the device's own clock."""
+
+    def run(duration_s: float) -> list[float]:
+        run_once_ms()  # warms up
+        times_ms: list[float] = []
+        while len(times_ms) < MAX_RUNS:
+            times_ms.append(run_once_ms())
+            if sum(times_ms) > 1e3 * duration_s and len(times_ms) >= MIN_RUNS:
                 break
         return times_ms
 

@@ -18,7 +18,7 @@ from nas.errors import RuntimeUnavailableError
 from nas.latency.device import Device, slugify
 from nas.latency.measure import Session
 from nas.latency.runtimes import trtexec
-from nas.latency.runtimes.base import MAX_RUNS, MIN_RUNS, WARM_UP_RUNS, Runtime
+from nas.latency.runtimes.base import Runtime, timed_by_device
 from nas.latency.runtimes.cuda_driver import CudaDriver, cuda_device
 from nas.precision import Precision
 
@@ -85,22 +85,15 @@ def _engine_session(path: Path, cache: Path) -> Session:
     stream = driver.stream()
     start, end = driver.event(), driver.event()
 
-    def run(duration_s: float, keep: object = engine) -> list[float]:
-        for _ in range(WARM_UP_RUNS):
-            context.execute_async_v3(stream)
-        times_ms: list[float] = []
-        while len(times_ms) < MAX_RUNS:
-            driver.record(start, stream)
-            context.execute_async_v3(stream)
-            driver.record(end, stream)
-            times_ms.append(driver.elapsed_ms(start, end))
-            if sum(times_ms) > 1e3 * duration_s and len(times_ms) >= MIN_RUNS:
-                break
-        return times_ms
+    def run_once_ms(keep: object = engine) -> float:
+        driver.record(start, stream)
+        context.execute_async_v3(stream)
+        driver.record(end, stream)
+        return driver.elapsed_ms(start, end)
 
     for address in buffers:  # given back with the session
-        weakref.finalize(run, driver.free, address)
-    return run
+        weakref.finalize(run_once_ms, driver.free, address)
+    return timed_by_device(run_once_ms)
 
 
 def _build(path: Path, cache: Path, logger: Any) -> Any:

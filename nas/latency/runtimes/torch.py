@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nas.latency.device import Device, slugify, this_cpu
 from nas.latency.measure import Session
-from nas.latency.runtimes.base import MAX_RUNS, MIN_RUNS, WARM_UP_RUNS, Runtime, timed_by_clock
+from nas.latency.runtimes.base import Runtime, timed_by_clock, timed_by_device
 from nas.precision import Precision
 
 if TYPE_CHECKING:
@@ -108,23 +108,16 @@ def _cuda_graph_session(module: Callable[[Any], Any], image_BCHW: torch.Tensor) 
     with torch.inference_mode(), torch.cuda.graph(graph):
         kept_output = module(image_BCHW)
 
-    def run(duration_s: float, keep: object = (kept_output, image_BCHW)) -> list[float]:
-        for _ in range(WARM_UP_RUNS):
-            graph.replay()
-        times_ms: list[float] = []
-        while len(times_ms) < MAX_RUNS:
-            start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            start.record()
-            graph.replay()
-            end.record()
-            end.synchronize()
-            times_ms.append(start.elapsed_time(end))
-            if sum(times_ms) > 1e3 * duration_s and len(times_ms) >= MIN_RUNS:
-                break
-        return times_ms
+    def run_once_ms(keep: object = (kept_output, image_BCHW)) -> float:
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end))
 
-    return run
+    return timed_by_device(run_once_ms)
 
 
 def _has_compiler() -> bool:
