@@ -16,7 +16,9 @@ Target: with random samples, a mean Spearman over the targets above HELP's 0.910
 (22 positions) and 0.932 in NAS-Bench-201's (6 edges), or above --at-least. Exits 1 when missed.
 
     python benchmarks/latency_transfer.py --archs A.csv.gz --latency L.csv.gz --source d1,d2 \\
-        --target d3[,d4] [--samples 10] [--repeats 20] [--seed 0] [--at-least X] [--json OUT]
+        [--target d3,d4] [--samples 10] [--repeats 20] [--seed 0] [--at-least X] [--json OUT]
+
+Without --target each source is the target in turn, the others being its sources.
 """
 
 from __future__ import annotations
@@ -172,9 +174,11 @@ def check(arguments: argparse.Namespace) -> None:
     """Raises ConfigError for options that make no sense, before anything is read."""
     for option in ("source", "target"):
         given = getattr(arguments, option)
-        if not given or len(set(given)) != len(given):
+        if given is not None and (not given or len(set(given)) != len(given)):
             raise ConfigError(f"--{option} must name one or more devices, each once: {given}")
-    both = sorted(set(arguments.source) & set(arguments.target))
+    if not arguments.target and len(arguments.source) < 2:
+        raise ConfigError("--source names one device: without --target there must be others too")
+    both = sorted(set(arguments.source) & set(arguments.target or ()))
     if both:
         raise ConfigError(f"{', '.join(both)}: named by --source and by --target; a target is new")
     if arguments.samples < MIN_SAMPLES:
@@ -187,7 +191,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> tuple[dict[str, dict[str, dict[str, float]]], int]:
     """Scores by target and way of sampling, and the space's number of positions."""
-    devices = [*arguments.source, *arguments.target]
+    devices = [*arguments.source, *(arguments.target or ())]
     latencies = read_latencies(arguments.latency, devices)
     archs = read_csv(arguments.archs)
     both = archs.index.intersection(latencies.index)
@@ -195,16 +199,16 @@ def benchmark(arguments: argparse.Namespace) -> tuple[dict[str, dict[str, dict[s
         raise DataError(f"{arguments.archs} and {arguments.latency} have no network in common")
     latencies = latencies.loc[both]
     features, positions = operator_features(archs.loc[both], arguments.archs)
-    columns = []
+    columns = {}
     for device in arguments.source:
         known = latencies[device].notna().to_numpy()
         if not known.any():
             raise DataError(f"{arguments.latency}: no latency of {device} is above zero")
         model = fit_additive(features[known], latencies[device].to_numpy()[known], robust=True)
-        columns.append(model.predict(features))
-    source_ms = np.column_stack(columns)
+        columns[device] = model.predict(features)
     results = {}
-    for target in arguments.target:
+    for target in arguments.target or arguments.source:
+        source_ms = np.column_stack([columns[source] for source in columns if source != target])
         known = latencies[target].notna().to_numpy()
         if known.sum() < arguments.samples + 2:
             raise ConfigError(
@@ -248,7 +252,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--archs", type=Path, required=True)
     parser.add_argument("--latency", type=Path, required=True)
     parser.add_argument("--source", type=names, required=True, help="columns, comma-separated")
-    parser.add_argument("--target", type=names, required=True, help="columns, comma-separated")
+    parser.add_argument("--target", type=names, help="columns; default: each source in turn")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

@@ -21,9 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.architecture import Architecture
-from nas.latency.bench import NETWORKS_AT_ONCE
 from nas.latency.catalogue import own_key
-from nas.latency.collect import calibration_networks, groups
+from nas.latency.collect import calibration_networks, network_rows
 from nas.latency.measure import Timing
 from nas.latency.table_bench import open_bench
 from nas.space_file import load_space
@@ -40,10 +39,9 @@ def measured_once(
     if key is None:
         raise SystemExit(f"target {target!r} cannot be measured here; see tables runtimes")
     start = time.monotonic()
-    timings: list[Timing] = []
     with open_bench(key, reference_ms) as bench:
-        for group in groups(networks, NETWORKS_AT_ONCE):
-            timings += [row.timing for row in bench.networks(group, RESOLUTION, NUM_CLASSES)]
+        rows = network_rows(bench, networks, RESOLUTION, NUM_CLASSES)
+        timings = [row.timing for row in rows]
         return timings, bench.process.reference_ms, time.monotonic() - start
 
 

@@ -11,13 +11,12 @@ import numpy as np
 
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
-from nas.latency.bench import NETWORKS_AT_ONCE
 from nas.latency.catalogue import list_tables
-from nas.latency.collect import Progress, groups, measurable_key, new_meta
+from nas.latency.collect import Progress, measurable_key, network_rows, new_meta
 from nas.latency.measure import Timing
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import TABLES_DIR, LatencyTable, NetworkRow, read_table, write_table
-from nas.latency.table_bench import TableBench, open_bench
+from nas.latency.table import TABLES_DIR, LatencyTable, read_table, write_table
+from nas.latency.table_bench import open_bench
 from nas.latency.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
 from nas.paths import exists
 from nas.space import SearchSpace
@@ -85,7 +84,7 @@ def adapt_table(
     chosen = choose_samples(source_ms, samples)
     with open_bench(key) as bench:
         networks = [pool[index] for index in chosen]
-        rows = _measured(bench, networks, resolution, num_classes, progress)
+        rows = network_rows(bench, networks, resolution, num_classes, progress)
         meta = new_meta(key, bench)
     transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
     weights = transfer.model.coefficients
@@ -102,20 +101,6 @@ def adapt_table(
     mixed = {block: _row(block, sources, transfer) for block in blocks}
     table = write_table(tables_dir, meta, mixed, rows)
     return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
-
-
-def _measured(
-    bench: TableBench,
-    networks: Sequence[Architecture],
-    resolution: int,
-    num_classes: int,
-    progress: Progress,
-) -> list[NetworkRow]:
-    rows: list[NetworkRow] = []
-    for group in groups(networks, NETWORKS_AT_ONCE):
-        rows += bench.networks(group, resolution, num_classes)
-        progress("networks", len(rows), len(networks))
-    return rows
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:

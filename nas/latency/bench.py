@@ -5,18 +5,30 @@ It measures files, so the device needs no PyTorch; device kits carry this file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from nas.errors import RuntimeUnavailableError, UserError
 from nas.latency.measure import Effort, Reference, Session, Timing, measure
 from nas.latency.runtimes import runtime_here
 from nas.precision import Precision
 
-BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 8, 4
-"""Models that are measured in turns with each other."""
+BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
+"""Models that are measured in turns with each other: the more, the longer it is between two turns
+of one of them, so that a slow spell of some seconds spoils few. They are in memory together."""
 
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
+
+
+T = TypeVar("T")
+
+
+def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """At most ``size`` items at a time, dealt like cards: large and small ones in each group."""
+    count = math.ceil(len(items) / size)
+    return [items[first::count] for first in range(count)]
 
 
 class Bench:

@@ -1,22 +1,20 @@
 """Measures a latency table on this machine: every block of a space, and whole networks.
 
-Rows reach the disk in small groups as they are measured, so an interrupted run loses a few
-seconds; running it again measures what is still missing.
+Rows reach the disk in groups as they are measured, so an interrupted run loses less than a
+minute; running it again measures what is still missing.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
-from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE
+from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.latency.catalogue import TableKey, changes, own_key
 from nas.latency.measure import Timing
 from nas.latency.runtimes import RUNTIMES, runtime_here
@@ -24,6 +22,7 @@ from nas.latency.table import (
     MIN_NETWORKS,
     TABLES_DIR,
     LatencyTable,
+    NetworkRow,
     TableMeta,
     append_blocks,
     append_networks,
@@ -37,7 +36,6 @@ from nas.space import SearchSpace
 CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
 
-T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Called with what is measured (``blocks`` or ``networks``), how many are done, and of how many."""
 
@@ -144,7 +142,10 @@ def _complete(
     networks = missing_for(read_table(path), space, resolution, num_classes).networks
     if networks:
         with open_bench(key, meta.reference_ms) as bench:
-            _measure_networks(path, bench, networks, resolution, num_classes, progress)
+            network_rows(
+                *(bench, networks, resolution, num_classes, progress),
+                keep=lambda rows: append_networks(path, rows),
+            )
             _settled(path, meta, bench)
     return read_table(path)
 
@@ -167,19 +168,33 @@ def _measure_blocks(
         progress("blocks", done, len(missing))
 
 
-def _measure_networks(
-    path: Path,
+def network_rows(
     bench: TableBench,
-    missing: Sequence[Architecture],
+    networks: Sequence[Architecture],
     resolution: int,
     num_classes: int,
-    progress: Progress,
-) -> None:
-    done = 0
-    for networks in groups(missing, NETWORKS_AT_ONCE):
-        append_networks(path, bench.networks(networks, resolution, num_classes))
-        done += len(networks)
-        progress("networks", done, len(missing))
+    progress: Progress = lambda *_: None,
+    keep: Callable[[list[NetworkRow]], None] = lambda _: None,
+) -> list[NetworkRow]:
+    """Measure networks whole, a group at a time.
+
+    Args:
+        bench: measures them.
+        networks: what to measure.
+        resolution, num_classes: of the networks.
+        progress: told after every group.
+        keep: given each group as soon as it is measured.
+
+    Returns:
+        A row for each network, in order.
+    """
+    found: dict[Architecture, NetworkRow] = {}
+    for group in groups(networks, NETWORKS_AT_ONCE):
+        rows = bench.networks(group, resolution, num_classes)
+        keep(rows)
+        found.update(zip(group, rows, strict=True))
+        progress("networks", len(found), len(networks))
+    return [found[network] for network in networks]
 
 
 def table_networks(space: SearchSpace) -> list[Architecture]:
@@ -217,12 +232,12 @@ def measure_networks(
     """
     meta = table.meta
     key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
-    timings: list[Timing] = []
     with open_bench(key, meta.reference_ms) as bench:
-        for group in groups(networks, NETWORKS_AT_ONCE):
-            timings += [row.timing for row in bench.networks(group, resolution, num_classes)]
-            progress(len(timings), len(networks))
-    return timings
+        rows = network_rows(
+            *(bench, networks, resolution, num_classes),
+            lambda _, done, count: progress(done, count),
+        )
+    return [row.timing for row in rows]
 
 
 def measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
@@ -288,12 +303,6 @@ def _drop_partial_line(path: Path) -> None:
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
-
-
-def groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in order, up to ``size`` at a time."""
-    count = math.ceil(len(items) / size)
-    return (items[index * size : (index + 1) * size] for index in range(count))
 
 
 def _today() -> str:

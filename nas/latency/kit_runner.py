@@ -1,7 +1,7 @@
 """Runs a device kit on its device: measures every model and writes one file of results.
 
-The kit's ``__main__.py`` calls `main`. Results reach the disk in small groups as they are
-measured, so an interrupted run loses a few seconds; running it again measures what is missing.
+The kit's ``__main__.py`` calls `main`. Results reach the disk in groups as they are measured,
+so an interrupted run loses less than a minute; running it again measures what is missing.
 
 Needs only Python's standard library and the device's runtime: device kits carry this file.
 """
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import TableError, UserError, unknown
-from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE
+from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.latency.kit_files import Conditions, KitResults, Manifest, read_results, write_results
 from nas.latency.kit_source import KitSource, open_kit
 from nas.latency.measure import BLOCK_EFFORT, NETWORK_EFFORT, Effort
@@ -187,8 +187,7 @@ def _measure_kind(
     size, effort = GROUPS[kind]
     todo = results.missing(kind)
     progress = _Progress(f"{kind}s", len(todo))
-    for first in range(0, len(todo), size):
-        group = todo[first : first + size]
+    for group in groups(todo, size):
         with source.models(group, folder) as files:
             timings = bench.measure(files, effort)
         rows = {model.name: timing for model, timing in zip(group, timings, strict=True)}

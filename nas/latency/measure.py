@@ -92,7 +92,7 @@ class Effort:
 
 
 BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=5, max_rounds=8, ci_pct=4.0)
-NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=14, ci_pct=1.5)
+NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=20, ci_pct=1.5)
 """Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
 that next to a turn of several runs no longer does."""
 

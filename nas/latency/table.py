@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from nas.architecture import Architecture, Block
 from nas.config import MAX_BATCH
 from nas.errors import ArchitectureError, TableError, brief
-from nas.latency.json_checks import MAX_FILE_BYTES, line, read_json
+from nas.latency.json_checks import MAX_FILE_BYTES, read_json
 from nas.latency.measure import Timing
 from nas.models.cost import block_cost
 from nas.paths import exists
@@ -46,8 +46,13 @@ TIMING_COLUMNS = [field.name for field in fields(Timing)]
 NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
 
 
-Line = Annotated[str, AfterValidator(lambda value: line(value, "this"))]
-"""A string that can be printed on one line."""
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one printable line")
+    return text
+
+
+Line = Annotated[str, Field(max_length=5000), AfterValidator(_one_line)]
 
 
 class TableMeta(BaseModel):

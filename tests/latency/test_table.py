@@ -36,6 +36,15 @@ def table(tmp_path):
     return made_up_table(tmp_path / "tables", tiny_space(tmp_path))
 
 
+def _made_up_files():
+    with tempfile.TemporaryDirectory() as name:
+        path = made_up_table(Path(name), tiny_space(Path(name))).path
+        return path.name, {file.name: file.read_text() for file in path.iterdir()}
+
+
+FOLDER, FILES = _made_up_files()
+
+
 TIMINGS = st.builds(
     Timing,
     latency_ms=st.floats(0.001, 10_000).map(lambda value: round(value, 5)),
@@ -152,6 +161,9 @@ def test_a_file_that_is_no_table_is_refused(table, content, message):
         ("[]", "the whole"),
         ("[" * 100_000, "not readable as JSON"),
         ('{"format": 3}', "format"),
+        (FILES["meta.json"].replace("a test device", "a\\nb"), "device_description: .* one print"),
+        (FILES["meta.json"].replace('"2026', '"' + "2" * 6000), "created: .* at most 5000"),
+        (FILES["meta.json"].replace('"kind"', '"target": "x", "kind"'), "'target' is there twice"),
     ],
 )
 def test_bad_meta_is_refused(table, content, message):
@@ -178,15 +190,6 @@ def test_missing_blocks(table):
     small = load_architecture("nextvit-small").blocks(224)
     assert table.missing(small) == small
     assert table.missing(table.blocks) == []
-
-
-def _made_up_files():
-    with tempfile.TemporaryDirectory() as name:
-        path = made_up_table(Path(name), tiny_space(Path(name))).path
-        return path.name, {file.name: file.read_text() for file in path.iterdir()}
-
-
-FOLDER, FILES = _made_up_files()
 
 
 def _read(files):

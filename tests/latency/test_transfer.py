@@ -217,6 +217,18 @@ def test_benchmark_says_when_the_target_is_missed(
     assert "missed" in capsys.readouterr().out
 
 
+def test_benchmark_takes_each_source_as_target_in_turn(
+    files: Path, main: Callable[[list[str]], int]
+) -> None:
+    options = arguments(files, source="a,b,new")
+    where = options.index("--target")
+    assert main([*options[:where], *options[where + 2 :], "--at-least", "0"]) == 0
+    written = json.loads((files / "out.json").read_text())
+    assert main([*arguments(files, source="a,b"), "--at-least", "0"]) == 0
+    assert set(written) == {"a", "b", "new"}
+    assert written["new"] == json.loads((files / "out.json").read_text())["new"]
+
+
 def test_benchmark_reads_once_for_all_networks(
     files: Path, main: Callable[[list[str]], int]
 ) -> None:
@@ -242,6 +254,7 @@ def test_benchmark_reads_once_for_all_networks(
         ({"target": "newer"}, "unknown device 'newer': did you mean 'new'"),
         ({"source": "a,new"}, "new: named by --source and by --target"),
         ({"source": "a,a"}, "each once"),
+        ({"target": ","}, "--target must name one or more devices"),
         ({"samples": "118"}, "only 119 measured networks"),
         ({"samples": "2"}, "expected 3 or more"),
         ({"repeats": "0"}, "--repeats must be 1 or more"),
