@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from latency_predictor import scores, show
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from rich.console import Console
 
 from nas.latency.catalogue import load_table
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kit", type=Path, help="where to keep the kit")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=json_file)
     options = parser.parse_args(arguments)
 
     console = Console()

@@ -17,9 +17,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -85,12 +86,13 @@ def other_fits(table: LatencyTable, networks: list[Architecture]) -> dict[str, n
     return found
 
 
-def earlier(path: Path, table: LatencyTable) -> tuple[np.ndarray, np.ndarray]:
-    """Measurements of an earlier run of this benchmark on the same networks."""
+def earlier(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run of this benchmark wrote, on the same networks."""
     kept = json.loads(path.read_text())
-    if kept["table"] != table.name:
-        raise SystemExit(f"{path} is of table {kept['table']}, not of {table.name}")
-    return np.array(kept["measured_ms"]), np.array(kept["measured_again_ms"])
+    for name, value in wanted.items():
+        if kept[name] != value:
+            raise SystemExit(f"{path}: {name} is {kept[name]} there, not {value}")
+    return kept
 
 
 def scores(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
@@ -122,14 +124,18 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--measured", type=Path, help="--json of an earlier run, to reckon again")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=json_file)
     arguments = parser.parse_args()
 
     table = load_table(arguments.target)
     predictor = LatencyPredictor.fit(table)
     networks = unmeasured_networks(table, load_space("nextvit"), arguments.networks, arguments.seed)
+    which = {"table": table.name, "networks": len(networks), "seed": arguments.seed}
+    origin = {**provenance("torch"), "runtime_version": table.meta.runtime_version}
     if arguments.measured:
-        measured, again = earlier(arguments.measured, table)
+        kept = earlier(arguments.measured, which)
+        measured, again = np.array(kept["measured_ms"]), np.array(kept["measured_again_ms"])
+        origin = {name: kept[name] for name in origin}
     else:
         measured, again = (
             np.array([t.latency_ms for t in measure_networks(some, table, RESOLUTION, NUM_CLASSES)])
@@ -151,11 +157,8 @@ def main() -> int:
     write_json(
         arguments.json,
         {
-            **provenance("torch", "onnxruntime"),
-            "table": table.name,
-            "runtime_version": table.meta.runtime_version,
-            "networks": len(networks),
-            "seed": arguments.seed,
+            **origin,
+            **which,
             "results": results,
             "interval_coverage": coverage,
             "measured_ms": measured.round(3).tolist(),

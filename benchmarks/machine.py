@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import platform
@@ -21,6 +22,14 @@ def provenance(*packages: str) -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def json_file(text: str) -> Path:
+    """A path for ``--json``, refused before anything is measured if it cannot be written."""
+    path = Path(text)
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written; its folder must exist")
+    return path
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from nas.architecture import Architecture
 from nas.latency.catalogue import own_key
 from nas.latency.collect import calibration_networks, network_rows
 from nas.latency.measure import Timing
+from nas.latency.runtimes import RUNTIMES
 from nas.latency.table_bench import open_bench
 from nas.space_file import load_space
 
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--target", default="onnxruntime")
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=json_file)
     arguments = parser.parse_args()
 
     networks = calibration_networks(load_space("nextvit"), arguments.networks, arguments.seed)
@@ -80,6 +80,7 @@ def main() -> int:
         {
             **provenance("torch"),
             "target": arguments.target,
+            "runtime_version": RUNTIMES[arguments.target].version(),
             "networks": len(networks),
             "median": median,
             "p90": p90,

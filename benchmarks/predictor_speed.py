@@ -20,9 +20,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -84,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architectures", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=json_file)
     arguments = parser.parse_args()
 
     table, space, rng = complete_table(), load_space("nextvit"), random.Random(0)

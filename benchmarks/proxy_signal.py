@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -39,7 +39,7 @@ TARGET_TAU = 0.6
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=json_file, help="write the result here")
     parser.add_argument("--seeds", type=int, nargs=2, default=[0, 1], help="the two seeds")
     parser.add_argument("--quick", action="store_true", help="4 architectures, no verdict")
     parser.add_argument("--threads", type=int, default=2)

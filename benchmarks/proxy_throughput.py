@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from machine import provenance, write_json
+from machine import json_file, provenance, write_json
 from PIL import Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
@@ -185,7 +185,7 @@ def compare(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=json_file, help="write the result here")
     parser.add_argument("--quick", action="store_true", help="the deciding network, 3 rounds")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()

@@ -36,6 +36,20 @@ def tables(tmp_path):
     return tmp_path / "tables"
 
 
+def _reshape(path):
+    """An ONNX file that loads, and fails when it is run with the inputs it is given."""
+    given = [
+        helper.make_tensor_value_info("images", TensorProto.FLOAT, [2, 3]),
+        helper.make_tensor_value_info("shape", TensorProto.INT64, [2]),
+    ]
+    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["a", "b"])
+    node = helper.make_node("Reshape", ["images", "shape"], ["out"])
+    graph = helper.make_graph([node], "reshape", given, [made])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
 def _relu(path, shape):
     """An ONNX file of one operator; a string is a dimension left open."""
     given = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
@@ -90,11 +104,18 @@ def test_predict_of_a_block_that_was_not_measured(run, tables):
     arguments = ("predict", path, "--target", "onnxruntime", "--resolution", 64)
     code, text = run(*arguments, "--tables-dir", tables)
     assert code == 2 and "--interpolate" in text and len(text.splitlines()) == 1
+    # The tiny table has too few of a kind.
     code, text = run(*arguments, "--tables-dir", tables, "--interpolate")
-    if code == 0:
-        assert "ms estimated" in text and "interpolated" in text
-    else:  # a kind of which the tiny table has too few
-        assert code == 2 and len(text.splitlines()) == 1
+    assert code == 2 and "needs at least 2" in text and len(text.splitlines()) == 1
+
+
+def test_predict_estimates_what_the_committed_table_lacks(run):
+    arguments = ("--target", "onnxruntime", "--device", "amd-epyc-model17-2c", "--resolution", 256)
+    code, text = run("predict", "nextvit-small", *arguments, "--interpolate")
+    assert code == 0
+    assert "ms estimated" in text and "  interpolated" in text
+    assert "an estimate; to replace it, measure on the device" in text
+    assert "tables measure --target onnxruntime --resolution 256" in text
 
 
 def test_verify_refuses_tables_of_other_machines(run, tables):
@@ -130,6 +151,26 @@ def test_measure_any_model(run, tmp_path):
         *("--target", "onnxruntime", "--shape", "images=2x3x32x32"),
     )
     assert code == 0 and "images 2x3x32x32" in text and "ms measured" in text
+
+
+@pytest.mark.slow
+def test_measure_keeps_to_the_users_file_whatever_its_name(run, tmp_path):
+    found = []
+    for name in ("mine.onnx", "reference.onnx", "empty.onnx"):
+        code, text = run(
+            *("measure", _relu(tmp_path / name, [1, 3, 512, 512])),
+            *("--target", "onnxruntime", "--json"),
+        )
+        assert code == 0
+        found.append(json.loads(text)["latency_ms"])
+    assert max(found) < 3 * min(found)  # an empty model, or the reference block, is far from that
+
+
+@pytest.mark.slow
+def test_a_model_that_fails_when_it_runs_is_one_line(run, tmp_path):
+    code, text = run("measure", _reshape(tmp_path / "m.onnx"), "--target", "onnxruntime")
+    assert code == 2 and "cannot run m.onnx" in text
+    assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,4 +214,4 @@ def test_adapted_tables_say_so(run, tables):
     code, text = run("tables", "show", "--tables-dir", tables)
     assert code == 0
     assert "estimated from 24 networks measured on" in text and "a/b, c/d" in text
-    assert "an estimate; measure on the device to replace it" in text
+    assert "an estimate; to replace it, delete " in text

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
         return 2
     if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
-        print("interrupted; what was measured or trained is kept", file=sys.stderr)
+        print("interrupted; tables and searches keep what was finished", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

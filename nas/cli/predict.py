@@ -70,4 +70,4 @@ def predict(
     if predictor.constant_ms:
         console.print(f"  {predictor.constant_ms:8.3f} ms  of every network", soft_wrap=True)
     if kind == "estimated":
-        print_replace(console, table)
+        print_replace(console, table, resolution, num_classes)

@@ -124,7 +124,7 @@ def tables_show(
 @tables_app.command("verify")
 def tables_verify(
     name: Annotated[str, typer.Argument(help="<target>/<device>.<precision>.b<batch>.")],
-    networks: Annotated[int, typer.Option(min=1, help="Networks to measure.")] = 5,
+    networks: Annotated[int, typer.Option(min=3, help="Networks to measure.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Which random networks.")] = 0,
     space: Space = "nextvit",
     tables_dir: TablesDir = None,
@@ -206,15 +206,15 @@ def _age_text(date: str) -> str:
 
 def _print_changes(console: Console, table: LatencyTable) -> None:
     """Say what is different on this machine since its table was measured."""
-    from nas.latency.catalogue import changes
+    from nas.latency.catalogue import changes, why_not_this_machine
 
     changed = changes(table.meta)
     if changed:
+        advice = f"verify it with python run_search.py tables verify {table.name}"
+        if why_not_this_machine(table):
+            advice = "it is not used here"
         console.print(
-            f"  {table.name} was measured with {changed}: verify it with "
-            f"python run_search.py tables verify {table.name}",
-            style="yellow",
-            soft_wrap=True,
+            f"  {table.name} was measured with {changed}: {advice}", style="yellow", soft_wrap=True
         )
 
 
@@ -239,7 +239,7 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
         soft_wrap=True,
     )
     if table.latency_kind == "estimated":
-        print_replace(console, table)
+        print_replace(console, table, max(resolutions), table.networks[0].num_classes)
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
@@ -250,9 +250,16 @@ def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
     )
 
 
-def print_replace(console: Console, table: LatencyTable) -> None:
+def print_replace(console: Console, table: LatencyTable, resolution: int, num_classes: int) -> None:
+    """Say how an estimate is replaced by a measured latency."""
     from nas.latency.catalogue import TableKey, measure_command
 
-    meta = table.meta
-    command = measure_command(TableKey(meta.target, None, meta.precision, meta.batch_size))
-    console.print(f"  an estimate; measure on the device to replace it: {command}", soft_wrap=True)
+    meta, tables_dir = table.meta, table.path.parents[1]
+    key = TableKey(meta.target, None, meta.precision, meta.batch_size)
+    command = measure_command(
+        key, resolution=resolution, num_classes=num_classes, tables_dir=tables_dir
+    )
+    first = f"delete {table.path}, then " if meta.kind == "adapted" else ""
+    console.print(
+        f"  an estimate; to replace it, {first}measure on the device: {command}", soft_wrap=True
+    )

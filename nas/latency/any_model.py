@@ -23,7 +23,7 @@ class MeasuredModel:
     """A measured file with its provenance.
 
     Attributes:
-        file, sha256: what was measured.
+        file, sha256: what was measured; weights beside the file are not part of the checksum.
         inputs: shapes of the inputs it was called with.
         target, runtime_version, device, device_description, threads: what measured it.
         precision: of the model's first input of real numbers.
@@ -75,7 +75,8 @@ def measure_model(
     writer = ModelWriter(runtime, precision, 1)
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as name:
         folder = Path(name)
-        fixed = folder / path.name
+        fixed = folder / "given" / path.name  # whatever its name, it is not the reference
+        fixed.parent.mkdir()
         _save(model, fixed, path)
         with BenchProcess(
             target, precision, writer.reference(folder), writer.empty(folder)
@@ -120,9 +121,9 @@ def _read(path: Path) -> tuple[Any, bytes]:
 
     try:
         content = path.read_bytes()
+        onnx.checker.check_model(str(path))  # by its path, as there may be 2 GB of weights
         model = onnx.load_model_from_string(content)
         onnx.load_external_data_for_model(model, str(path.parent))
-        onnx.checker.check_model(model)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # protobuf and onnx have a family of errors each

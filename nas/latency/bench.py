@@ -6,7 +6,8 @@ It measures files, so the device needs no PyTorch; device kits carry this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,8 +81,20 @@ class Bench:
         return measure([self._load(path) for path in models], self._reference, effort)
 
     def _load(self, path: Path) -> Session:
+        with self._naming(path):
+            session = self._runtime.load(path, self._precision)
+
+        def run(duration_s: float) -> list[float]:
+            with self._naming(path):
+                return session(duration_s)
+
+        return run
+
+    @contextmanager
+    def _naming(self, path: Path) -> Iterator[None]:
+        """Errors of the runtime, whatever they are, become ours and name the file."""
         try:
-            return self._runtime.load(path, self._precision)
+            yield
         except UserError as error:
             raise type(error)(f"{path.name}: {error}") from None
         except Exception as error:  # every runtime has its own family of errors

@@ -154,9 +154,22 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
         own = own_key(meta.target, meta.precision, meta.batch_size)
     except TableError as error:
         return str(error)
-    if own is None or own.folder != meta.folder or meta.kind == "published":
+    if meta.kind == "published" or not _is_this_device(meta):
         return f"this machine is not {meta.device_description}"
+    if own is None or own.folder != meta.folder:
+        return f"it was measured with {changes(meta)}"
     return None
+
+
+def _is_this_device(meta: TableMeta) -> bool:
+    """Whether a table is of the hardware here, be it with other threads."""
+    if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
+        return False
+    here = RUNTIMES[meta.target].device()
+    if meta.device == here.name:
+        return True
+    cores = f"-{here.threads}c"
+    return meta.device.removesuffix(f"-{meta.threads}c") == here.name.removesuffix(cores)
 
 
 def changes(meta: TableMeta) -> str | None:
@@ -164,10 +177,9 @@ def changes(meta: TableMeta) -> str | None:
 
     Returns:
         For example ``runtime version 1.31, now it is 1.32``; None where nothing is, or where the
-        table is not this machine's.
+        table is not of this machine's hardware.
     """
-    own = own_key(meta.target, meta.precision, meta.batch_size)
-    if meta.kind == "published" or own is None or own.folder != meta.folder:
+    if meta.kind == "published" or not _is_this_device(meta):
         return None
     runtime = RUNTIMES[meta.target]
     found = [

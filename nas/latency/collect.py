@@ -1,7 +1,7 @@
 """Measures a latency table on this machine: every block of a space, and whole networks.
 
-Rows reach the disk in groups as they are measured, so an interrupted run loses less than a
-minute; running it again measures what is still missing.
+Rows reach the disk a group at a time, so an interrupted run loses at most one group; running it
+again measures what is still missing.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nas.architecture import Block
+from nas.errors import TableError
 from nas.latency.measure import Timing
 from nas.latency.table import LatencyTable
 
@@ -17,15 +18,20 @@ def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTa
     blocks is wider. Nothing is written.
 
     Args:
-        table: measured.
+        table: measured; published ones have no blocks and need none.
         blocks: that are needed.
 
     Raises:
-        TableError: too few blocks of a kind were measured; says which.
+        TableError: too few blocks of a kind were measured; says which. Or the table is adapted.
     """
     missing = table.missing(dict.fromkeys(blocks))
-    if not missing or table.meta.kind != "measured":
+    if not missing or table.meta.kind == "published":
         return table
+    if table.meta.kind == "adapted":
+        raise TableError(
+            f"{table.path}: was adapted, and only what was measured can be interpolated; delete "
+            f"that folder and adapt or measure it for what is wanted now"
+        )
     from nas.latency.interpolation import interpolate_blocks
 
     estimates = interpolate_blocks(table.blocks, missing, table.meta.batch_size)

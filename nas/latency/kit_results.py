@@ -85,6 +85,11 @@ def _meta(results: KitResults) -> TableMeta:
     manifest, conditions = results.manifest, results.conditions
     if manifest.target not in RUNTIMES:
         raise ValueError(unknown("target", manifest.target, RUNTIMES))
+    known = RUNTIMES[manifest.target].precisions
+    if manifest.precision not in known:
+        raise ValueError(
+            f"precision {manifest.precision}: target {manifest.target} has {', '.join(known)}"
+        )
     if not 1 / MAX_REFERENCE_RATIO < results.quiet_ms / results.reference_ms < MAX_REFERENCE_RATIO:
         raise ValueError(
             f"the reference block took {results.reference_ms:g} ms when the kit began and "

@@ -1,7 +1,7 @@
 """Runs a device kit on its device: measures every model and writes one file of results.
 
-The kit's ``__main__.py`` calls `main`. Results reach the disk in groups as they are measured,
-so an interrupted run loses less than a minute; running it again measures what is missing.
+The kit's ``__main__.py`` calls `main`. Results reach the disk a group of models at a
+time, so an interrupted run loses at most one group; running it again measures what is missing.
 
 Needs only Python's standard library and the device's runtime: device kits carry this file.
 """

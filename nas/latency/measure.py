@@ -7,6 +7,8 @@
   alike: here a network became 39% slower while the reference became 21% slower. So turns wait,
   for a limited time, until the reference runs as fast as it can, and a round counts the less, the
   slower the reference ran in it: with `QUIET_TOLERANCE` slowdown, half.
+- Before the first turn everything runs once, unmeasured: runtimes compile, choose kernels and fill
+  caches then.
 - Turns go on until the confidence interval of the median over rounds is narrow, at least
   ``min_rounds`` and at most ``max_rounds``.
 
@@ -165,6 +167,8 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     runs = [0] * len(sessions)
     going = list(range(len(sessions)))
     with _garbage_collection_off():
+        for session in sessions:
+            session(0.0)
         for number in range(effort.max_rounds):
             before_ms = reference.quiet_turn(REFERENCE_SHARE * effort.turn_s)
             # Every other round runs backwards, so that no model always follows the same one.

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,7 +75,7 @@ class BenchProcess:
         processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
-            process.terminate()
+            _end(process)
         for process in processes:
             process.join(5.0)
 
@@ -122,6 +123,8 @@ def end_with_parent() -> None:
     def watch() -> None:
         assert parent is not None
         connection.wait([parent.sentinel])
+        if _leads_a_group():
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     if parent is not None:
@@ -130,7 +133,24 @@ def end_with_parent() -> None:
 
 def _begin_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):  # so that what it starts in turn (trtexec) ends with it
+        os.setpgid(0, 0)
     end_with_parent()
+
+
+def _leads_a_group() -> bool:
+    return hasattr(os, "getpgid") and os.getpgid(0) == os.getpid()
+
+
+def _end(process: BaseProcess) -> None:
+    """End a child process, and what it has started if it leads a group."""
+    try:
+        if hasattr(os, "getpgid") and process.pid and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGTERM)
+            return
+    except ProcessLookupError:  # it has ended already
+        return
+    process.terminate()
 
 
 def _open(

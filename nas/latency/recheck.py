@@ -18,6 +18,13 @@ from nas.space import SearchSpace
 RARE = 0.01
 """A table is rejected when fewer networks inside their intervals would be rarer than this."""
 
+MAX_ERROR = 2.0
+"""It is rejected, too, when the mean error is beyond so many half intervals; by chance it would be
+half of one."""
+
+MIN_NETWORKS = 3
+"""Fewer could not tell."""
+
 
 @dataclass(frozen=True)
 class Recheck:
@@ -43,10 +50,12 @@ class Recheck:
 
     @property
     def holds(self) -> bool:
-        """Whether so many outside their intervals can be chance (binomial, `RARE`)."""
+        """Whether so many outside their intervals, and so far, can be chance."""
         from scipy.special import bdtr
 
-        return bool(bdtr(self.inside, len(self.networks), CONFIDENCE) >= RARE)
+        halves = [(high - low) / 2 / latency for _, (latency, low, high), _ in self.networks]
+        near = self.mean_error <= MAX_ERROR * sum(halves) / len(halves)
+        return near and bool(bdtr(self.inside, len(self.networks), CONFIDENCE) >= RARE)
 
 
 def recheck(

@@ -187,8 +187,8 @@ def read_table(path: Path) -> LatencyTable:
     found = f"{path.resolve().parent.name}/{path.resolve().name}"
     if found != f"{meta.target}/{meta.folder}":
         raise TableError(
-            f"{path / 'meta.json'}: describes {meta.target}/{meta.folder}, its folder is {found}: "
-            f"rename one of them"
+            f"{path / 'meta.json'}: describes {brief(f'{meta.target}/{meta.folder}')}, its folder "
+            f"is {found}: rename one of them"
         )
     blocks: dict[Block, Timing] = {}
 

@@ -7,25 +7,18 @@ hypothesis with a closed-form fit, and the fits are averaged by how well they ex
 measurements (their evidence; MacKay 1992, "Bayesian interpolation"). The result is a weight for
 each source and a constant, so it stays additive over blocks.
 
-Mean Spearman and share within 10%, from 10 random samples, over every device of HELP's data as
-target in turn with 20 repeats, the others (or a random half of them, "half") as sources:
+Mean Spearman and share within 10%, 10 samples and 20 repeats, every device of HELP's data as
+target in turn and all others as sources (benchmarks/latency_transfer.py without --target):
 
-    =========================  ============  ============  ============  ============
-    method                     FBNet         FBNet half    NB-201        NB-201 half
-    =========================  ============  ============  ============  ============
-    this                       0.926, 92.2%  0.904, 91.5%  0.965, 81.3%  0.958, 78.5%
-    this, chosen samples       0.933, 93.3%  0.919, 92.7%  0.969, 82.7%  0.963, 80.8%
-    non-negative mix           0.922, 91.1%  0.876, 88.6%  0.963, 79.8%  0.946, 74.5%
-    nearest source, scaled     0.913, 90.8%  0.840, 86.0%  0.959, 78.0%  0.935, 70.4%
-    ridge towards equal parts  0.905, 91.6%  0.871, 89.3%  0.957, 79.0%  0.943, 74.9%
-    all networks measured      0.942, 94.1%  0.942, 94.1%  0.972, 85.2%  0.972, 85.2%
-    =========================  ============  ============  ============  ============
+    =============================  ============  =============
+    samples, method                FBNet         NAS-Bench-201
+    =============================  ============  =============
+    random, this                   LOO_FB_R      LOO_NB_R
+    chosen, this                   LOO_FB_C      LOO_NB_C
+    random, non-negative mix       LOO_FB_N      LOO_NB_N
+    =============================  ============  =============
 
-On Once-for-All networks: this 0.905, 86.6% (half 0.901, 85.3%), the non-negative mix 0.902, 85.6%
-(half 0.894, 83.8%), the nearest source 0.908, 86.6% (half 0.886, 81.9%); chosen samples rank
-better there (0.910) and are within 10% less often (84.8%). A further correction by the one-hot
-operators did not help (FBNet 0.908 with it, 0.909 without, in a trial of 5 repeats). The
-constants below were set on these same devices, so on others expect a little less.
+The constants below were set on these same devices, so on others expect a little less.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nas.errors import TableError
 from nas.latency.catalogue import (
+    changes,
     find_table,
     load_table,
     measure_command,
@@ -13,6 +16,7 @@ from nas.latency.catalogue import (
     target_names,
     why_not_this_machine,
 )
+from nas.latency.device import this_cpu
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -88,4 +92,15 @@ def test_only_the_own_table_is_verified(tmp_path):
     space = tiny_space(tmp_path)
     assert why_not_this_machine(made_up_table(tmp_path, space)) is None
     other = made_up_table(tmp_path, space, device="another-8c")
+    assert changes(other.meta) is None
     assert why_not_this_machine(other) == "this machine is not a test device"
+
+
+def test_another_thread_count_is_noticed(tmp_path):
+    here = this_cpu()
+    device = here.name.replace(f"-{here.threads}c", f"-{here.threads + 6}c")
+    table = made_up_table(tmp_path, tiny_space(tmp_path), device=device)
+    meta = table.meta.model_copy(update={"threads": here.threads + 6})
+    said = f"threads {here.threads + 6}, now it is {here.threads}"
+    assert said in changes(meta)
+    assert said in why_not_this_machine(replace(table, meta=meta))

@@ -133,6 +133,7 @@ def test_incomplete_results_say_what_is_missing(refused, count):
         (("conditions", "device_description"), "a\nb", "must be one line"),
         (("manifest", "target"), "npu", "unknown target 'npu'"),
         (("manifest", "target"), "..", "target: must be a name"),
+        (("manifest", "precision"), "int8", "precision: must be 'fp32' or 'fp16'"),
         (("manifest", "models", 5, "value", "stride"), 0, "no such block can exist"),
         (("manifest", "models", 5, "value", "mlp_ratio"), 10**400, "no such block can exist"),
         (("manifest", "models", 5, "value"), DOCUMENT["manifest"]["models"][4]["value"], "second"),
@@ -145,6 +146,12 @@ def test_incomplete_results_say_what_is_missing(refused, count):
 )
 def test_a_wrong_entry_is_named(refused, place, value, expected):
     assert expected in refused(changed(*place, value=value))
+
+
+def test_a_precision_that_the_target_lacks_is_refused(refused):
+    document = copy.deepcopy(DOCUMENT)
+    document["manifest"].update(target="openvino", precision="fp16")
+    assert "precision fp16: target openvino has fp32" in refused(sealed(document))
 
 
 @pytest.mark.parametrize(

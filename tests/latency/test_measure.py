@@ -56,6 +56,21 @@ def test_latency_is_the_duration_of_a_run():
     assert {t.reference_ms for t in timings} == {2.0}
 
 
+def test_what_a_first_run_does_once_is_not_counted():
+    machine = Machine()
+    reference = Reference(machine.session(2.0))
+    seconds: list[float] = []
+
+    def session(duration_s: float) -> list[float]:
+        seconds.append(duration_s)
+        return [5000.0] if len(seconds) == 1 else [5.0, 5.0]
+
+    (timing,) = measure([session], reference, EFFORT)
+    assert (timing.latency_ms, timing.spread_pct) == (5.0, 0.0)
+    assert timing.runs == 2 * EFFORT.min_rounds
+    assert seconds[0] == 0.0
+
+
 def test_a_slow_machine_is_taken_out_by_the_reference():
     machine = Machine()
     reference = Reference(machine.session(2.0))
@@ -90,7 +105,8 @@ def test_the_reference_has_a_turn_between_all_others_and_order_alternates():
     machine.turns.clear()
     effort = Effort(turn_s=0.1, min_rounds=2, max_rounds=2, ci_pct=1.0)
     measure([machine.session(1.0), machine.session(3.0)], reference, effort)
-    assert machine.turns == [2.0, 1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 1.0, 2.0]
+    assert machine.turns[:2] == [1.0, 3.0]  # each warms up
+    assert machine.turns[2:] == [2.0, 1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 1.0, 2.0]
 
 
 def test_turns_wait_for_a_quiet_machine(waiting):

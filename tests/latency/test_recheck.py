@@ -12,10 +12,10 @@ from nas.latency.recheck import Recheck, recheck, unmeasured_networks
 from tests.tiny import made_up_table, tiny_space
 
 
-def _recheck(space, inside: int, count: int) -> Recheck:
+def _recheck(space, inside: int, count: int, outside_ms: float = 12.5) -> Recheck:
     rows = []
     for index in range(count):
-        measured_ms = 10.0 if index < inside else 20.0
+        measured_ms = 10.0 if index < inside else outside_ms
         network = space.sample(random.Random(index))
         rows.append((network, (10.0, 9.0, 11.0), Timing(measured_ms, 0.5, 1.0, 30)))
     return Recheck(tuple(rows))
@@ -28,8 +28,14 @@ def test_a_table_is_rejected_when_misses_cannot_be_chance(inside, holds, tmp_pat
     assert found.holds is holds
 
 
+def test_a_table_that_is_far_off_is_rejected_however_few_were_measured(tmp_path):
+    space = tiny_space(tmp_path)
+    assert not _recheck(space, 2, 3, outside_ms=40.0).holds
+    assert not _recheck(space, 0, 1, outside_ms=40.0).holds
+
+
 def test_mean_error(tmp_path):
-    assert _recheck(tiny_space(tmp_path), 1, 2).mean_error == pytest.approx(0.25)
+    assert _recheck(tiny_space(tmp_path), 1, 2).mean_error == pytest.approx(0.1)
 
 
 def test_networks_are_new_to_the_table(tmp_path):

@@ -87,7 +87,8 @@ def _engine_session(path: Path, cache: Path) -> Session:
 
     def run_once_ms(keep: object = engine) -> float:
         driver.record(start, stream)
-        context.execute_async_v3(stream)
+        if not context.execute_async_v3(stream):
+            raise RuntimeUnavailableError("TensorRT could not run it; see its log above")
         driver.record(end, stream)
         return driver.elapsed_ms(start, end)
 

@@ -55,7 +55,8 @@ def load(path: Path, cache: Path) -> Session:
     Raises:
         RuntimeUnavailableError: trtexec failed; quotes its last error.
     """
-    folder = tempfile.TemporaryDirectory(prefix="trtexec-")
+    # Next to the model, whose folder is removed even if this process is killed.
+    folder = tempfile.TemporaryDirectory(prefix="trtexec-", dir=path.parent)
     engine, times = Path(folder.name) / "engine.plan", Path(folder.name) / "times.json"
     cache.parent.mkdir(parents=True, exist_ok=True)
     build = [f"--onnx={path}", "--stronglyTyped", f"--saveEngine={engine}", "--skipInference"]
