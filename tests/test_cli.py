@@ -150,7 +150,7 @@ def test_published_tables_that_are_cut_short_or_misplaced(refused, tmp_path):
     assert f"networks.csv:{len(rows) + 1}: a second row for the network" in refused(*predict)
     (table / "networks.csv").write_text("".join(rows))
     table.rename(table.with_name("nvidia-t5.fp16.b8"))
-    assert "describes tensorrt/nvidia-t4.fp16.b8, its folder is" in refused(*predict)
+    assert "describes 'tensorrt/nvidia-t4.fp16.b8', its folder is" in refused(*predict)
 
 
 def test_tables_folders_that_are_none(refused, tmp_path):
