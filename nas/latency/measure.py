@@ -43,6 +43,8 @@ WAIT_S, WAIT_SHARE = 10.0, 0.3
 """Waiting for the machine to become quiet takes at most so long, and so much of the time
 spent measuring in addition."""
 
+MAX_SPREAD_PCT = 9_999.0
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -51,7 +53,8 @@ class Timing:
     Attributes:
         latency_ms: weighted median over rounds, with the reference at ``reference_ms``.
         ci_pct: half the 95% confidence interval, in percent of the latency.
-        spread_pct: half the range between rounds, in percent of the latency.
+        spread_pct: half the range between rounds, in percent of the latency; at most
+            `MAX_SPREAD_PCT`, which a run of microseconds passes when it is interrupted once.
         runs: timed runs.
         reference_ms: latency of the reference that the row is expressed at; 0 for published
             figures, which had none.
@@ -202,7 +205,7 @@ def _summary(rounds: Sequence[_Round], runs: int, reference: Reference) -> Timin
     return Timing(
         latency_ms=ratio * reference.latency_ms,
         ci_pct=100 * _relative_half_interval(ratios, weights, ratio),
-        spread_pct=100 * (max(ratios) - min(ratios)) / 2 / ratio,
+        spread_pct=min(100 * (max(ratios) - min(ratios)) / 2 / ratio, MAX_SPREAD_PCT),
         runs=runs,
         reference_ms=reference.latency_ms,
     )

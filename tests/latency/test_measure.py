@@ -71,6 +71,20 @@ def test_what_a_first_run_does_once_is_not_counted():
     assert seconds[0] == 0.0
 
 
+def test_an_interrupted_run_of_microseconds_has_a_spread_that_tables_take():
+    machine = Machine()
+    turns = 0
+
+    def session(duration_s: float) -> list[float]:
+        nonlocal turns
+        turns += 1
+        return [40.0 if turns == 3 else 0.01] * 3
+
+    (timing,) = measure([session], Reference(machine.session(2.0)), EFFORT)
+    assert timing.latency_ms == pytest.approx(0.01)
+    assert timing.spread_pct == protocol.MAX_SPREAD_PCT < 1e4
+
+
 def test_a_slow_machine_is_taken_out_by_the_reference():
     machine = Machine()
     reference = Reference(machine.session(2.0))
