@@ -83,6 +83,32 @@ def test_a_runtime_upgrade_is_noticed(run, tables):
         assert "runtime version 1.0, now it is" in text
 
 
+def test_one_broken_table_hides_no_others(run, tables):
+    broken = tables / "openvino" / "x-2c.fp32.b1"
+    broken.mkdir(parents=True)
+    (broken / "meta.json").write_text("{")
+    for command in ("list", "show"):
+        code, text = run("tables", command, "--tables-dir", tables)
+        assert code == 2
+        assert "24 networks" in text and "x-2c.fp32.b1/meta.json: not readable as JSON" in text
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001])
+@pytest.mark.parametrize("files", [("networks",), ("blocks",), ("blocks", "networks")])
+def test_a_table_in_another_unit_is_refused(run, tables, files, factor):
+    (path,) = (tables / "onnxruntime").iterdir()
+    for name in files:
+        lines = (path / f"{name}.csv").read_text().splitlines(keepends=True)
+        changed = [lines[0]]
+        for line in lines[1:]:
+            *before, latency_ms, ci, spread, runs, reference = line.rsplit(",", 5)
+            scaled = f"{float(latency_ms) * factor:.9f}"
+            changed.append(",".join([*before, scaled, ci, spread, runs, reference]))
+        (path / f"{name}.csv").write_text("".join(changed))
+    code, text = run("tables", "show", "--tables-dir", tables)
+    assert code == 2 and "ms" in text and len(text.splitlines()) == 1
+
+
 def test_predict_says_where_the_milliseconds_go(run, tables):
     network = tiny_space(tables.parent).sample(random.Random(0))
     path = tables.parent / "net.json"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 an error of ours, 2 the user's mistake, 130 interrupted.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if threading.current_thread() is threading.main_thread():  # end as for Ctrl-C, tidily
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(args=arguments, prog_name="run_search.py", standalone_mode=False)
     except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,12 @@ def tables_list(tables_dir: TablesDir = None) -> None:
     from nas.latency.catalogue import list_tables
     from nas.latency.table import read_table
 
-    tables = [read_table(path) for path in list_tables(tables_folder(tables_dir, must_exist=True))]
+    tables, broken = [], []
+    for path in list_tables(tables_folder(tables_dir, must_exist=True)):
+        try:
+            tables.append(read_table(path))
+        except TableError as error:
+            broken.append(error)
     width = max((len(table.name) for table in tables), default=0)
     console = make_console()
     for table in tables:
@@ -95,8 +101,9 @@ def tables_list(tables_dir: TablesDir = None) -> None:
             soft_wrap=True,
         )
         _print_changes(console, table)
-    if not tables:
+    if not tables and not broken:
         _print_no_tables(console, tables_dir)
+    _exit_for(broken)
 
 
 @tables_app.command("show")
@@ -116,9 +123,14 @@ def tables_show(
     console = make_console()
     if not folders:
         _print_no_tables(console, tables_dir)
+    broken = []
     for path in [folders[name]] if name else folders.values():
-        table = read_table(path)
-        print_table(console, table, LatencyPredictor.fit(table))
+        try:
+            table = read_table(path)
+            print_table(console, table, LatencyPredictor.fit(table))
+        except TableError as error:
+            broken.append(error)
+    _exit_for(broken)
 
 
 @tables_app.command("verify")
@@ -171,6 +183,14 @@ def tables_verify(
     )
     if not result.holds:
         raise typer.Exit(1)
+
+
+def _exit_for(broken: list[TableError]) -> None:
+    """Say what is wrong with some tables, after the others were shown."""
+    for error in broken:
+        print(f"error: {error}", file=sys.stderr)
+    if broken:
+        raise typer.Exit(2)
 
 
 def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
@@ -239,7 +259,8 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
         soft_wrap=True,
     )
     if table.latency_kind == "estimated":
-        print_replace(console, table, max(resolutions), table.networks[0].num_classes)
+        resolution = 224 if 224 in resolutions else max(resolutions)
+        print_replace(console, table, resolution, table.networks[0].num_classes)
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:

@@ -376,7 +376,7 @@ def interpolate_blocks(
         count = sum(block.kind == kind for block in table_rows)
         if count < MIN_FAMILY:
             raise TableError(
-                f"the table has {count} measured blocks of kind {kind}, an estimate needs at "
+                f"the table has {count} measured block(s) of kind {kind}, an estimate needs at "
                 f"least {MIN_FAMILY}: measure the space's blocks, see "
                 f"python run_search.py tables measure --help"
             )

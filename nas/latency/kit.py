@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 import time
 import zipfile
@@ -261,7 +262,7 @@ def _write_code(archive: zipfile.ZipFile, manifest: Manifest, name_of_zip: str) 
             archive.writestr(_entry(name), source.read_bytes())
     archive.writestr(_entry("__main__.py"), MAIN)
     python = ".".join(str(part) for part in OLDEST_PYTHON)
-    text = README.format(python=python, target=manifest.target, name=name_of_zip)
+    text = README.format(python=python, target=manifest.target, name=shlex.quote(name_of_zip))
     archive.writestr(_entry("README.txt"), text)
     archive.writestr(_entry(MANIFEST), json.dumps(manifest.to_json(), indent=1) + "\n")
 

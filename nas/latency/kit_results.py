@@ -6,7 +6,6 @@ being possible before anything is written, and the table appears whole or not at
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nas.architecture import Architecture, Block
 from nas.errors import ArchitectureError, TableError, unknown
 from nas.latency.kit_files import KitResults, read_results
 from nas.latency.measure import Timing
+from nas.latency.plausible import check_plausible
 from nas.latency.runtimes import RUNTIMES
 from nas.latency.table import (
     MAX_REFERENCE_RATIO,
@@ -26,20 +26,6 @@ from nas.latency.table import (
     possible,
     write_table,
 )
-from nas.models.cost import Cost, block_cost
-
-CPU_TARGETS = ("onnxruntime", "openvino")
-MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12
-"""No accelerator, and no CPU thread, is that fast (two 512-bit units at 6 GHz do 0.2e12)."""
-
-MIN_MACS_PER_S = 2e8
-"""Of a whole network. A Raspberry Pi 3 is ten times as fast."""
-
-MAX_SUM_RATIO = 20.0
-"""Between a network and the sum of its blocks; a unit mistaken in one of them gives 1000."""
-
-MAX_BLOCK_SHARE = 2.0
-"""Isolated latency of one block over that of a whole network with it."""
 
 _LARGEST_VALUE = 1_000_000
 
@@ -63,7 +49,7 @@ def import_results(path: Path, tables_dir: Path = TABLES_DIR) -> LatencyTable:
         _check_complete(results)
         meta = _meta(results)
         blocks, networks = _rows(results, meta)
-        _check_plausible(blocks, networks, meta)
+        check_plausible(blocks, networks, meta)
     except (ValueError, ArchitectureError) as error:
         raise TableError(f"{path}: {error}; no table was made") from None
     return write_table(tables_dir, meta, blocks, networks)
@@ -152,47 +138,3 @@ def _block(name: str, value: Mapping[str, Any]) -> Block:
         return possible(block)
     except (ValueError, ArchitectureError) as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def _check_plausible(
-    blocks: Mapping[Block, Timing], networks: list[NetworkRow], meta: TableMeta
-) -> None:
-    """Refuse latencies that no device can have, as those in another unit than ms are."""
-    quiet = meta.reference_ms
-    alone_ms = {block: timing.at_reference(quiet).latency_ms for block, timing in blocks.items()}
-    whole_ms = [row.timing.at_reference(quiet).latency_ms for row in networks]
-    if meta.overhead_ms > statistics.median(row.timing.latency_ms for row in networks):
-        raise ValueError(
-            f"overhead_ms {meta.overhead_ms:g}: an empty call takes longer than whole networks"
-        )
-    for block, latency_ms in alone_ms.items():
-        _check_speed(f"block {block}", block_cost(block), latency_ms, meta)
-    for row, latency_ms in zip(networks, whole_ms, strict=True):
-        what = f"network {row.name}"
-        needed = row.blocks()
-        for block in needed:
-            if alone_ms[block] > MAX_BLOCK_SHARE * latency_ms:
-                raise ValueError(
-                    f"{what} has {latency_ms:g} ms, its block {block} alone {alone_ms[block]:g} ms"
-                )
-        total_ms = sum(alone_ms[block] for block in needed)
-        if not 1 / MAX_SUM_RATIO < latency_ms / total_ms < MAX_SUM_RATIO:
-            raise ValueError(
-                f"{what} has {latency_ms:g} ms, the sum of its blocks is {total_ms:g} ms: one of "
-                f"them is in another unit"
-            )
-        macs = sum(block_cost(block).macs for block in needed) * meta.batch_size
-        if 1e3 * macs / latency_ms < MIN_MACS_PER_S:
-            raise ValueError(f"{what}: {latency_ms:g} ms is too slow to be milliseconds")
-
-
-def _check_speed(what: str, cost: Cost, latency_ms: float, meta: TableMeta) -> None:
-    limit = MAX_MACS_PER_S
-    if meta.target in CPU_TARGETS:
-        limit = MAX_CPU_MACS_PER_S_THREAD * max(1, meta.threads)
-    macs_per_s = 1e3 * cost.macs * meta.batch_size / latency_ms
-    if macs_per_s > limit:
-        raise ValueError(
-            f"{what}: {latency_ms:g} ms would be {macs_per_s:.1e} multiply-accumulates a second; "
-            f"no such device exists, so the latency is not in ms"
-        )

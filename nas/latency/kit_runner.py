@@ -68,7 +68,7 @@ def main(kit: Path, arguments: Sequence[str] | None = None) -> int:
 
 def _parser(kit: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python {kit.name}",
+        prog=f"python {shlex.quote(kit.name)}",
         description="Measures the latency of blocks and networks on this device. An interrupted "
         "run goes on where it was when it is started again.",
     )

@@ -49,6 +49,7 @@ from nas.errors import TableError
 from nas.latency.additive import fit_additive
 from nas.latency.catalogue import TableKey, measure_command
 from nas.latency.intervals import Prediction, interval_factor, log_deviation
+from nas.latency.plausible import check_plausible
 from nas.latency.scorer import Scorer
 from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
 
@@ -70,7 +71,7 @@ LEAST_DEVIATION = 0.015
 """Measured tables are not trusted further than this: where leaving one out said 1.1%, 40 new
 networks were off by 1.6%."""
 
-MAX_FACTOR = 3.0
+MAX_FACTOR = 10.0
 """An interval wider than a factor of this is no prediction: rows of the table contradict others."""
 
 
@@ -116,6 +117,13 @@ class LatencyPredictor:
                 f"{MIN_NETWORKS}; measure them on the device with: "
                 f"{measure_command(key, tables_dir=tables_dir)}"
             )
+        if table.meta.kind == "measured":
+            try:
+                check_plausible(table.blocks, networks, table.meta)
+            except ValueError as error:
+                raise TableError(
+                    f"{table.path}: {error}; mend or delete that row, or measure again"
+                ) from None
         constant_ms, block_ms, parameters = fit(table, networks)
         errors = []
         for index, row in enumerate(networks):

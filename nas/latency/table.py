@@ -54,6 +54,8 @@ def _one_line(text: str) -> str:
 
 Line = Annotated[str, Field(max_length=5000), AfterValidator(_one_line)]
 
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+
 
 class TableMeta(BaseModel):
     """How a table came to be.
@@ -90,8 +92,8 @@ class TableMeta(BaseModel):
     threads: int = Field(default=0, ge=0)
     reference_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     overhead_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    created: Line
-    updated: Line
+    created: Date
+    updated: Date
     source: Line = ""
     constant_ms: float = Field(default=0.0, allow_inf_nan=False)
     relative_errors: tuple[Annotated[float, Field(gt=-1, allow_inf_nan=False)], ...] = ()
@@ -196,14 +198,14 @@ def read_table(path: Path) -> LatencyTable:
         block = _parse_block(row)
         if block in blocks:
             raise ValueError(f"a second row for the block {block}")
-        blocks[block] = _at_quiet_speed(_parse_timing(row), meta)
+        blocks[block] = at_quiet_speed(_parse_timing(row), meta)
 
     networks: list[NetworkRow] = []
     measured: set[tuple[Architecture, int, int]] = set()
 
     def add_network(row: dict[str, str]) -> None:
         network = _parse_network(row)
-        network = replace(network, timing=_at_quiet_speed(network.timing, meta))
+        network = replace(network, timing=at_quiet_speed(network.timing, meta))
         key = (network.architecture, network.resolution, network.num_classes)
         if key in measured:
             raise ValueError(f"a second row for the network {network.name} at that size")
@@ -218,7 +220,7 @@ def read_table(path: Path) -> LatencyTable:
     return LatencyTable(path, meta, blocks, tuple(networks))
 
 
-def _at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
+def at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
     """A row as the quiet machine would have measured it; published figures stay as they are."""
     if not timing.reference_ms or not meta.reference_ms:
         return timing

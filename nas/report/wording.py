@@ -176,7 +176,7 @@ def estimate_warning(result: SearchResult) -> str | None:
     """What an estimate is worth; `SearchResult.replace_command` follows it where there is one."""
     if result.provenance != "estimated":
         return None
-    text = "Estimated latencies: from published figures, not from measurements on the device."
+    text = "Estimated latencies: not from a complete table measured on the device."
     return f"{text} To replace them by measured ones:" if result.replace_command else text
 
 

@@ -162,7 +162,8 @@ def test_a_file_that_is_no_table_is_refused(table, content, message):
         ("[" * 100_000, "not readable as JSON"),
         ('{"format": 3}', "format"),
         (FILES["meta.json"].replace("a test device", "a\\nb"), "device_description: .* one print"),
-        (FILES["meta.json"].replace('"2026', '"' + "2" * 6000), "created: .* at most 5000"),
+        (FILES["meta.json"].replace("a test", "a" * 6000), "device_description: .* at most 5000"),
+        (FILES["meta.json"].replace('"2026', '"20 26'), "created: .* pattern"),
         (FILES["meta.json"].replace('"kind"', '"target": "x", "kind"'), "'target' is there twice"),
     ],
 )
