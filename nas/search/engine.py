@@ -267,8 +267,8 @@ def _verify(
 def _replace_command(prepared: Prepared) -> str:
     meta = prepared.table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
-    config = prepared.config
-    return measure_command(key, config.space, config.resolution, config.num_classes)
+    config, tables_dir = prepared.config, prepared.table.path.parents[1]
+    return measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
 
 
 def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:

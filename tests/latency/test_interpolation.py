@@ -169,7 +169,7 @@ def test_nothing_missing_needs_no_table() -> None:
 def test_too_few_blocks_of_a_kind_are_named(synthetic: Rows) -> None:
     stems = [block for block in synthetic if block.kind == "stem"]
     missing = [Block("stem", 3, 48, 4, 256, 256)]
-    with pytest.raises(TableError, match="1 measured blocks of kind stem.*at least 2.*measure"):
+    with pytest.raises(TableError, match="1 measured block.* of kind stem.*at least 2.*measure"):
         interpolate_blocks(without(synthetic, set(stems[1:])), missing)
     few = dict(list(synthetic.items())[: MIN_ROWS - 1])
     with pytest.raises(TableError, match=f"at least {MIN_ROWS} measured rows, there are 19"):
