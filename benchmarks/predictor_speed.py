@@ -29,7 +29,8 @@ from nas.architecture import Architecture
 from nas.errors import TableError
 from nas.latency.catalogue import list_tables
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import LatencyTable, read_table
+from nas.latency.table import LatencyTable
+from nas.latency.table_files import read_table
 from nas.space_file import load_space
 
 MIN_BATCH_PER_S, MIN_SINGLE_PER_S, MAX_START_S = 200_000, 20_000, 0.5
@@ -39,7 +40,7 @@ import sys, time
 start = time.perf_counter()
 from pathlib import Path
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import read_table
+from nas.latency.table_files import read_table
 LatencyPredictor.fit(read_table(Path(sys.argv[1])))
 print(time.perf_counter() - start, "torch" in sys.modules)
 """

@@ -20,7 +20,8 @@ from nas.architecture_file import load_architecture
 from nas.cli import main
 from nas.latency.catalogue import list_tables
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import TABLES_DIR, read_table
+from nas.latency.table import TABLES_DIR
+from nas.latency.table_files import read_table
 from tests.tiny import made_up_table, tiny_space
 
 ROOT = Path(__file__).resolve().parents[1]

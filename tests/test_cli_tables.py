@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from nas.cli import main
 from nas.latency.runtimes import RUNTIMES
-from nas.latency.table import write_meta
+from nas.latency.table_files import write_meta
 from tests.samples import TINY
 from tests.tiny import made_up_table, tiny_space
 
@@ -231,7 +231,7 @@ def test_measure_refuses_what_is_no_model(run, tmp_path, content):
 
 def test_adapted_tables_say_so(run, tables):
     (path,) = (tables / "onnxruntime").iterdir()
-    from nas.latency.table import read_table
+    from nas.latency.table_files import read_table
 
     table = read_table(path)
     errors = tuple(0.01 * (index % 3 - 1) for index in range(len(table.networks)))

@@ -9,15 +9,8 @@ from nas.config import ProxyConfig
 from nas.latency.catalogue import own_key
 from nas.latency.collect import CALIBRATION_NETWORKS, calibration_networks
 from nas.latency.measure import Timing
-from nas.latency.table import (
-    LatencyTable,
-    NetworkRow,
-    TableMeta,
-    append_blocks,
-    append_networks,
-    read_table,
-    write_meta,
-)
+from nas.latency.table import LatencyTable, NetworkRow, TableMeta
+from nas.latency.table_files import append_blocks, append_networks, read_table, write_meta
 from nas.models.cost import block_cost
 from nas.space import SearchSpace
 from nas.space_file import load_space

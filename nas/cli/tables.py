@@ -82,7 +82,7 @@ def tables_runtimes() -> None:
 def tables_list(tables_dir: TablesDir = None) -> None:
     """List the latency tables."""
     from nas.latency.catalogue import list_tables
-    from nas.latency.table import read_table
+    from nas.latency.table_files import read_table
 
     tables, broken = [], []
     for path in list_tables(tables_folder(tables_dir, must_exist=True)):
@@ -115,7 +115,7 @@ def tables_show(
 ) -> None:
     """Show where a table comes from and how well its predictor does on networks left out."""
     from nas.latency.predictor import LatencyPredictor
-    from nas.latency.table import read_table
+    from nas.latency.table_files import read_table
 
     folders = _table_folders(tables_dir)
     if name is not None and name not in folders:
@@ -147,7 +147,7 @@ def tables_verify(
     """
     from nas.latency.catalogue import why_not_this_machine
     from nas.latency.recheck import recheck
-    from nas.latency.table import read_table
+    from nas.latency.table_files import read_table
     from nas.space_file import load_space
 
     folders = _table_folders(tables_dir)
@@ -273,14 +273,10 @@ def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
 
 def print_replace(console: Console, table: LatencyTable, resolution: int, num_classes: int) -> None:
     """Say how an estimate is replaced by a measured latency."""
-    from nas.latency.catalogue import TableKey, measure_command
+    from nas.latency.catalogue import remeasure_command
 
-    meta, tables_dir = table.meta, table.path.parents[1]
-    key = TableKey(meta.target, None, meta.precision, meta.batch_size)
-    command = measure_command(
-        key, resolution=resolution, num_classes=num_classes, tables_dir=tables_dir
-    )
-    first = f"delete {table.path}, then " if meta.kind == "adapted" else ""
+    command = remeasure_command(table, resolution=resolution, num_classes=num_classes)
+    first = f"delete {table.path}, then " if table.meta.kind == "adapted" else ""
     console.print(
         f"  an estimate; to replace it, {first}measure on the device: {command}", soft_wrap=True
     )

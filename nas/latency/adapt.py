@@ -15,8 +15,9 @@ from nas.latency.catalogue import list_tables
 from nas.latency.collect import Progress, measurable_key, network_rows, new_meta
 from nas.latency.measure import Timing
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import TABLES_DIR, LatencyTable, read_table, write_table
+from nas.latency.table import TABLES_DIR, LatencyTable
 from nas.latency.table_bench import open_bench
+from nas.latency.table_files import read_table, write_table
 from nas.latency.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
 from nas.paths import exists
 from nas.space import SearchSpace

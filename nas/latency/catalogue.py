@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nas.errors import TableError, unknown
 from nas.latency.runtimes import RUNTIMES, Runtime
-from nas.latency.table import TABLES_DIR, LatencyTable, TableMeta, read_table
+from nas.latency.table import TABLES_DIR, LatencyTable, TableMeta
+from nas.latency.table_files import read_table
 from nas.precision import Precision
 
 
@@ -216,6 +217,15 @@ def measure_command(
     if tables_dir != TABLES_DIR:
         command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
+
+
+def remeasure_command(
+    table: LatencyTable, space: str = "nextvit", resolution: int = 224, num_classes: int = 1000
+) -> str:
+    """The command that measures, on its device, what a table has estimates or too little of."""
+    meta = table.meta
+    key = TableKey(meta.target, None, meta.precision, meta.batch_size)
+    return measure_command(key, space, resolution, num_classes, table.path.parents[1])
 
 
 def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:

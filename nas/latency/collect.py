@@ -18,18 +18,9 @@ from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.latency.catalogue import TableKey, changes, own_key
 from nas.latency.measure import Timing
 from nas.latency.runtimes import RUNTIMES, runtime_here
-from nas.latency.table import (
-    MIN_NETWORKS,
-    TABLES_DIR,
-    LatencyTable,
-    NetworkRow,
-    TableMeta,
-    append_blocks,
-    append_networks,
-    read_table,
-    write_meta,
-)
+from nas.latency.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, NetworkRow, TableMeta
 from nas.latency.table_bench import TableBench, open_bench
+from nas.latency.table_files import append_blocks, append_networks, read_table, write_meta
 from nas.lock import locked
 from nas.space import SearchSpace
 

@@ -14,7 +14,7 @@ from nas.architecture import Architecture, Block
 from nas.errors import ArchitectureError, TableError, unknown
 from nas.latency.kit_files import KitResults, read_results
 from nas.latency.measure import Timing
-from nas.latency.plausible import check_plausible
+from nas.latency.plausible import check_plausible, possible_block
 from nas.latency.runtimes import RUNTIMES
 from nas.latency.table import (
     MAX_REFERENCE_RATIO,
@@ -23,9 +23,8 @@ from nas.latency.table import (
     LatencyTable,
     NetworkRow,
     TableMeta,
-    possible,
-    write_table,
 )
+from nas.latency.table_files import write_table
 
 _LARGEST_VALUE = 1_000_000
 
@@ -135,6 +134,6 @@ def _block(name: str, value: Mapping[str, Any]) -> Block:
         sizes = [size for key, size in value.items() if key != "kind"]
         if not all(0 <= size <= _LARGEST_VALUE for size in sizes):
             raise ValueError("no such block can exist: a size is below zero or too large")
-        return possible(block)
+        return possible_block(block)
     except (ValueError, ArchitectureError) as error:
         raise ValueError(f"{name}: {error}") from None

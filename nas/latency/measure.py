@@ -44,6 +44,7 @@ WAIT_S, WAIT_SHARE = 10.0, 0.3
 spent measuring in addition."""
 
 MAX_SPREAD_PCT = 9_999.0
+"""Files of tables and results take no spread of 10,000% or more."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether a measured table's latencies can be true, as those in another unit than ms cannot."""
+"""Whether a block can exist, and a measured table's latencies be true."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from nas.architecture import Block
+from nas.errors import ArchitectureError
 from nas.latency.measure import Timing
 from nas.latency.table import NetworkRow, TableMeta, at_quiet_speed
 from nas.models.cost import Cost, block_cost
@@ -71,3 +72,19 @@ def _check_speed(what: str, cost: Cost, latency_ms: float, meta: TableMeta) -> N
             f"{what}: {latency_ms:g} ms would be {macs_per_s:.1e} multiply-accumulates a second; "
             f"no such device exists, so the latency is not in ms"
         )
+
+
+def possible_block(block: Block) -> Block:
+    """The block itself, if it can be built.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        if min(block.in_channels, block.out_channels, block.height, block.width) < 1:
+            raise ValueError("a size is zero")
+        if block_cost(block).macs < 1:
+            raise ValueError("it computes nothing")
+    except (ValueError, ArchitectureError, ArithmeticError) as error:
+        raise ValueError(f"no such block can exist: {error}") from None
+    return block

@@ -47,7 +47,7 @@ import numpy as np
 from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.additive import fit_additive
-from nas.latency.catalogue import TableKey, measure_command
+from nas.latency.catalogue import remeasure_command
 from nas.latency.intervals import Prediction, interval_factor, log_deviation
 from nas.latency.plausible import check_plausible
 from nas.latency.scorer import Scorer
@@ -110,12 +110,10 @@ class LatencyPredictor:
             return cls._of_adapted(table)
         fit = _fit_published if table.meta.kind == "published" else _fit_measured
         if len(networks) < MIN_NETWORKS:
-            meta, tables_dir = table.meta, table.path.parents[1]
-            key = TableKey(meta.target, None, meta.precision, meta.batch_size)
             raise TableError(
                 f"{table.path}: has {len(networks)} whole networks, the predictor needs at least "
                 f"{MIN_NETWORKS}; measure them on the device with: "
-                f"{measure_command(key, tables_dir=tables_dir)}"
+                f"{remeasure_command(table)}"
             )
         if table.meta.kind == "measured":
             try:

@@ -14,8 +14,7 @@ from nas.architecture_file import load_architecture, preset_names
 from nas.config import SearchConfig
 from nas.errors import ArchitectureError, RunError, TableError
 from nas.latency.catalogue import (
-    TableKey,
-    measure_command,
+    remeasure_command,
     why_not_this_machine,
 )
 from nas.latency.collect import measure_networks
@@ -265,10 +264,8 @@ def _verify(
 
 
 def _replace_command(prepared: Prepared) -> str:
-    meta = prepared.table.meta
-    key = TableKey(meta.target, None, meta.precision, meta.batch_size)
-    config, tables_dir = prepared.config, prepared.table.path.parents[1]
-    return measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
+    config = prepared.config
+    return remeasure_command(prepared.table, config.space, config.resolution, config.num_classes)
 
 
 def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:

@@ -11,7 +11,7 @@ from nas.latency.adapt import adapt_table
 from nas.latency.catalogue import own_key
 from nas.latency.collect import collect_table
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import read_table
+from nas.latency.table_files import read_table
 from tests.tiny import made_up_table, tiny_space
 
 

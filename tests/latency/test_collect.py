@@ -21,7 +21,7 @@ from nas.latency.collect import (
     missing_for,
 )
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import read_table, write_meta
+from nas.latency.table_files import read_table, write_meta
 from nas.space_file import load_space
 from tests.tiny import tiny_space
 

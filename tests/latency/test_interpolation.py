@@ -25,7 +25,8 @@ from nas.latency.interpolation import (
     fit_blocks,
     interpolate_blocks,
 )
-from nas.latency.table import TABLES_DIR, read_table
+from nas.latency.table import TABLES_DIR
+from nas.latency.table_files import read_table
 from nas.models.cost import block_ops
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

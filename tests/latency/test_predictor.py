@@ -12,7 +12,7 @@ from nas.architecture_file import load_architecture
 from nas.errors import TableError
 from nas.latency.catalogue import load_table
 from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import read_table
+from nas.latency.table_files import read_table
 from tests.tiny import made_up_ms, made_up_table, tiny_space
 
 

@@ -62,7 +62,7 @@ def test_a_table_without_networks_has_nothing_to_check(tmp_path):
     space = tiny_space(tmp_path)
     table = made_up_table(tmp_path / "tables", space)
     (table.path / "networks.csv").unlink()
-    from nas.latency.table import read_table
+    from nas.latency.table_files import read_table
 
     with pytest.raises(TableError, match="has no networks"):
         recheck(read_table(table.path), space, 5, 0)
