@@ -1,8 +1,7 @@
 """A search space: which values each part of an `Architecture` may take.
 
-A space is one YAML file in ``search_spaces/``. Every way of walking it (an Optuna trial, a
-random sample, the values of a given architecture) is the same traversal, `SearchSpace.build`,
-with another ``pick``; a combination that cannot exist is never offered.
+A space is one YAML file in ``search_spaces/``; how it is walked is `nas.parameter_space`'s. A
+combination that cannot exist is never offered.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.architecture import (
     STAGE_STRIDES,
@@ -23,14 +22,7 @@ from nas.architecture import (
     make_divisible,
 )
 from nas.errors import ArchitectureError
-
-if TYPE_CHECKING:
-    import optuna
-
-Choice = int | float
-Choices = tuple[Choice, ...]
-Pick = Callable[[str, Choices], Choice]
-"""Chooses one of the values offered under a parameter's name."""
+from nas.parameter_space import Choice, Choices, ParameterSpace, Pick, field
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,7 @@ def _mlp_ratios(ratios: Choices, width: int) -> Choices:
 
 
 @dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(ParameterSpace[Architecture]):
     """The architectures to search through.
 
     Args:
@@ -138,27 +130,6 @@ class SearchSpace:
         stages = [stage.build(f"s{n}", pick) for n, stage in enumerate(self.stages, start=1)]
         return Architecture(int(stem_width), tuple(stages))
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
-        """An architecture whose parameters an Optuna trial suggests (all categorical)."""
-        return self.build(lambda name, choices: trial.suggest_categorical(name, choices))
-
-    def sample(self, rng: random.Random, tilt: float = 0.0) -> Architecture:
-        """A random architecture.
-
-        Args:
-            rng: where the randomness comes from.
-            tilt: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
-                large ones. The largest is ``exp(tilt)`` times as likely as the smallest.
-        """
-
-        def pick(_: str, choices: Choices) -> Choice:
-            ordered = sorted(choices)
-            steps = max(1, len(ordered) - 1)
-            weights = [math.exp(tilt * index / steps) for index in range(len(ordered))]
-            return rng.choices(ordered, weights)[0]
-
-        return self.build(pick)
-
     def params(self, architecture: Architecture) -> dict[str, Choice]:
         """Parameter values that build ``architecture``.
 
@@ -168,12 +139,12 @@ class SearchSpace:
         params: dict[str, Choice] = {}
 
         def pick(name: str, choices: Choices) -> Choice:
-            field = name.partition("@")[0]
+            attribute = field(name)
             owner: Any = architecture
-            if field.startswith("s") and "." in field:
-                stage, field = field.split(".")
+            if attribute.startswith("s") and "." in attribute:
+                stage, attribute = attribute.split(".")
                 owner = architecture.stages[int(stage[1:]) - 1]
-            value: Choice = getattr(owner, field)
+            value: Choice = getattr(owner, attribute)
             if value not in choices:
                 raise ArchitectureError(
                     f"not in space {self.name!r}: {name} is {value:g}, the space has "
@@ -191,32 +162,10 @@ class SearchSpace:
         except ArchitectureError:
             return False
 
-    def build_from(
-        self, params: Mapping[str, Choice], rng: random.Random | None = None
-    ) -> Architecture:
-        """The architecture of ``params``; what is missing is the first choice, or random."""
-        by_field = {name.partition("@")[0]: value for name, value in params.items()}
-
-        def pick(name: str, choices: Choices) -> Choice:
-            # A value keeps its place where another width narrows its parameter to other choices.
-            value = params.get(name, by_field.get(name.partition("@")[0]))
-            if value is not None and value in choices:
-                return value
-            return rng.choice(choices) if rng else choices[0]
-
-        return self.build(pick)
-
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one parameter."""
-        offered: dict[str, Choices] = {}
         params = self.params(architecture)
-
-        def record(name: str, choices: Choices) -> Choice:
-            offered[name] = choices
-            return params[name]
-
-        self.build(record)
-        for name, choices in offered.items():
+        for name, choices in self.walk(lambda name, _: params[name]).offered.items():
             for choice in choices:
                 if choice != params[name]:
                     yield self.build_from({**params, name: choice})

@@ -11,8 +11,9 @@ import yaml
 
 from nas.architecture import HEAD_DIM, STAGE_STRIDES
 from nas.errors import SpaceError, brief, unknown
+from nas.parameter_space import Choices
 from nas.paths import is_file
-from nas.space import Choices, SearchSpace, StageChoices
+from nas.space import SearchSpace, StageChoices
 
 SPACES_DIR = Path(__file__).resolve().parents[1] / "search_spaces"
 

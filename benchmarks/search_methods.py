@@ -1,0 +1,171 @@
+"""Search methods behind one interface, for `search_efficiency.py`: ours and the peers'.
+
+A method is given a problem, a number of evaluations and a seed, and evaluates that many networks.
+The peers get the space with every parameter always present, as most of them need it.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+from ofa import ACCURACY_NOISE, AccuracyModel, CostModel, OfaSpace, Subnet
+
+from nas.parameter_space import Choice, picked_from
+from nas.search.latency_aware import LatencyAwareSampler
+
+DYNAS_POPULATION = 50
+"""Of the NSGA-II runs that DyNAS-T recorded."""
+
+SMALL_POPULATION = 20
+"""For methods whose usual population is half of the evaluations here, or all."""
+
+
+@dataclass
+class Problem:
+    """Accuracy and cost of networks, and what was evaluated.
+
+    Attributes:
+        top1, cost: of each network evaluated, in order; top-1 in percent with its noise.
+    """
+
+    accuracy: AccuracyModel
+    cost_model: CostModel
+    seed: int
+    top1: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._noise = random.Random(self.seed)
+
+    def evaluate(self, subnet: Subnet) -> tuple[float, float]:
+        """Top-1 in percent, and cost."""
+        top1 = float(self.accuracy.predict([subnet])[0])
+        self.top1.append(top1 + self._noise.gauss(0.0, ACCURACY_NOISE))
+        self.cost.append(float(self.cost_model.predict([subnet])[0]))
+        return self.top1[-1], self.cost[-1]
+
+
+Method = Callable[[Problem, int, int], None]
+
+
+def ours(problem: Problem, evaluations: int, seed: int) -> None:
+    space, model = OfaSpace(), problem.cost_model
+
+    def load(subnets: Sequence[Subnet]) -> np.ndarray:
+        return model.predict(subnets)[:, None] / model.limit
+
+    _optuna(problem, evaluations, LatencyAwareSampler(space, load, seed), space)
+
+
+def tpe(problem: Problem, evaluations: int, seed: int) -> None:
+    _optuna(problem, evaluations, optuna.samplers.TPESampler(seed=seed))
+
+
+def tpe_multivariate(problem: Problem, evaluations: int, seed: int) -> None:
+    _optuna(problem, evaluations, optuna.samplers.TPESampler(seed=seed, multivariate=True))
+
+
+def nsga2(problem: Problem, evaluations: int, seed: int) -> None:
+    sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=SMALL_POPULATION)
+    _optuna(problem, evaluations, sampler)
+
+
+def gp(problem: Problem, evaluations: int, seed: int) -> None:
+    _optuna(problem, evaluations, optuna.samplers.GPSampler(seed=seed))
+
+
+def uniform(problem: Problem, evaluations: int, seed: int) -> None:
+    rng, space = random.Random(seed), OfaSpace()
+    for _ in range(evaluations):
+        problem.evaluate(space.sample(rng))
+
+
+def pymoo_nsga2(problem: Problem, evaluations: int, seed: int) -> None:
+    """With the operators for whole numbers; the population that is better of two at 200."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.core.problem import ElementwiseProblem
+    from pymoo.operators.crossover.sbx import SBX
+    from pymoo.operators.mutation.pm import PM
+    from pymoo.operators.repair.rounding import RoundingRepair
+    from pymoo.operators.sampling.rnd import IntegerRandomSampling
+    from pymoo.optimize import minimize
+
+    space = OfaSpace(static=True)
+    offered = _offered(space)
+
+    class Ofa(ElementwiseProblem):  # type: ignore[misc]
+        def __init__(self) -> None:
+            highest = [len(choices) - 1 for choices in offered.values()]
+            super().__init__(n_var=len(offered), n_obj=2, xl=0, xu=np.array(highest), vtype=int)
+
+        def _evaluate(self, x: np.ndarray, out: dict[str, list[float]]) -> None:
+            values = {n: c[int(i)] for i, (n, c) in zip(x, offered.items(), strict=True)}
+            top1, cost = problem.evaluate(space.build(picked_from(values)))
+            out["F"] = [-top1, cost]
+
+    algorithm = NSGA2(
+        pop_size=SMALL_POPULATION,
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
+        mutation=PM(eta=20, vtype=float, repair=RoundingRepair()),
+        eliminate_duplicates=True,
+    )
+    minimize(Ofa(), algorithm, ("n_eval", evaluations), seed=seed, verbose=False)
+
+
+def syne_tune_evolution(problem: Problem, evaluations: int, seed: int) -> None:
+    """Syne Tune's multi-objective regularized evolution."""
+    from syne_tune.config_space import choice
+    from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler
+    from syne_tune.optimizer.schedulers.multiobjective.multi_objective_regularized_evolution import (  # noqa: E501
+        MultiObjectiveRegularizedEvolution,
+    )
+    from syne_tune.optimizer.schedulers.single_fidelity_scheduler import SingleFidelityScheduler
+
+    space = OfaSpace(static=True)
+    config_space = {name: choice(list(choices)) for name, choices in _offered(space).items()}
+    searcher = MultiObjectiveRegularizedEvolution(
+        config_space, population_size=SMALL_POPULATION, sample_size=5, random_seed=seed
+    )
+    scheduler = AskTellScheduler(
+        SingleFidelityScheduler(config_space, ["error", "cost"], True, searcher, random_seed=seed)
+    )
+    for _ in range(evaluations):
+        trial = scheduler.ask()
+        top1, cost = problem.evaluate(space.build(picked_from(trial.config)))
+        scheduler.tell(trial, {"error": 100.0 - top1, "cost": cost})
+
+
+METHODS: dict[str, Method] = {
+    "ours": ours,
+    "optuna-tpe": tpe,
+    "optuna-tpe-multivariate": tpe_multivariate,
+    "optuna-nsga2": nsga2,
+    "optuna-gp": gp,
+    "random": uniform,
+    "pymoo-nsga2": pymoo_nsga2,
+    "syne-tune-mo-rea": syne_tune_evolution,
+}
+
+
+def _optuna(
+    problem: Problem,
+    evaluations: int,
+    sampler: optuna.samplers.BaseSampler,
+    space: OfaSpace | None = None,
+) -> None:
+    space = space or OfaSpace(static=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.optimize(lambda trial: problem.evaluate(space.suggest(trial)), n_trials=evaluations)
+
+
+def _offered(space: OfaSpace) -> dict[str, tuple[Choice, ...]]:
+    return space.walk(picked_from({})).offered

@@ -1,0 +1,115 @@
+"""What a search can walk: anything that builds itself by asking for one parameter after another.
+
+Every way of walking a space (an Optuna trial, a random sample, given values, a change of them) is
+the same traversal, `ParameterSpace.build`, with another ``pick``. What is not asked for does not
+exist, so parameters may depend on each other.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import optuna
+
+Choice = int | float
+Choices = tuple[Choice, ...]
+Pick = Callable[[str, Choices], Choice]
+"""Chooses one of the values offered under a parameter's name."""
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Walk(Generic[A]):
+    """One way through a space.
+
+    Attributes:
+        architecture: what was built.
+        params: the values picked, by name in the order they were asked for.
+        offered: what each could have been.
+    """
+
+    architecture: A
+    params: dict[str, Choice]
+    offered: dict[str, Choices]
+
+
+class ParameterSpace(ABC, Generic[A]):
+    """A space of architectures ``A``; a subclass says how one is built."""
+
+    @abstractmethod
+    def build(self, pick: Pick) -> A:
+        """Walk the space once, asking ``pick`` for every value.
+
+        A name must always stand for one set of choices: where an earlier choice narrows a later
+        one, append what it was narrowed by, as in ``s2.mix_ratio@64``. Names that end in the same
+        word after a dot (``s1.width``, ``s2.width``) are taken for the same property of different
+        places.
+        """
+
+    def walk(self, pick: Pick) -> Walk[A]:
+        """`build`, with what was asked and answered."""
+        params: dict[str, Choice] = {}
+        offered: dict[str, Choices] = {}
+
+        def recorded(name: str, choices: Choices) -> Choice:
+            offered[name] = choices
+            params[name] = value = pick(name, choices)
+            return value
+
+        return Walk(self.build(recorded), params, offered)
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> A:
+        """An architecture whose parameters an Optuna trial suggests (all categorical)."""
+        return self.build(lambda name, choices: trial.suggest_categorical(name, choices))
+
+    def sample(self, rng: random.Random, tilt: float = 0.0) -> A:
+        """A random architecture; see `tilted`."""
+        return self.build(tilted(rng, tilt))
+
+    def build_from(self, params: Mapping[str, Choice], rng: random.Random | None = None) -> A:
+        """The architecture of ``params``; what is missing is the first choice, or random."""
+        return self.build(picked_from(params, rng))
+
+
+def tilted(rng: random.Random, tilt: float = 0.0) -> Pick:
+    """Picks at random.
+
+    Args:
+        rng: where the randomness comes from.
+        tilt: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
+            large ones. The largest is ``exp(tilt)`` times as likely as the smallest.
+    """
+
+    def pick(_: str, choices: Choices) -> Choice:
+        ordered = sorted(choices)
+        steps = max(1, len(ordered) - 1)
+        weights = [math.exp(tilt * index / steps) for index in range(len(ordered))]
+        return rng.choices(ordered, weights)[0]
+
+    return pick
+
+
+def picked_from(params: Mapping[str, Choice], rng: random.Random | None = None) -> Pick:
+    """Picks the values of ``params``; what is missing is the first choice, or random."""
+    by_field = {field(name): value for name, value in params.items()}
+
+    def pick(name: str, choices: Choices) -> Choice:
+        # A value keeps its place where another width narrows its parameter to other choices.
+        value = params.get(name, by_field.get(field(name)))
+        if value is not None and value in choices:
+            return value
+        return rng.choice(choices) if rng else choices[0]
+
+    return pick
+
+
+def field(name: str) -> str:
+    """A parameter's name without what narrowed its choices."""
+    return name.partition("@")[0]

@@ -1,0 +1,181 @@
+"""An Optuna sampler that knows the latency of a candidate before it is trained.
+
+A surrogate (`nas.search.surrogate`) predicts the accuracy of architectures that were not trained.
+Those that fit the limits are bred from the best that are known and from fresh ones, and the one
+whose accuracy is expected to raise the front's hypervolume most is trained next: the expectation
+is over accuracy alone, as latencies are known (`nas.search.hypervolume`). With several devices
+the gain is the mean of their gains.
+
+Nothing over a limit is proposed, and nothing twice. Trials that are being trained elsewhere count
+as if they gave what the surrogate expects, so parallel workers get different candidates.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.parameter_space import A, ParameterSpace, Walk
+from nas.search.candidates import Candidates, Key, Load, key
+from nas.search.hypervolume import expected_gain
+from nas.search.pareto import pareto_front
+from nas.search.surrogate import AccuracySurrogate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+START = 8
+"""Trained candidates the surrogate needs; before, candidates are spread over the loads."""
+
+FRESH, GENERATIONS, BROOD, PARENTS = 300, 6, 200, 40
+"""Of a suggestion: random candidates, rounds of breeding, children of a round, and how many of
+the best breed the next."""
+
+REFERENCE_LOAD = 1.25
+"""Up to which load the front counts. Above 1, or accuracy close to the limit would count for
+nothing, and that is what most searches are for."""
+
+REFIT_GROWTH = 1.1
+"""Growth of the number of observations after which hyperparameters are chosen anew."""
+
+
+class LatencyAwareSampler(BaseSampler, Generic[A]):
+    """Proposes the candidate within the limits that is expected to raise the front most.
+
+    The study's first objective is the accuracy; its others are not read, as ``load`` knows the
+    latencies. The objective function must build its architecture by ``space.suggest(trial)``.
+
+    Args:
+        space: any parameter space.
+        load: latencies as shares of their limits.
+        seed: of its random numbers.
+    """
+
+    def __init__(self, space: ParameterSpace[A], load: Load[A], seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._candidates = Candidates(space, load, self._rng)
+        self._independent = RandomSampler(seed=seed)
+        self._walks: dict[int, Walk[A]] = {}
+        self._hyperparameters: tuple[int, NDArray[np.float64]] | None = None
+
+    def reseed_rng(self) -> None:
+        """Give each process of a parallel study its own random numbers."""
+        self._rng.seed()
+        self._independent.reseed_rng()
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The parameters of the architecture for this trial, which is chosen here."""
+        if "fixed_params" in trial.system_attrs:  # queued by someone who chose already
+            return {}
+        walk = self._choose(study)
+        if walk is None:
+            return {}
+        self._walks[trial.number] = walk
+        return {name: CategoricalDistribution(offered) for name, offered in walk.offered.items()}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """The values of that architecture."""
+        return dict(self._walks[trial.number].params) if search_space else {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A random value: of a queued trial that left it open, or where nothing new fits."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _choose(self, study: optuna.Study) -> Walk[A] | None:
+        """The architecture to train next, None where nothing new fits."""
+        trials = study.get_trials(deepcopy=False)
+        walks = {t.number: self._walk(t) for t in trials if t.params and t.state.is_finished()}
+        trained = [t for t in trials if t.state == TrialState.COMPLETE and t.number in walks]
+        pending = [self._walk(t) for t in trials if t.state == TrialState.RUNNING and t.params]
+        seen = {key(walk) for walk in (*walks.values(), *pending)}
+        known = [walks[t.number] for t in trained]
+        if len(known) < START:
+            return self._spread(len(known) + len(pending), seen)
+        sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
+        accuracy = np.array([sign * t.values[0] for t in trained])
+        load = self._candidates.load(known)
+        surrogate = self._surrogate(known, load, accuracy)
+        if pending:
+            pending_load = self._candidates.load(pending)
+            believed, _ = surrogate.predict(pending, pending_load)
+            known, load = known + pending, np.vstack([load, pending_load])
+            accuracy = np.append(accuracy, believed)
+            kept = surrogate.hyperparameters
+            surrogate = AccuracySurrogate(known, load, accuracy, kept, refit=False)
+        return self._breed(known, load, accuracy, surrogate, seen) or self._spread(0, seen)
+
+    def _walk(self, trial: FrozenTrial) -> Walk[A]:
+        walk = self._walks.get(trial.number)
+        if walk is None:
+            walk = self._walks[trial.number] = self._candidates.walk(trial.params)
+        return walk
+
+    def _spread(self, count: int, seen: set[Key]) -> Walk[A] | None:
+        """A candidate of another load than the ``count`` ones before it."""
+        aim, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
+        while count:
+            count, bit = divmod(count, 2)
+            aim, digit = aim + bit * digit, digit / 2
+        return self._candidates.near(1.0 - 0.9 * aim, seen)
+
+    def _surrogate(
+        self, known: Sequence[Walk[A]], load: NDArray[np.float64], accuracy: NDArray[np.float64]
+    ) -> AccuracySurrogate:
+        count, kept = self._hyperparameters or (0, None)
+        refit = len(known) >= REFIT_GROWTH * count
+        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit)
+        if refit:
+            self._hyperparameters = (len(known), surrogate.hyperparameters)
+        return surrogate
+
+    def _breed(
+        self,
+        known: Sequence[Walk[A]],
+        load: NDArray[np.float64],
+        accuracy: NDArray[np.float64],
+        surrogate: AccuracySurrogate,
+        seen: set[Key],
+    ) -> Walk[A] | None:
+        """The best of some generations that live by their expected gain; None if nothing fits."""
+        expected, _ = surrogate.predict(known, load)
+        reference = (float(accuracy.min()), REFERENCE_LOAD)
+        points = list(zip(expected, load.max(axis=1), strict=True))
+        parents = pareto_front(known, points)
+        brood = self._candidates.fresh(FRESH)
+        gain_of: dict[Key, tuple[float, Walk[A]]] = {}
+        for _ in range(GENERATIONS):
+            brood += self._candidates.children(parents, BROOD)
+            new, new_load = self._candidates.fitting(brood, seen | gain_of.keys())
+            brood = []
+            if not new:
+                continue
+            mean, deviation = surrogate.predict(new, new_load)
+            gain = np.zeros(len(new))
+            for device in range(new_load.shape[1]):
+                front = (expected, load[:, device])
+                gain += expected_gain(mean, deviation, new_load[:, device], front, reference)
+            gain_of |= {key(w): (float(g), w) for w, g in zip(new, gain, strict=True)}
+            ranked = sorted(gain_of.values(), key=lambda entry: -entry[0])
+            parents = [walk for _, walk in ranked[:PARENTS]]
+        return parents[0] if gain_of else None
