@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nas.architecture import MAX_CLASSES, MAX_RESOLUTION
 from nas.errors import ConfigError
@@ -12,6 +13,7 @@ from nas.precision import Precision
 
 _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
 MAX_BATCH = 65_536
+MAX_TARGETS = 8
 MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -37,6 +39,26 @@ def parse_duration(text: str, option: str, example: str) -> float:
         shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise ConfigError(f"{option} {shown!r} must be above zero and at most a year")
     return seconds
+
+
+_COUNT = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[kmg]?)\s*", re.IGNORECASE)
+_TIMES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def parse_count(text: str, option: str, example: str) -> float:
+    """A number such as ``25M``, ``1.2G`` or ``31000000``.
+
+    Raises:
+        ConfigError: no such number, or not above zero; names the option.
+    """
+    match = _COUNT.fullmatch(text)
+    value = float(match["value"]) * _TIMES[match["unit"].lower()] if match else 0.0
+    if not 0 < value <= 1e18:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ConfigError(
+            f"{option} {shown!r} is not a number above zero: write for example {example}"
+        )
+    return value
 
 
 class ProxyConfig(BaseModel):
@@ -73,39 +95,94 @@ class ProxyConfig(BaseModel):
     skip_unreadable: bool = False
 
 
-class SearchConfig(BaseModel):
-    """One search.
+class TargetConfig(BaseModel):
+    """A device to deploy to, and how fast a network must be there.
 
     Attributes:
         target: runtime to deploy to: a folder of ``latency_tables/``.
         budget_ms: highest latency of one call (one batch) in milliseconds.
-        space: name or path of the search space.
         device, precision, batch_size: which table of the target; None takes the only or own one.
-        resolution: height and width in pixels of the network to deploy.
-        num_classes: outputs of the network to deploy.
-        proxy: how candidates are trained.
-        trials: candidates to train, at most.
-        time_limit_s: seconds after which no further candidate is started; None for no limit.
-        interpolate: estimate blocks that the table lacks instead of measuring them.
-        seed: of the sampler and of the training.
-        sampler: ``tpe``, ``nsga2``, ``nsga3``, ``gp`` or ``random``.
-        workers: candidates trained at once, each in its own process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str
     budget_ms: float = Field(gt=0)
-    space: str = "nextvit"
     device: str | None = None
     precision: Precision | None = None
     batch_size: int | None = Field(default=None, ge=1, le=MAX_BATCH)
+
+
+class SearchConfig(BaseModel):
+    """One search.
+
+    The fields of a `TargetConfig` may be given in place of ``targets`` where there is one.
+
+    Attributes:
+        targets: the devices to deploy to, each with its budget; a network must keep all.
+        space: name or path of the search space.
+        resolution: height and width in pixels of the network to deploy.
+        num_classes: outputs of the network to deploy.
+        max_params, max_macs: highest number of parameters, and of multiply-accumulates for one
+            image; None for no limit.
+        confidence: a network counts as within a budget if the upper end of its latency's interval
+            of this confidence is.
+        proxy: how candidates are trained.
+        trials: candidates to train, at most.
+        time_limit_s: seconds after which no further candidate is started; None for no limit.
+        interpolate: estimate blocks that a table lacks instead of measuring them.
+        seed: of the sampler and of the training.
+        sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.SAMPLERS`.
+        workers: candidates trained at once, each in its own process.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
+    space: str = "nextvit"
     resolution: int = Field(default=224, ge=32, le=MAX_RESOLUTION)
     num_classes: int = Field(default=1000, ge=2, le=MAX_CLASSES)
+    max_params: float | None = Field(default=None, gt=0)
+    max_macs: float | None = Field(default=None, gt=0)
+    confidence: float = Field(default=0.9, ge=0.5, lt=1)
     proxy: ProxyConfig = ProxyConfig()
     trials: int = Field(default=24, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
     interpolate: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
-    sampler: str = "tpe"
+    sampler: str = "latency-aware"
     workers: int = Field(default=1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_target(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "targets" in values:
+            return values
+        fields = TargetConfig.model_fields
+        rest = {name: value for name, value in values.items() if name not in fields}
+        return rest | {"targets": [{n: v for n, v in values.items() if n in fields}]}
+
+    def on(self, index: int) -> SearchConfig:
+        """The same search as if for one of its targets only."""
+        return self.model_copy(update={"targets": (self.targets[index],)})
+
+    @property
+    def target(self) -> str:
+        """Of the first target, as the properties below."""
+        return self.targets[0].target
+
+    @property
+    def budget_ms(self) -> float:
+        return self.targets[0].budget_ms
+
+    @property
+    def device(self) -> str | None:
+        return self.targets[0].device
+
+    @property
+    def precision(self) -> Precision | None:
+        return self.targets[0].precision
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.targets[0].batch_size

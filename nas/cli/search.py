@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli.options import (
-    BatchSize,
-    Device,
     Interpolate,
     NumClasses,
-    PrecisionOption,
     Resolution,
     Space,
     TablesDir,
-    Target,
     make_console,
     progress_printer,
     tables_folder,
@@ -32,10 +28,23 @@ if TYPE_CHECKING:
 
 def search(
     ctx: typer.Context,
-    target: Target = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Highest latency of one call, with unit: 8ms, 500us.")
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Runtime to deploy to (tables runtimes lists them); once a device."),
     ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="Highest latency of one call, with unit: 8ms, 500us; once a target."),
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="Highest number of parameters: 25M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(help="Most multiply-accumulates for one image: 1.2G.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="A latency's interval of this confidence must be within budget.")
+    ] = 0.9,
     space: Space = "nextvit",
     data: Annotated[str, typer.Option(help="Proxy data: digits, or imagefolder:PATH.")] = "digits",
     proxy_images: Annotated[
@@ -48,14 +57,20 @@ def search(
     time_limit: Annotated[
         str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
     ] = None,
-    device: Device = None,
-    precision: PrecisionOption = None,
-    batch_size: BatchSize = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Device of the table; default: this machine's.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32 or fp16; default: the table's.")
+    ] = None,
+    batch_size: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images in one call; default: the table's.")
+    ] = None,
     resolution: Resolution = 224,
     num_classes: NumClasses = 1000,
     sampler: Annotated[
-        str, typer.Option(help="Optuna sampler: tpe, nsga2, nsga3, gp, random.")
-    ] = "tpe",
+        str, typer.Option(help="latency-aware, or of Optuna: tpe, nsga2, nsga3, gp, random.")
+    ] = "latency-aware",
     seed: Annotated[int, typer.Option(min=0, help="Of sampling and training.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Candidates trained at once. [1]")
@@ -76,25 +91,19 @@ def search(
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
         return
-    from nas.config import parse_duration
+    from nas.config import parse_count, parse_duration
 
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
         _refuse_with_resume(ctx)
         _resume(resume, trials, limit_s, workers, tables_dir)
         return
-    if target is None or budget is None:
-        raise ConfigError(
-            f"{'--target' if target is None else '--budget'} is missing: for example "
-            f"python run_search.py --target onnxruntime --budget 15ms"
-        )
     config = _config(
-        target=target,
-        budget_ms=1e3 * parse_duration(budget, "--budget", "8ms"),
+        targets=_targets(target, budget, device, precision, batch_size),
+        max_params=parse_count(max_params, "--max-params", "25M") if max_params else None,
+        max_macs=parse_count(max_macs, "--max-macs", "1.2G") if max_macs else None,
+        confidence=confidence,
         space=space,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
         resolution=resolution,
         num_classes=num_classes,
         interpolate=interpolate,
@@ -111,6 +120,40 @@ def search(
         workers=workers,
     )
     _search(config, output, measure, tables_dir)
+
+
+def _targets(
+    target: list[str] | None,
+    budget: list[str] | None,
+    device: list[str] | None,
+    precision: list[str] | None,
+    batch_size: list[int] | None,
+) -> list[dict[str, Any]]:
+    """A mapping for each --target, made from what stands at its place in the other lists."""
+    from nas.config import parse_duration
+
+    if not target or not budget:
+        raise ConfigError(
+            f"{'--budget' if target else '--target'} is missing: for example "
+            f"python run_search.py --target onnxruntime --budget 15ms"
+        )
+    budget_ms = [1e3 * parse_duration(text, "--budget", "8ms") for text in budget]
+    given = {
+        "budget": ("budget_ms", budget_ms),
+        "device": ("device", device),
+        "precision": ("precision", precision),
+        "batch-size": ("batch_size", batch_size),
+    }
+    targets: list[dict[str, Any]] = [{"target": name} for name in target]
+    for option, (field, values) in given.items():
+        if values and len(values) != len(target):
+            raise ConfigError(
+                f"--{option} is given {len(values)} times and --target {len(target)} times: "
+                f"give one for each, in the same order"
+            )
+        for entry, value in zip(targets, values or (), strict=False):
+            entry[field] = value
+    return targets
 
 
 def _search(
@@ -181,7 +224,8 @@ def _config(**values: Any) -> SearchConfig:
         return SearchConfig(**_given(values))
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        parts = [str(part) for part in first["loc"]]
+        name = ".".join(parts[2:] if parts[0] == "targets" and len(parts) > 2 else parts)
         name = _OPTION_OF.get(name, name.removesuffix("_ms").removesuffix("_s"))
         raise ConfigError(
             f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}"

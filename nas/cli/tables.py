@@ -255,7 +255,7 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
     console.print(
         f"  leave-one-out error on its {len(table.networks)} networks: mean "
         f"{100 * predictor.mean_error:.1f}%, largest {largest:.1f}%; 90% interval: "
-        f"prediction within a factor of {predictor.interval_factor:.3f}",
+        f"prediction within a factor of {predictor.error.factor():.3f}",
         soft_wrap=True,
     )
     if table.latency_kind == "estimated":

@@ -110,7 +110,7 @@ def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) 
     """A block's latency inside a network of the new device."""
     sources_ms = [source.predict_block(block) for source in sources]
     own_ms = float(transfer.model.coefficients @ sources_ms)
-    return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.interval_factor - 1), 0.0, 0)
+    return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
 
 
 def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor]:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.90
-"""Of all intervals of predicted and estimated latencies."""
+"""Of the intervals of predicted and estimated latencies, where no other is asked for."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Latencies in milliseconds with their 90% intervals, one entry each: [n]."""
+    """Latencies in milliseconds with their intervals, one entry each: [n]."""
 
     latency_ms: NDArray[np.float64]
     low_ms: NDArray[np.float64]
@@ -30,13 +30,24 @@ def log_deviation(relative_errors: ArrayLike) -> float:
     return math.sqrt(float(np.mean(np.log1p(errors) ** 2)))
 
 
-def interval_factor(deviation: float, freedom: int) -> float:
-    """What a prediction is divided and multiplied by for its interval (Student's t).
+@dataclass(frozen=True)
+class ErrorSpread:
+    """How far predictions are from measurements.
 
-    Args:
+    Attributes:
         deviation: standard deviation of log(predicted / measured).
         freedom: degrees of freedom it was estimated with; at least one is taken.
     """
-    from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
-    return math.exp(float(stdtrit(max(1, freedom), (1 + CONFIDENCE) / 2)) * deviation)
+    deviation: float
+    freedom: int
+
+    def quantile(self, confidence: float = CONFIDENCE) -> float:
+        """Deviations from the middle to either end of an interval (Student's t)."""
+        from scipy.special import stdtrit  # scipy.stats would take half a second to import
+
+        return float(stdtrit(max(1, self.freedom), (1 + confidence) / 2))
+
+    def factor(self, confidence: float = CONFIDENCE) -> float:
+        """What a prediction is divided and multiplied by for its interval."""
+        return math.exp(self.quantile(confidence) * self.deviation)

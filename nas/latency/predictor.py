@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +48,7 @@ from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.additive import fit_additive
 from nas.latency.catalogue import remeasure_command
-from nas.latency.intervals import Prediction, interval_factor, log_deviation
+from nas.latency.intervals import CONFIDENCE, ErrorSpread, Prediction, log_deviation
 from nas.latency.plausible import check_plausible
 from nas.latency.scorer import Scorer
 from nas.latency.table import MIN_NETWORKS, LatencyTable, NetworkRow
@@ -71,6 +71,10 @@ LEAST_DEVIATION = 0.015
 """Measured tables are not trusted further than this: where leaving one out said 1.1%, 40 new
 networks were off by 1.6%."""
 
+SHARED_DEVIATION = 0.02
+"""Before any is measured in it: standard deviation of what all networks of a session share. Wider
+than `SESSION_DEVIATION`: a session that follows an hour of training has been 3% off."""
+
 MAX_FACTOR = 10.0
 """An interval wider than a factor of this is no prediction: rows of the table contradict others."""
 
@@ -84,14 +88,14 @@ class LatencyPredictor:
         constant_ms: time of a network beyond its blocks.
         block_ms: time of one block inside a network; raises TableError if it was not measured.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
-        interval_factor: the 90% interval is the prediction divided and multiplied by it.
+        error: of its predictions; their intervals follow from it.
     """
 
     table: LatencyTable
     constant_ms: float
     block_ms: Callable[[Block], float]
     relative_errors: tuple[float, ...]
-    interval_factor: float
+    error: ErrorSpread
     _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
     _scorers: dict[tuple[int, int], tuple[Scorer, Scorer]] = field(
         default_factory=dict, repr=False, compare=False
@@ -132,18 +136,18 @@ class LatencyPredictor:
         deviation = log_deviation(errors)
         if table.meta.kind == "measured":
             deviation = max(math.hypot(deviation, SESSION_DEVIATION), LEAST_DEVIATION)
-        factor = interval_factor(deviation, len(errors) - parameters)
-        if factor > MAX_FACTOR:
+        spread = ErrorSpread(deviation, len(errors) - parameters)
+        if spread.factor() > MAX_FACTOR:
             mean = 100 * float(np.mean(np.abs(errors)))
             raise TableError(
                 f"{table.path}: its blocks do not explain its networks (mean error {mean:.3g}%): "
                 f"some rows are wrong, or from another device; delete the folder and measure again"
             )
-        return cls(table, constant_ms, block_ms, tuple(errors), factor)
+        return cls(table, constant_ms, block_ms, tuple(errors), spread)
 
     @classmethod
     def _of_adapted(cls, table: LatencyTable) -> LatencyPredictor:
-        from nas.latency.transfer import MIN_SAMPLES, samples_interval_factor
+        from nas.latency.transfer import MIN_SAMPLES, samples_error
 
         errors = table.meta.relative_errors
         if len(errors) < MIN_SAMPLES:
@@ -152,8 +156,39 @@ class LatencyPredictor:
         def block_ms(block: Block) -> float:
             return float(block_sums(table, [block])[0, 0])
 
-        factor = samples_interval_factor(errors)
-        return cls(table, table.meta.constant_ms, block_ms, errors, factor)
+        return cls(table, table.meta.constant_ms, block_ms, errors, samples_error(errors))
+
+    def recalibrated(
+        self,
+        architectures: Sequence[Architecture],
+        latency_ms: Sequence[float],
+        resolution: int = 224,
+        num_classes: int = 1000,
+    ) -> LatencyPredictor:
+        """This predictor after whole networks were measured, by what they have in common.
+
+        Every prediction is multiplied by one factor: the networks' mean log error, shrunk towards
+        none by how much a mean of so few says (a normal prior of `SHARED_DEVIATION`). Intervals
+        stay as wide as they are.
+
+        Args:
+            architectures: what was measured, in any number.
+            latency_ms: what it took, [n].
+            resolution, num_classes: of the networks.
+        """
+        if not architectures:
+            return self
+        predicted = self.predict(architectures, resolution, num_classes).latency_ms
+        shift = float(np.mean(np.log(np.asarray(latency_ms) / predicted)))
+        noise = self.error.deviation**2 / len(architectures)
+        factor = math.exp(shift * SHARED_DEVIATION**2 / (SHARED_DEVIATION**2 + noise))
+        return replace(
+            self,
+            constant_ms=factor * self.constant_ms,
+            block_ms=lambda block: factor * self.block_ms(block),
+            _cache={},
+            _scorers={},
+        )
 
     @property
     def mean_error(self) -> float:
@@ -180,14 +215,19 @@ class LatencyPredictor:
         return self.constant_ms + sum(self.predict_block(block) for block in blocks)
 
     def predict(
-        self, architectures: Sequence[Architecture], resolution: int = 224, num_classes: int = 1000
+        self,
+        architectures: Sequence[Architecture],
+        resolution: int = 224,
+        num_classes: int = 1000,
+        confidence: float = CONFIDENCE,
     ) -> Prediction:
-        """Latencies with their 90% intervals.
+        """Latencies with their intervals.
 
         Args:
             architectures: what to predict.
             resolution: height and width of the input in pixels.
             num_classes: outputs of the head.
+            confidence: share of networks whose measured latency an interval should hold.
 
         Raises:
             TableError: a block was never measured; names it.
@@ -201,10 +241,12 @@ class LatencyPredictor:
             )
         latencies, interpolated = self._scorers[size]
         latency = np.array(latencies.latencies_ms(architectures))
-        low, high = latency / self.interval_factor, latency * self.interval_factor
+        factor = self.error.factor(confidence)
+        low, high = latency / factor, latency * factor
         if self.table.interpolated:
             # Estimates of similar blocks are off together, so their half widths add up.
             half = np.array(interpolated.latencies_ms(architectures))
+            half *= self.error.quantile(confidence) / self.error.quantile()
             low, high = np.maximum(low - half, 0.1 * latency), high + half
         return Prediction(latency, low, high)
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.additive import AdditiveModel
-from nas.latency.intervals import interval_factor, log_deviation
+from nas.latency.intervals import ErrorSpread, log_deviation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -67,12 +67,12 @@ class Transfer:
             the sources, so it holds block by block too: a block takes
             ``sum(coefficients[s] * block_ms[s])`` on the new device.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the samples.
-        interval_factor: the 90% interval is the prediction divided and multiplied by it.
+        error: of predictions on the new device; their intervals follow from it.
     """
 
     model: AdditiveModel
     relative_errors: tuple[float, ...]
-    interval_factor: float
+    error: ErrorSpread
 
 
 def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
@@ -93,7 +93,7 @@ def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
         predicted = mix_sources(sources[others], measured[others]).predict(sources[[index]])[0]
         errors.append(float(predicted / measured[index] - 1))
     model = mix_sources(sources, measured)
-    return Transfer(model, tuple(errors), samples_interval_factor(errors))
+    return Transfer(model, tuple(errors), samples_error(errors))
 
 
 def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
@@ -210,14 +210,14 @@ def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
     return chosen
 
 
-def samples_interval_factor(relative_errors: Sequence[float]) -> float:
-    """What a prediction is divided and multiplied by for its interval, from leave-one-out errors.
+def samples_error(relative_errors: Sequence[float]) -> ErrorSpread:
+    """How far predictions for a new network are off, from leave-one-out errors.
 
     One degree of freedom less than errors: each is of a network the fit had not seen, so only
     their spread was estimated.
     """
     count = len(relative_errors)
-    return interval_factor(log_deviation(relative_errors) * math.sqrt(1 + 1 / count), count - 1)
+    return ErrorSpread(log_deviation(relative_errors) * math.sqrt(1 + 1 / count), count - 1)
 
 
 def _checked(

@@ -18,6 +18,7 @@ from nas.report.wording import (
     architecture_lines,
     batch_size,
     budget_text,
+    confidence_text,
     difference_text,
     latency_text,
     ms_text,
@@ -252,7 +253,7 @@ def _front_line(result: SearchResult, front: Sequence[Candidate]) -> list[go.Sca
 
 
 def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[go.Scatter]:
-    """The table's latency and 90% interval of the front, tied to where it was measured."""
+    """The table's latency and its interval of the front, tied to where it was measured."""
     moved = [c for c in shown if c.measured]
     links_ms: list[float | None] = []
     links_pct: list[float | None] = []
@@ -273,7 +274,7 @@ def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[g
     for candidate in shown:
         spans_ms += [candidate.predicted.low_ms, candidate.predicted.high_ms, None]
         spans_pct += [100 * candidate.accuracy, 100 * candidate.accuracy, None]
-    name = "90% interval"
+    name = f"{confidence_text(result.config)} interval"
     span = go.Scatter(
         x=spans_ms,
         y=spans_pct,

@@ -27,6 +27,7 @@ from nas.report.wording import (
     batch_size,
     budget_text,
     call_text,
+    confidence_text,
     difference_text,
     duration_text,
     estimate_warning,
@@ -84,11 +85,11 @@ def render(result: SearchResult) -> str:
     return environment.get_template("page.html.j2").render(_context(result))
 
 
-def _chart(result: SearchResult) -> Markup:
+def _chart(result: SearchResult, chart_id: str, first: bool) -> Markup:
     html: str = pareto_figure(result).to_html(
         full_html=False,
-        include_plotlyjs=True,
-        div_id=CHART_ID,
+        include_plotlyjs=first,
+        div_id=chart_id,
         default_height=f"{FIGURE_HEIGHT}px",
         config={
             "displaylogo": False,
@@ -107,10 +108,9 @@ def _context(result: SearchResult) -> dict[str, Any]:
     return {
         "result": result,
         "config": config,
-        "chart": _chart(result),
-        "chart_id": CHART_ID,
+        "devices": [_device(seen, index) for index, seen in enumerate(result.everywhere)],
+        "confidence": confidence_text(config),
         "headline": _unbroken(headline(result)),
-        "estimate_warning": estimate_warning(result),
         "warnings": warnings(result),
         "budget": budget_text(config),
         "call": call_text(result),
@@ -119,12 +119,37 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "trials": trials_text(result),
         "wall_time": duration_text(result.wall_s),
         "best": _best(result),
-        "front": [_row(c, result) for c in shown_front(result)],
-        "inside": _inside_interval(shown_front(result)),
         "candidates": [_row(c, result) for c in candidates],
         "family": [_family_row(result, index) for index in range(len(result.references))],
         "versions": _versions(),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    }
+
+
+def _device(seen: SearchResult, index: int) -> dict[str, Any]:
+    """The search as the page shows it on one device."""
+    shown, best = shown_front(seen), seen.recommended
+    chart_id = CHART_ID if index == 0 else f"{CHART_ID}-{index + 1}"
+    return {
+        "result": seen,
+        "chart": _chart(seen, chart_id, first=index == 0),
+        "chart_id": chart_id,
+        "estimate_warning": estimate_warning(seen),
+        "budget": budget_text(seen.config),
+        "call": call_text(seen),
+        "batch": batch_size(seen),
+        "front": [_row(c, seen) for c in shown],
+        "inside": _inside_interval(shown, confidence_text(seen.config)),
+        "best": {**_row(best, seen), **_use(best, seen)} if best else None,
+    }
+
+
+def _use(best: Candidate, seen: SearchResult) -> dict[str, str]:
+    """The recommended network's latency on one device, and how much of the budget that is."""
+    return {
+        "latency": ms_text(best.latency_ms),
+        "used": f"{100 * best.latency_ms / seen.config.budget_ms:.0f}",
+        "per_image": ms_text(best.latency_ms / batch_size(seen)),
     }
 
 
@@ -158,26 +183,21 @@ def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
     }
 
 
-def _inside_interval(shown: Sequence[Candidate]) -> str | None:
+def _inside_interval(shown: Sequence[Candidate], confidence: str) -> str | None:
     """How many measured latencies their intervals held."""
     measured = [(c.predicted, c.measured) for c in shown if c.measured]
     if not measured:
         return None
     held = sum(p.low_ms <= m.latency_ms <= p.high_ms for p, m in measured)
-    return f"{held} of {len(measured)} measured latencies lie inside their 90% interval."
+    return f"{held} of {len(measured)} measured latencies lie inside their {confidence} interval."
 
 
 def _best(result: SearchResult) -> dict[str, Any] | None:
     best = result.recommended
     if best is None:
         return None
-    used = 100 * best.latency_ms / result.config.budget_ms
-    row = _row(best, result)
     return {
-        **row,
-        "latency": row["measured"] or row["predicted"],
-        "used": f"{used:.0f}",
-        "per_image": ms_text(best.latency_ms / batch_size(result)),
+        **_row(best, result),
         "faster": _faster(best, result),
         "parts": _parts(best.architecture, result),
         "rest": _rest(best, result),

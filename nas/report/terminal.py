@@ -12,6 +12,7 @@ from nas.report.wording import (
     accuracy_text,
     budget_text,
     call_text,
+    confidence_text,
     difference_text,
     duration_text,
     estimate_warning,
@@ -40,19 +41,21 @@ def print_result(result: SearchResult, console: Console) -> None:
     Colours are the console's business: none where it is no terminal. The table is a line a
     network in 78 columns.
     """
-    front = shown_front(result)
     console.print()
-    if front:
-        console.print(_table(result, front, console))
-        console.print(_text(console, _legend(result, front), "dim"))
-        console.print()
+    for seen in result.everywhere:
+        front = shown_front(seen)
+        if front:
+            console.print(_table(seen, front, console))
+            console.print(_text(console, _legend(seen, front), "dim"))
+            console.print()
     style = "bold green" if result.recommended else "bold red"
     console.print(_text(console, headline(result), style))
-    estimate = estimate_warning(result)
-    if estimate:
-        console.print(_text(console, f"! {estimate}", "yellow"))
-        if result.replace_command:  # in one piece, to be copied
-            console.print(_text(console, f"    {result.replace_command}"), soft_wrap=True)
+    for seen in result.everywhere:
+        estimate = estimate_warning(seen)
+        if estimate:
+            console.print(_text(console, f"! {estimate}", "yellow"))
+            if seen.replace_command:  # in one piece, to be copied
+                console.print(_text(console, f"    {seen.replace_command}"), soft_wrap=True)
     for warning in warnings(result):
         console.print(_text(console, f"! {warning}", "yellow"))
     facts = Table.grid(padding=(0, 2))
@@ -86,7 +89,8 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
     full = console.width >= _FULL_WIDTH
     table.add_column("", width=1)
     table.add_column("network", no_wrap=True)
-    names = [f"{result.provenance} ms (90%)", "measured ms", "proxy\nacc."]
+    confidence = confidence_text(result.config)
+    names = [f"{result.provenance} ms ({confidence})", "measured ms", "proxy\nacc."]
     for name in (*names, *(("diff.", "GMACs", "params") if full else ())):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
@@ -136,10 +140,11 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     if best:
         name = "" if best.origin == SEARCHED else f" ({best.origin})"
         facts.append(("network", f"{best.architecture.id}{name}, {latency_text(best, result)}"))
-    facts.append(("latency of", call_text(result)))
-    facts.append(("table", result.table_provenance))
-    if result.verified:
-        facts.append(("verified", result.verification_note))
+    for seen in result.everywhere:
+        facts.append(("latency of", call_text(seen)))
+        facts.append(("table", seen.table_provenance))
+        if seen.verified:
+            facts.append(("verified", seen.verification_note))
     if any(candidate.measured for candidate in result.front):
         facts.append(("measured", f"± is the spread of the runs, diff. is to {result.provenance}"))
     facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))

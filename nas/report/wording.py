@@ -28,8 +28,13 @@ def budget_text(config: SearchConfig) -> str:
 
 
 def interval_text(latency: Latency) -> str:
-    """The 90% interval in milliseconds, without a unit."""
+    """The interval in milliseconds, without a unit."""
     return f"{ms_text(latency.low_ms)}–{ms_text(latency.high_ms)}"  # noqa: RUF001
+
+
+def confidence_text(config: SearchConfig) -> str:
+    """The confidence of every interval of a search: 90%."""
+    return f"{100 * config.confidence:g}%"
 
 
 def accuracy_text(accuracy: float) -> str:
@@ -119,11 +124,9 @@ def latency_text(candidate: Candidate, result: SearchResult) -> str:
 
 
 def table_latency_text(latency: Latency, result: SearchResult) -> str:
-    """A predicted or estimated latency with its 90% interval."""
-    return (
-        f"{ms_text(latency.latency_ms)} ms {result.provenance} (90% within "
-        f"{interval_text(latency)})"
-    )
+    """A predicted or estimated latency with its interval."""
+    within = f"{confidence_text(result.config)} within {interval_text(latency)}"
+    return f"{ms_text(latency.latency_ms)} ms {result.provenance} ({within})"
 
 
 def all_candidates(result: SearchResult) -> tuple[Candidate, ...]:
@@ -156,20 +159,28 @@ def off_front(candidate: Candidate, result: SearchResult) -> bool:
 
 def headline(result: SearchResult) -> str:
     """The one sentence a search ends in."""
-    budget = budget_text(result.config)
+    budget = " and ".join(budget_text(seen.config) for seen in result.everywhere)
     best = result.recommended
     if best:
-        latency = ms_text(best.latency_ms)
-        how = "measured" if best.measured else f"{result.provenance}, not measured"
+        several = len(result.everywhere) > 1
+        latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
         accuracy = f"{accuracy_text(best.accuracy)} proxy accuracy ({proxy_name(result.config)})"
-        return f"Recommended: {latency} ms {how} (budget {budget}), {accuracy}"
+        return f"Recommended: {latencies}, {accuracy}"
     candidates = all_candidates(result)
     if not candidates:
         return f"No recommendation: no candidate was trained (budget {budget})"
-    measured = [c for c in candidates if c.measured]
-    if measured and all(over_budget(c, result.config) for c in measured):
+    seen = [(c, s.config) for s in result.everywhere for c in all_candidates(s) if c.measured]
+    if seen and all(over_budget(candidate, config) for candidate, config in seen):
         return f"No recommendation: everything measured is over the budget of {budget}"
     return f"No recommendation: no trained candidate is within the budget of {budget}"
+
+
+def _headline_latency(seen: SearchResult, several: bool) -> str:
+    best = seen.recommended
+    assert best is not None  # the same network on every device
+    how = "measured" if best.measured else f"{seen.provenance}, not measured"
+    where = f"{seen.config.target}, " if several else ""
+    return f"{ms_text(best.latency_ms)} ms {how} ({where}budget {budget_text(seen.config)})"
 
 
 def estimate_warning(result: SearchResult) -> str | None:
@@ -183,20 +194,28 @@ def estimate_warning(result: SearchResult) -> str | None:
 def warnings(result: SearchResult) -> list[str]:
     """What else a reader must know before trusting the numbers, the gravest first."""
     notes = []
+    for seen in result.everywhere:
+        where = f"{seen.table_name}: " if result.elsewhere else ""
+        notes += [where + note for note in _warnings_here(seen)]
+    if result.stopped:
+        notes.append(f"Stopped early: {result.stopped}")
+    return notes
+
+
+def _warnings_here(result: SearchResult) -> list[str]:
+    notes = []
     if not result.verified:
         notes.append(result.verification_note)
     best, config = result.recommended, result.config
     if best and not best.measured and best.predicted.high_ms > config.budget_ms:
         notes.append(
-            f"The recommended network may miss the budget: its 90% interval "
+            f"The recommended network may miss the budget: its {confidence_text(config)} interval "
             f"({interval_text(best.predicted)} ms) reaches over {budget_text(config)}."
         )
     over = [c for c in all_candidates(result) if c.measured and over_budget(c, config)]
     if over:
         names = ", ".join(c.architecture.id for c in over)
         notes.append(f"Measured over budget and not recommended: {names}.")
-    if result.stopped:
-        notes.append(f"Stopped early: {result.stopped}")
     return notes
 
 

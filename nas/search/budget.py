@@ -1,111 +1,185 @@
-"""Latency is known before anything is trained: what fits a budget, and what is fastest."""
+"""Latency is known before anything is trained: what keeps every limit, and what is fastest."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nas.architecture import Architecture
 from nas.errors import ConfigError
+from nas.latency.intervals import CONFIDENCE
 from nas.latency.predictor import LatencyPredictor
+from nas.latency.scorer import Scorer
+from nas.models.cost import block_cost
 from nas.search.result import Latency
 from nas.space import SearchSpace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class DeviceBudget:
+    """A latency limit on one device.
+
+    Attributes:
+        predictor: of the device.
+        budget_ms: highest latency that may be trained.
+    """
+
+    predictor: LatencyPredictor
+    budget_ms: float
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A latency limit on one device.
+    """Every limit of a search.
 
     Attributes:
         space: where candidates come from.
-        predictor: of the device.
-        budget_ms: highest predicted latency that may be trained.
+        devices: latency limits, one a device.
         resolution, num_classes: of the network to deploy.
+        confidence: a latency is within its limit if the upper end of its interval of this
+            confidence is.
+        max_params, max_macs: limits of size, None for none; MACs are for one image.
     """
 
     space: SearchSpace
-    predictor: LatencyPredictor
-    budget_ms: float
+    devices: tuple[DeviceBudget, ...]
     resolution: int
     num_classes: int
+    confidence: float = CONFIDENCE
+    max_params: float | None = None
+    max_macs: float | None = None
+    _sizes: list[tuple[float, Scorer]] = field(
+        init=False, default_factory=list, repr=False, compare=False
+    )
 
-    def latency(self, architecture: Architecture) -> Latency:
-        """Predicted latency with its interval."""
-        found = self.predictor.predict([architecture], self.resolution, self.num_classes)
-        return Latency(float(found.latency_ms[0]), float(found.low_ms[0]), float(found.high_ms[0]))
+    def __post_init__(self) -> None:
+        size = (self.resolution, self.num_classes)
+        if self.max_params is not None:
+            params = Scorer(0.0, lambda block: float(block_cost(block).params), *size)
+            self._sizes.append((self.max_params, params))
+        if self.max_macs is not None:
+            macs = Scorer(0.0, lambda block: float(block_cost(block).macs), *size)
+            self._sizes.append((self.max_macs, macs))
 
-    def breakdown(self, architecture: Architecture) -> tuple[float, ...]:
+    def latencies(self, architecture: Architecture) -> tuple[Latency, ...]:
+        """Predicted latency with its interval on each device."""
+        found = []
+        for device in self.devices:
+            one = device.predictor.predict(
+                [architecture], self.resolution, self.num_classes, self.confidence
+            )
+            numbers = (float(one.latency_ms[0]), float(one.low_ms[0]), float(one.high_ms[0]))
+            found.append(Latency(*numbers))
+        return tuple(found)
+
+    def breakdown(self, architecture: Architecture, device: int = 0) -> tuple[float, ...]:
         """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
         blocks = architecture.blocks(self.resolution, self.num_classes)
-        return tuple(block_ms for _, block_ms in self.predictor.breakdown(blocks))
+        predictor = self.devices[device].predictor
+        return tuple(block_ms for _, block_ms in predictor.breakdown(blocks))
+
+    def load(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """Upper ends of latencies as shares of their budgets: [n, devices].
+
+        Where a limit of size is broken, at least the share of that which is used.
+        """
+        shares = self.shares(architectures)
+        load, sizes = np.split(shares, [len(self.devices)], axis=1)
+        broken = np.where(sizes > 1.0, sizes, 0.0).max(axis=1, initial=0.0)
+        kept: NDArray[np.float64] = np.maximum(load, broken[:, None])
+        return kept
+
+    def shares(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """What is used of each limit: latencies, then parameters, then MACs: [n, limits]."""
+        columns = []
+        for device in self.devices:
+            found = device.predictor.predict(
+                architectures, self.resolution, self.num_classes, self.confidence
+            )
+            columns.append(found.high_ms / device.budget_ms)
+        for limit, size in self._sizes:
+            columns.append(np.array(size.latencies_ms(architectures)) / limit)
+        return np.stack(columns, axis=1)
 
     def fits(self, architecture: Architecture) -> bool:
-        """Whether the predicted latency is within the budget."""
-        return self.latency(architecture).latency_ms <= self.budget_ms
+        """Whether every limit is kept."""
+        return bool(np.all(self.shares([architecture]) <= 1.0))
 
     def fastest(self) -> Architecture:
-        """The fastest architecture of the space: the end of steepest descents.
+        """What uses least of the limit it uses most of: the end of steepest descents.
 
-        Latency is a sum over blocks, so changing one parameter at a time leads to the same
+        Every limit is on a sum over blocks, so changing one parameter at a time leads to the same
         end from nearly everywhere; several starts guard against the exceptions.
         """
-        rng = random.Random(0)
-        starts = [self.space.build_from({}), *(self.space.sample(rng, -3.0) for _ in range(3))]
-        ends = [self._descend(start) for start in starts]
-        return min(ends, key=self._latency_ms)
+        return self._least(slice(None))
 
     def require_feasible(self) -> Architecture:
         """The fastest architecture.
 
         Raises:
-            ConfigError: even that breaks the budget; says how fast it is.
+            ConfigError: even that breaks a limit; says how fast or how small it is.
         """
         fastest = self.fastest()
-        fastest_ms = self._latency_ms(fastest)
-        if fastest_ms > self.budget_ms:
-            table = self.predictor.table
-            raise ConfigError(
-                f"--budget {self.budget_ms:g}ms is below the fastest network of space "
-                f"{self.space.name!r}, {table.latency_kind} to take {fastest_ms:.2f} ms on "
-                f"{table.name} at {self.resolution} pixels: raise the budget, lower "
-                f"--resolution, or use a space with smaller networks"
-            )
-        return fastest
+        if self.fits(fastest):
+            return fastest
+        for index, device in enumerate(self.devices):
+            best = self._least(slice(index, index + 1))
+            latency = self.latencies(best)[index]
+            if latency.high_ms > device.budget_ms:
+                table = device.predictor.table
+                raise ConfigError(
+                    f"--budget {device.budget_ms:g}ms is below the fastest network of space "
+                    f"{self.space.name!r}, {table.latency_kind} to take {latency.latency_ms:.2f} "
+                    f"ms on {table.name} at {self.resolution} pixels, and with "
+                    f"{100 * self.confidence:g}% confidence at most {latency.high_ms:.2f} ms: "
+                    f"raise the budget, lower --resolution, or use a space with smaller networks"
+                )
+        for name, limit, index in self._size_limits():
+            best = self._least(slice(index, index + 1))
+            smallest = float(self.shares([best])[0, index]) * limit
+            if smallest > limit:
+                raise ConfigError(
+                    f"{name} {limit / 1e6:.6g}M is below the smallest network of space "
+                    f"{self.space.name!r}, which has {smallest / 1e6:.6g}M: raise it, or use a "
+                    f"space with smaller networks"
+                )
+        raise ConfigError(
+            f"no network of space {self.space.name!r} keeps all limits at once: the nearest one "
+            f"found is {100 * (self.shares([fastest]).max() - 1):.0f}% over one of them: raise a "
+            f"limit, or use a space with smaller networks"
+        )
 
-    def initial(self, count: int, rng: random.Random) -> list[Architecture]:
-        """Up to ``count`` different architectures that use as much of the budget as they can.
+    def _size_limits(self) -> list[tuple[str, float, int]]:
+        """Option, limit, and column in `shares`."""
+        limits = (("--max-params", self.max_params), ("--max-macs", self.max_macs))
+        given = [(name, limit) for name, limit in limits if limit is not None]
+        first = len(self.devices)
+        return [(name, limit, first + index) for index, (name, limit) in enumerate(given)]
 
-        Random samples, tilted towards the sizes that fit; the best of several for each.
-        """
-        found: dict[Architecture, None] = {}
-        fastest = self.fastest()
-        for _ in range(count):
-            samples = [self.space.sample(rng, rng.uniform(-4.0, 4.0)) for _ in range(200)]
-            fitting = [s for s in samples if s not in found and self.fits(s)]
-            if fitting:
-                aim_ms = self.budget_ms * rng.uniform(0.5, 1.0)
-                found[min(fitting, key=lambda a: abs(self._latency_ms(a) - aim_ms))] = None
-            else:
-                found[self.wander(fastest, rng)] = None
-        return list(found)
+    def _least(self, limits: slice) -> Architecture:
+        rng = random.Random(0)
+        starts = [self.space.build_from({}), *(self.space.sample(rng, -3.0) for _ in range(3))]
+        ends = [self._descend(start, limits) for start in starts]
+        return min(ends, key=lambda a: self._share(a, limits))
 
-    def wander(self, start: Architecture, rng: random.Random, steps: int = 8) -> Architecture:
-        """Where some random changes lead that each stay within the budget."""
-        current = start
-        for _ in range(steps):
-            neighbour = self.space.mutate(current, rng)
-            if self.fits(neighbour):
-                current = neighbour
-        return current
-
-    def _latency_ms(self, architecture: Architecture) -> float:
-        return self.latency(architecture).latency_ms
-
-    def _descend(self, architecture: Architecture) -> Architecture:
-        current_ms = self._latency_ms(architecture)
+    def _descend(self, architecture: Architecture, limits: slice) -> Architecture:
+        share = self._share(architecture, limits)
         while True:
             options = list(self.space.neighbours(architecture))
-            best = min(options, key=self._latency_ms, default=architecture)
-            if self._latency_ms(best) >= current_ms:
+            if not options:
                 return architecture
-            architecture, current_ms = best, self._latency_ms(best)
+            shares = self.shares(options)[:, limits].max(axis=1)
+            best = int(np.argmin(shares))
+            if shares[best] >= share:
+                return architecture
+            architecture, share = options[best], float(shares[best])
+
+    def _share(self, architecture: Architecture, limits: slice) -> float:
+        return float(self.shares([architecture])[0, limits].max())

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Load = Callable[[Sequence[A]], "NDArray[np.float64]"]
-"""Latencies of architectures as shares of their limits: [n, devices]. Above 1 is over the limit;
-what breaks a limit of another kind is above 1 everywhere."""
+"""Latencies of architectures as shares of their limits, above 0: [n, devices]. Above 1 is over the
+limit; what breaks a limit of another kind is above 1 on every device."""
 
 Key = tuple[tuple[str, Choice], ...]
 
 TILT = 4.0
 """Strongest preference of fresh candidates for small values, or for large ones."""
+
+HIGHEST_LOAD = 100.0
+"""Loads beyond it, infinite ones too, count as this."""
 
 CROSSED = 0.4
 """Share of children that have two parents."""
@@ -52,7 +55,7 @@ class Candidates(Generic[A]):
 
     def load(self, walks: Sequence[Walk[A]]) -> NDArray[np.float64]:
         """Loads of walks: [n, devices]."""
-        return self._load([walk.architecture for walk in walks])
+        return np.minimum(self._load([walk.architecture for walk in walks]), HIGHEST_LOAD)
 
     def fresh(self, count: int) -> list[Walk[A]]:
         """Random candidates, each tilted towards small or large values by another amount."""

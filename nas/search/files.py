@@ -19,53 +19,46 @@ def write_run_files(result: SearchResult) -> None:
 
 
 def write_trials(result: SearchResult, path: Path) -> None:
-    """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M."""
+    """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
+
+    The columns of a second device end in ``_2``, of a third in ``_3``.
+    """
     import pandas as pd
 
-    front = {candidate.number for candidate in result.front}
-    rows = [_trial_row(result, c, c.number in front) for c in result.candidates]
+    frames = []
+    for number, seen in enumerate(result.everywhere, start=1):
+        rows = [_latency_cells(seen, c) for c in seen.candidates]
+        suffix = f"_{number}" if number > 1 else ""
+        frame = pd.DataFrame(rows, columns=list(_LATENCY_COLUMNS))
+        frames.append(frame.rename(columns={name: name + suffix for name in _LATENCY_COLUMNS}))
+    trials = pd.DataFrame(
+        [_trial_cells(result, c) for c in result.candidates], columns=list(_TRIAL_COLUMNS)
+    )
+    first = _TRIAL_COLUMNS.index("recommended")
+    trials = pd.concat([trials.iloc[:, :first], *frames, trials.iloc[:, first:]], axis=1)
     temporary = path.with_suffix(".csv.tmp")
-    pd.DataFrame(rows, columns=list(_TRIAL_COLUMNS)).to_csv(temporary, index=False)
+    trials.to_csv(temporary, index=False)
     temporary.replace(path)
 
 
 _TRIAL_COLUMNS = (
-    "number",
-    "id",
-    "origin",
-    "proxy_accuracy",
-    "latency_ms",
-    "low_ms",
-    "high_ms",
-    "latency_provenance",
-    "measured_ms",
-    "measured_spread_pct",
-    "measured_runs",
-    "front",
-    "recommended",
-    "gmacs",
-    "mparams",
-    "architecture",
+    *("number", "id", "origin", "proxy_accuracy"),
+    *("recommended", "gmacs", "mparams", "architecture"),
+)
+_LATENCY_COLUMNS = (
+    *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
+    *("measured_ms", "measured_spread_pct", "measured_runs", "front"),
 )
 
 
-def _trial_row(result: SearchResult, candidate: Candidate, front: bool) -> dict[str, Any]:
+def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
     gmacs, mparams = candidate.cost_at(result.config)
-    measured = candidate.measured
     recommended = result.recommended
     return {
         "number": candidate.number,
         "id": candidate.architecture.id,
         "origin": candidate.origin,
         "proxy_accuracy": round(candidate.accuracy, 5),
-        "latency_ms": round(candidate.predicted.latency_ms, 4),
-        "low_ms": round(candidate.predicted.low_ms, 4),
-        "high_ms": round(candidate.predicted.high_ms, 4),
-        "latency_provenance": result.provenance,
-        "measured_ms": round(measured.latency_ms, 4) if measured else None,
-        "measured_spread_pct": round(measured.spread_pct, 2) if measured else None,
-        "measured_runs": measured.runs if measured else None,
-        "front": front,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
         "mparams": round(mparams, 4),
@@ -73,12 +66,29 @@ def _trial_row(result: SearchResult, candidate: Candidate, front: bool) -> dict[
     }
 
 
+def _latency_cells(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
+    predicted, measured = candidate.predicted, candidate.measured
+    return {
+        "latency_ms": round(predicted.latency_ms, 4),
+        "low_ms": round(predicted.low_ms, 4),
+        "high_ms": round(predicted.high_ms, 4),
+        "latency_provenance": seen.provenance,
+        "measured_ms": round(measured.latency_ms, 4) if measured else None,
+        "measured_spread_pct": round(measured.spread_pct, 2) if measured else None,
+        "measured_runs": measured.runs if measured else None,
+        "front": any(candidate.number == c.number for c in seen.front),
+    }
+
+
 def write_best(result: SearchResult, run_dir: Path) -> None:
-    """best.json and best.onnx of the recommendation; removed where there is none."""
+    """best.json and best.onnx of the recommendation; removed where there is none.
+
+    Where a further device wants another precision or batch size, best-<target>.onnx is for it.
+    """
     best = result.recommended
     if best is None:
-        for name in ("best.json", "best.onnx"):
-            (run_dir / name).unlink(missing_ok=True)
+        for path in (run_dir / "best.json", *run_dir.glob("best*.onnx")):
+            path.unlink(missing_ok=True)
         return
     from nas.export import export_network
 
@@ -87,29 +97,44 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
         "id": best.architecture.id,
         "proxy_accuracy": best.accuracy,
         "proxy_data": config.proxy.data,
-        "latency": {
-            "budget_ms": config.budget_ms,
-            "provenance": "measured" if best.measured else result.provenance,
-            "measured_ms": best.measured.latency_ms if best.measured else None,
-            "predicted_ms": best.predicted.latency_ms,
-            "low_ms": best.predicted.low_ms,
-            "high_ms": best.predicted.high_ms,
-            "table": result.table_name,
-            "source": result.table_provenance,
-        },
+        "latency": _latency_of_best(result),
         "resolution": config.resolution,
         "num_classes": config.num_classes,
         "architecture": best.architecture.to_json(),
     }
+    if result.elsewhere:
+        content["elsewhere"] = [_latency_of_best(seen) for seen in result.elsewhere]
     temporary = run_dir / ".best.json.tmp"
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(run_dir / "best.json")
-    export_network(
-        best.architecture,
-        run_dir / "best.onnx",
-        resolution=config.resolution,
-        batch_size=config.batch_size or 1,
-        num_classes=config.num_classes,
-        seed=config.seed,
-        precision=config.precision or "fp32",
-    )
+    written: set[tuple[int, str]] = set()
+    for seen in result.everywhere:
+        kind = (seen.config.batch_size or 1, seen.config.precision or "fp32")
+        if kind in written:
+            continue
+        name = "best.onnx" if not written else f"best-{seen.config.target}.onnx"
+        written.add(kind)
+        export_network(
+            best.architecture,
+            run_dir / name,
+            resolution=config.resolution,
+            batch_size=kind[0],
+            num_classes=config.num_classes,
+            seed=config.seed,
+            precision=kind[1],
+        )
+
+
+def _latency_of_best(seen: SearchResult) -> dict[str, Any]:
+    best = seen.recommended
+    assert best is not None
+    return {
+        "budget_ms": seen.config.budget_ms,
+        "provenance": "measured" if best.measured else seen.provenance,
+        "measured_ms": best.measured.latency_ms if best.measured else None,
+        "predicted_ms": best.predicted.latency_ms,
+        "low_ms": best.predicted.low_ms,
+        "high_ms": best.predicted.high_ms,
+        "table": seen.table_name,
+        "source": seen.table_provenance,
+    }

@@ -13,6 +13,7 @@ as if they gave what the surrogate expects, so parallel workers get different ca
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -43,6 +44,11 @@ REFERENCE_LOAD = 1.25
 """Up to which load the front counts. Above 1, or accuracy close to the limit would count for
 nothing, and that is what most searches are for."""
 
+CURIOSITY = 0.5
+"""How much of the surrogate's standard deviation counts. The expected gain of one more candidate
+does not know that a hundred follow; on Once-for-All networks 0.35 and 0.5 led at every number of
+evaluations from 20 to 200, 1 and 0.05 were behind, 2 far behind (benchmarks/ofa.py)."""
+
 REFIT_GROWTH = 1.1
 """Growth of the number of observations after which hyperparameters are chosen anew."""
 
@@ -63,7 +69,8 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._rng = random.Random(seed)
         self._candidates = Candidates(space, load, self._rng)
         self._independent = RandomSampler(seed=seed)
-        self._walks: dict[int, Walk[A]] = {}
+        self._lock = threading.Lock()
+        self._walks: dict[int, Walk[A]] = {}  # by the trial's id in its storage
         self._hyperparameters: tuple[int, NDArray[np.float64]] | None = None
 
     def reseed_rng(self) -> None:
@@ -77,10 +84,11 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         """The parameters of the architecture for this trial, which is chosen here."""
         if "fixed_params" in trial.system_attrs:  # queued by someone who chose already
             return {}
-        walk = self._choose(study)
-        if walk is None:
-            return {}
-        self._walks[trial.number] = walk
+        with self._lock:
+            walk = self._choose(study, trial.number)
+            if walk is None:
+                return {}
+            self._walks[trial._trial_id] = walk
         return {name: CategoricalDistribution(offered) for name, offered in walk.offered.items()}
 
     def sample_relative(
@@ -90,7 +98,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """The values of that architecture."""
-        return dict(self._walks[trial.number].params) if search_space else {}
+        return dict(self._walks[trial._trial_id].params) if search_space else {}
 
     def sample_independent(
         self,
@@ -102,13 +110,19 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         """A random value: of a queued trial that left it open, or where nothing new fits."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _choose(self, study: optuna.Study) -> Walk[A] | None:
+    def _choose(self, study: optuna.Study, number: int) -> Walk[A] | None:
         """The architecture to train next, None where nothing new fits."""
-        trials = study.get_trials(deepcopy=False)
-        walks = {t.number: self._walk(t) for t in trials if t.params and t.state.is_finished()}
-        trained = [t for t in trials if t.state == TrialState.COMPLETE and t.number in walks]
-        pending = [self._walk(t) for t in trials if t.state == TrialState.RUNNING and t.params]
-        seen = {key(walk) for walk in (*walks.values(), *pending)}
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != number]
+        walks = {t.number: w for t in others if (w := self._walk(t)) is not None}
+        trained = [
+            t
+            for t in others
+            if t.state == TrialState.COMPLETE and t.number in walks and np.isfinite(t.values[0])
+        ]
+        pending = [
+            walks[t.number] for t in others if t.state == TrialState.RUNNING and t.number in walks
+        ]
+        seen = {key(walk) for walk in walks.values()}
         known = [walks[t.number] for t in trained]
         if len(known) < START:
             return self._spread(len(known) + len(pending), seen)
@@ -125,10 +139,16 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             surrogate = AccuracySurrogate(known, load, accuracy, kept, refit=False)
         return self._breed(known, load, accuracy, surrogate, seen) or self._spread(0, seen)
 
-    def _walk(self, trial: FrozenTrial) -> Walk[A]:
-        walk = self._walks.get(trial.number)
+    def _walk(self, trial: FrozenTrial) -> Walk[A] | None:
+        """What a trial trains or trained; None while that is unknown."""
+        walk = self._walks.get(trial._trial_id)
         if walk is None:
-            walk = self._walks[trial.number] = self._candidates.walk(trial.params)
+            params = trial.system_attrs.get("fixed_params", {}) | trial.params
+            if not params:
+                return None
+            walk = self._candidates.walk(params)
+            if trial.state.is_finished():  # until then others may draw more of its parameters
+                self._walks[trial._trial_id] = walk
         return walk
 
     def _spread(self, count: int, seen: set[Key]) -> Walk[A] | None:
@@ -174,7 +194,9 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             gain = np.zeros(len(new))
             for device in range(new_load.shape[1]):
                 front = (expected, load[:, device])
-                gain += expected_gain(mean, deviation, new_load[:, device], front, reference)
+                gain += expected_gain(
+                    mean, CURIOSITY * deviation, new_load[:, device], front, reference
+                )
             gain_of |= {key(w): (float(g), w) for w, g in zip(new, gain, strict=True)}
             ranked = sorted(gain_of.values(), key=lambda entry: -entry[0])
             parents = [walk for _, walk in ranked[:PARENTS]]

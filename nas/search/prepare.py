@@ -6,8 +6,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.config import SearchConfig
-from nas.errors import ArchitectureError, TableError, TableWarning
+from nas.config import SearchConfig, TargetConfig
+from nas.errors import ArchitectureError, ConfigError, TableError, TableWarning
 from nas.latency.catalogue import TableKey, changes, find_table, measure_command, own_key
 from nas.latency.collect import collect_table, missing_for
 from nas.latency.completion import with_interpolated
@@ -16,20 +16,24 @@ from nas.latency.table import LatencyTable
 from nas.paths import is_file
 from nas.proxy.imagefolder import read_source
 from nas.proxy.source import absolute_source, check_source
-from nas.search.budget import Budget
+from nas.search.budget import Budget, DeviceBudget
 from nas.search.listener import Listener
-from nas.search.sampler import make_sampler
+from nas.search.sampler import check_sampler
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A search of which everything that can be wrong was checked, and its table is there."""
+    """A search of which everything that can be wrong was checked, and its tables are there.
+
+    Attributes:
+        tables: one a target, in the order of ``config.targets``.
+    """
 
     config: SearchConfig
     space: SearchSpace
-    table: LatencyTable
+    tables: tuple[LatencyTable, ...]
     budget: Budget
 
 
@@ -39,7 +43,7 @@ def prepare(
     """Everything that can be wrong is found here, before anything is spent."""
     config = _with_absolute_paths(config)
     space = load_space(config.space)
-    make_sampler(config.sampler, config.seed)
+    check_sampler(config.sampler)
     check_source(config.proxy)
     space.check_resolution(config.resolution)
     try:
@@ -47,27 +51,61 @@ def prepare(
     except ArchitectureError as error:
         raise ArchitectureError(f"proxy training: {error}") from None
     read_source(config.proxy)
-    table = _table(config, space, measure_table, tables_dir, listener)
+    tables = tuple(
+        _table(config, target, space, measure_table, tables_dir, listener)
+        for target in config.targets
+    )
+    _refuse_equal(tables)
+    for table in tables:
+        _warn_of_changes(table)
+    targets = [
+        target.model_copy(update=_key_of(table))
+        for target, table in zip(config.targets, tables, strict=True)
+    ]
+    config = config.model_copy(update={"targets": tuple(targets)})
+    budget = Budget(
+        space=space,
+        devices=tuple(
+            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms)
+            for target, table in zip(targets, tables, strict=True)
+        ),
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        confidence=config.confidence,
+        max_params=config.max_params,
+        max_macs=config.max_macs,
+    )
+    budget.require_feasible()
+    return Prepared(config, space, tables, budget)
+
+
+def _key_of(table: LatencyTable) -> dict[str, object]:
     meta = table.meta
-    changed = changes(meta)
+    return {
+        "device": meta.device,
+        "precision": meta.precision,
+        "batch_size": meta.batch_size,
+    }
+
+
+def _refuse_equal(tables: tuple[LatencyTable, ...]) -> None:
+    for index, table in enumerate(tables):
+        if table.path in {other.path for other in tables[:index]}:
+            raise ConfigError(
+                f"--target {table.meta.target}: given twice for the same device ({table.name}): "
+                f"name another --device, or give it once, with the smaller budget"
+            )
+
+
+def _warn_of_changes(table: LatencyTable) -> None:
+    changed = changes(table.meta)
     if changed:
         warnings.warn(
             f"table {table.name} was measured with {changed}; whether it still holds says "
             f"python run_search.py tables verify {table.name}",
             TableWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    config = config.model_copy(
-        update={
-            "device": meta.device,
-            "precision": meta.precision,
-            "batch_size": meta.batch_size,
-        }
-    )
-    predictor = LatencyPredictor.fit(table)
-    budget = Budget(space, predictor, config.budget_ms, config.resolution, config.num_classes)
-    budget.require_feasible()
-    return Prepared(config, space, table, budget)
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
@@ -81,15 +119,16 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
 
 def _table(
     config: SearchConfig,
+    target: TargetConfig,
     space: SearchSpace,
     measure_table: bool,
     tables_dir: Path,
     listener: Listener,
 ) -> LatencyTable:
     """The table the options mean, measured first where this machine can and may."""
-    options = (config.target, config.device, config.precision, config.batch_size)
+    options = (target.target, target.device, target.precision, target.batch_size)
     table = find_table(*options, tables_dir)
-    own = own_key(config.target, config.precision, config.batch_size)
+    own = own_key(target.target, target.precision, target.batch_size)
     if table is not None and table.meta.kind != "measured":
         return table
     missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
@@ -102,9 +141,9 @@ def _table(
         listener.stage("measuring")
         return collect_table(
             space,
-            config.target,
-            precision=config.precision,
-            batch_size=config.batch_size,
+            target.target,
+            precision=target.precision,
+            batch_size=target.batch_size,
             resolution=config.resolution,
             num_classes=config.num_classes,
             tables_dir=tables_dir,
@@ -115,7 +154,7 @@ def _table(
     if table is None or missing is None:
         assert own is not None
         raise TableError(
-            f"no latency table for {config.target} on this machine ({own.folder}); "
+            f"no latency table for {target.target} on this machine ({own.folder}); "
             f"measure one: {command}"
         )
     if not missing.blocks:

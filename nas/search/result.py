@@ -16,7 +16,7 @@ Provenance = Literal["measured", "estimated", "predicted"]
 
 @dataclass(frozen=True)
 class Latency:
-    """A predicted or estimated latency with its 90% interval, in milliseconds."""
+    """A predicted or estimated latency with its interval, in milliseconds."""
 
     latency_ms: float
     low_ms: float
@@ -25,7 +25,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained architecture.
+    """A trained architecture, as seen on one device.
 
     Attributes:
         number: its trial's number in the study.
@@ -76,27 +76,29 @@ class Reference:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A finished (or stopped) search.
+    """A finished (or stopped) search, as seen on one device.
 
     Attributes:
         run_dir: the run's folder.
-        config: what was asked for.
+        config: what was asked for, of the targets only this device's.
         table_name: ``<target>/<device>.<precision>.b<batch>``.
         table_provenance: one sentence on where the latencies come from.
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
         replace_command: command that replaces an estimate by a measured table, else None.
         candidates: every trained candidate, by trial number.
-        front: Pareto-optimal candidates within budget, fastest first.
-        recommended: most accurate candidate within budget, measured where possible; None if none.
+        front: Pareto-optimal candidates within every budget, fastest here first.
+        recommended: most accurate candidate within every budget, measured where possible; None if
+            none.
         breakdown_ms: predicted milliseconds of each Block of the recommended one, in order; what
             they lack of its prediction is the device's constant. Empty if none is recommended.
         verified: whether the front was measured on the device of the table.
         verification_note: one sentence on how, or why not.
         references: the published family.
-        untrained: proposals whose predicted latency broke the budget; none was trained.
+        untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted or diverged.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
         stopped: why it ended before all trials, None if it did not.
+        elsewhere: the same search as seen on its further devices.
     """
 
     run_dir: Path
@@ -116,3 +118,9 @@ class SearchResult:
     failed: int
     wall_s: float
     stopped: str | None
+    elsewhere: tuple[SearchResult, ...] = ()
+
+    @property
+    def everywhere(self) -> tuple[SearchResult, ...]:
+        """The search as seen on each of its devices, this one first."""
+        return (self, *self.elsewhere)

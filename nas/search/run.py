@@ -9,13 +9,13 @@ import warnings
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection as Direction
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.paths import exists, is_dir, is_file
-from nas.search.sampler import make_sampler
 
 RESULTS_DIR = Path(__file__).resolve().parents[2] / "results"
 
@@ -98,24 +98,27 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
         study = optuna.create_study(
             storage=storage,
             study_name=STUDY_NAME,
-            directions=["maximize", "minimize"],
+            directions=[Direction.MAXIMIZE] + [Direction.MINIMIZE] * len(config.targets),
             load_if_exists=True,
         )
-        trials = len(study.get_trials(deepcopy=False))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["accuracy", "latency_ms"])
-        # A resumed sampler must not repeat the proposals it began with.
-        study.sampler = make_sampler(config.sampler, (config.seed + trials) % 2**32)
+            study.set_metric_names(["accuracy", *_latency_names(config)])
     except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
     return study
 
 
+def _latency_names(config: SearchConfig) -> list[str]:
+    if len(config.targets) == 1:
+        return ["latency_ms"]
+    return [f"latency_ms {n} {target.target}" for n, target in enumerate(config.targets, start=1)]
+
+
 def _new_folder(config: SearchConfig) -> Path:
     date = datetime.date.today().isoformat()
-    name = f"{date}-{config.target}-{config.budget_ms:g}ms"
+    name = "-".join([date, *(f"{t.target}-{t.budget_ms:g}ms" for t in config.targets)])
     number = 1
     while True:
         path = RESULTS_DIR / (name if number == 1 else f"{name}-{number}")

@@ -1,36 +1,46 @@
-"""Optuna's samplers by the names of ``--sampler``."""
+"""Samplers by the names of ``--sampler``: ours, and Optuna's."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 
 from nas.errors import ConfigError, unknown
+from nas.parameter_space import A, ParameterSpace
+from nas.search.candidates import Load
+from nas.search.latency_aware import LatencyAwareSampler
 
 
-def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+def _latency_aware(seed: int, space: ParameterSpace[A], load: Load[A]) -> BaseSampler:
+    return LatencyAwareSampler(space, load, seed)
+
+
+def _tpe(seed: int, *_: Any) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
 
 
-def _nsga2(seed: int) -> optuna.samplers.BaseSampler:
+def _nsga2(seed: int, *_: Any) -> BaseSampler:
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=12)
 
 
-def _nsga3(seed: int) -> optuna.samplers.BaseSampler:
+def _nsga3(seed: int, *_: Any) -> BaseSampler:
     return optuna.samplers.NSGAIIISampler(seed=seed, population_size=12)
 
 
-def _gp(seed: int) -> optuna.samplers.BaseSampler:
+def _gp(seed: int, *_: Any) -> BaseSampler:
     return optuna.samplers.GPSampler(seed=seed)
 
 
-def _random(seed: int) -> optuna.samplers.BaseSampler:
+def _random(seed: int, *_: Any) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "latency-aware": _latency_aware,
     "tpe": _tpe,
     "nsga2": _nsga2,
     "nsga3": _nsga3,
@@ -39,18 +49,28 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 }
 
 
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+def check_sampler(name: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        ConfigError: lists the known ones.
+    """
+    if name not in SAMPLERS:
+        raise ConfigError(unknown("sampler", name, SAMPLERS))
+
+
+def make_sampler(name: str, seed: int, space: ParameterSpace[A], load: Load[A]) -> BaseSampler:
     """A fresh sampler.
 
     Args:
         name: one of `SAMPLERS`.
         seed: of its random numbers.
+        space, load: what is searched, for the sampler that knows latencies.
 
     Raises:
         ConfigError: unknown name; lists the known ones.
     """
-    if name not in SAMPLERS:
-        raise ConfigError(unknown("sampler", name, SAMPLERS))
+    check_sampler(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed)
+        return SAMPLERS[name](seed, space, load)

@@ -1,7 +1,7 @@
 """The Optuna study of a search: which architecture is trained next, and what came of it.
 
-A proposal whose predicted latency breaks the budget is told to Optuna at once, with how far it
-is over, and never trained. Trial states: COMPLETE trained; PRUNED over budget or diverged;
+A proposal that breaks a limit is told to Optuna at once, with how far it is over, and never
+trained. Trial states: COMPLETE trained; PRUNED over budget or diverged;
 FAIL repeated or interrupted (an interrupted one is queued again); WAITING to be run.
 """
 
@@ -10,23 +10,32 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.architecture import Architecture, short_id
 from nas.errors import RunError
+from nas.latency.measure import Timing
 from nas.search.budget import Budget
+from nas.search.candidates import Candidates, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
 from nas.search.result import Candidate, Latency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 INITIAL_CANDIDATES = 8
 """Spread over the budget before the sampler takes over."""
 
 FRUITLESS_LIMIT = 10
 """Proposals in a row that may come to nothing before a change of a good candidate is tried."""
+
+CHANGES = 50
+"""Changes of good candidates of which one that fits is tried."""
 
 EXHAUSTED_LIMIT = 300
 """Proposals in a row that come to nothing before the space counts as exhausted."""
@@ -38,7 +47,7 @@ class Proposal:
 
     trial: optuna.Trial
     architecture: Architecture
-    latency: Latency
+    latencies: tuple[Latency, ...]
     origin: str
 
 
@@ -46,8 +55,8 @@ class SearchStudy:
     """Proposes, and keeps, the trials of one search.
 
     Args:
-        study: maximises accuracy and minimises latency.
-        budget: what may be trained.
+        study: maximises accuracy and minimises the latency on each device.
+        budget: what may be trained; may be replaced by a better calibrated one.
         seed: of the candidates made without the sampler.
     """
 
@@ -55,6 +64,7 @@ class SearchStudy:
         self.study = study
         self.budget = budget
         self.seed = seed
+        self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
         self._seen = {
             trial.user_attrs["id"]
             for trial in self._trials(TrialState.COMPLETE, TrialState.PRUNED)
@@ -81,7 +91,7 @@ class SearchStudy:
         self.study.set_user_attr("space", space)
         if self.study.user_attrs.get("begun"):
             return
-        spread = self.budget.initial(INITIAL_CANDIDATES, self._rng(0))
+        spread = self._spread(INITIAL_CANDIDATES)
         wanted = [
             (name, preset)
             for name, preset in presets
@@ -112,21 +122,20 @@ class SearchStudy:
         for attempt in range(1, EXHAUSTED_LIMIT + 1):
             trial = self.study.ask()
             architecture = self.budget.space.suggest(trial)
-            latency = self.budget.latency(architecture)
             origin = str(trial.user_attrs.get("origin", "searched"))
-            record = {**asdict(latency), "architecture": architecture.to_json()}
             trial.set_user_attr("id", architecture.id)
-            trial.set_user_attr("record", record)
-            over_ms = latency.latency_ms - self.budget.budget_ms
-            trial.set_constraint("over_budget_ms", over_ms)
-            if over_ms > 0:
+            trial.set_user_attr("architecture", architecture.to_json())
+            shares = self.budget.shares([architecture])[0]
+            for index, share in enumerate(shares):
+                trial.set_constraint(f"over_limit_{index}", float(share) - 1.0)
+            if shares.max() > 1.0:
                 self.study.tell(trial, state=TrialState.PRUNED)
             elif architecture.id in self._seen:
                 trial.set_user_attr("repeated", True)
                 self.study.tell(trial, state=TrialState.FAIL)
             else:
                 self._seen.add(architecture.id)
-                return Proposal(trial, architecture, latency, origin)
+                return Proposal(trial, architecture, self.budget.latencies(architecture), origin)
             if attempt % FRUITLESS_LIMIT == 0:
                 self._enqueue(self._change(trial.number), "searched")
         return None
@@ -138,8 +147,8 @@ class SearchStudy:
             proposal.trial.set_user_attr("diverged", True)
             self.study.tell(proposal.trial, state=TrialState.PRUNED)
         else:
-            values = (evaluation.accuracy, proposal.latency.latency_ms)
-            self.study.tell(proposal.trial, values)
+            latencies = (latency.latency_ms for latency in proposal.latencies)
+            self.study.tell(proposal.trial, (evaluation.accuracy, *latencies))
 
     def interrupt(self, proposal: Proposal) -> None:
         """Give up a training run; its architecture is queued again."""
@@ -147,15 +156,44 @@ class SearchStudy:
         self._seen.discard(proposal.architecture.id)
         self._requeue(trial.number, trial.user_attrs, trial.params)
 
-    def candidates(self) -> list[Candidate]:
-        """Every trained candidate, by trial number."""
-        return [_candidate(trial) for trial in self._trials(TrialState.COMPLETE)]
+    def load(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """`Budget.load` of the present budget, for a sampler that lives longer."""
+        return self.budget.load(architectures)
 
-    def front(self) -> list[Candidate]:
-        """Pareto-optimal candidates by predicted latency, fastest first."""
-        candidates = self.candidates()
-        points = [(c.accuracy, c.predicted.latency_ms) for c in candidates]
-        return pareto_front(candidates, points)
+    def candidates(self, device: int = 0) -> list[Candidate]:
+        """Every trained candidate with its latency on one device, by trial number."""
+        return [self._candidate(trial, device) for trial in self._trials(TrialState.COMPLETE)]
+
+    def front(self, device: int = 0) -> list[Candidate]:
+        """Pareto-optimal candidates within every budget, fastest on one device first.
+
+        By measured latency where there is one, else by predicted latency.
+        """
+        within = self.within()
+        candidates = [c for c in self.candidates(device) if c.number in within]
+        return pareto_front(candidates, [(c.accuracy, c.latency_ms) for c in candidates])
+
+    def within(self) -> set[int]:
+        """Numbers of the candidates within every budget.
+
+        Measured, or where nothing was measured, with the upper end of the interval.
+        """
+        broken = set()
+        for index, device in enumerate(self.budget.devices):
+            for candidate in self.candidates(index):
+                measured, predicted = candidate.measured, candidate.predicted
+                latency_ms = measured.latency_ms if measured else predicted.high_ms
+                if latency_ms > device.budget_ms:
+                    broken.add(candidate.number)
+        return {trial.number for trial in self._trials(TrialState.COMPLETE)} - broken
+
+    def record_measured(
+        self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
+    ) -> None:
+        """Keep whole networks' latencies on one device."""
+        for architecture, timing in zip(architectures, timings, strict=True):
+            self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
+        self.study.set_user_attr("measured", self._measured)
 
     def trained(self) -> int:
         """Candidates trained so far, diverged ones included."""
@@ -194,11 +232,41 @@ class SearchStudy:
         self.study.tell(number, state=TrialState.FAIL)
 
     def _change(self, number: int) -> Architecture:
-        """A change of a candidate of the front that stays within budget."""
+        """A change of a candidate of the front that is within the limits."""
         rng = self._rng(number)
-        front = self.front()
-        start = rng.choice(front).architecture if front else self.budget.fastest()
-        return self.budget.wander(start, rng, steps=rng.randint(1, 6))
+        candidates = Candidates(self.budget.space, self.load, rng)
+        params = [self.budget.space.params(c.architecture) for c in self.front()]
+        parents = [candidates.walk(p) for p in params] or candidates.fresh(CHANGES)
+        new, _ = candidates.fitting(
+            candidates.children(parents, CHANGES), {key(p) for p in parents}
+        )
+        return rng.choice(new).architecture if new else self.budget.fastest()
+
+    def _spread(self, count: int) -> list[Architecture]:
+        """Up to ``count`` different architectures that use much of the budget, and the fastest."""
+        rng = self._rng(0)
+        candidates = Candidates(self.budget.space, self.load, rng)
+        known: dict[Any, Architecture] = {}
+        for _ in range(count):
+            walk = candidates.near(rng.uniform(0.5, 1.0), known)
+            if walk is not None:
+                known[key(walk)] = walk.architecture
+        return list(known.values()) or [self.budget.fastest()]
+
+    def _candidate(self, trial: FrozenTrial, device: int) -> Candidate:
+        architecture = Architecture.from_json(trial.user_attrs["architecture"])
+        return Candidate(
+            number=trial.number,
+            architecture=architecture,
+            accuracy=trial.values[0],
+            predicted=self.budget.latencies(architecture)[device],
+            measured=self._timing(architecture, device),
+            origin=trial.user_attrs.get("origin", "searched"),
+        )
+
+    def _timing(self, architecture: Architecture, device: int) -> Timing | None:
+        found = self._measured.get(architecture.id, {}).get(str(device))
+        return Timing(**found) if found else None
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(self.seed * 1_000_003 + number)
@@ -207,14 +275,3 @@ class SearchStudy:
 def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
     """The parameters a trial was queued with; empty where the sampler chose them."""
     return dict(trial.system_attrs.get("fixed_params", {}))
-
-
-def _candidate(trial: FrozenTrial) -> Candidate:
-    record = trial.user_attrs["record"]
-    return Candidate(
-        number=trial.number,
-        architecture=Architecture.from_json(record["architecture"]),
-        accuracy=trial.values[0],
-        predicted=Latency(record["latency_ms"], record["low_ms"], record["high_ms"]),
-        origin=trial.user_attrs.get("origin", "searched"),
-    )

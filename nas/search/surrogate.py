@@ -22,7 +22,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from nas.parameter_space import Walk
-from nas.search.encoding import Encoder
+from nas.search.encoding import Encoded, Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -75,8 +75,9 @@ class AccuracySurrogate:
     ) -> None:
         self._encoder = Encoder(walks)
         observed = np.asarray(accuracy, dtype=np.float64)
-        self._center, self._scale = float(observed.mean()), float(observed.std()) or 1.0
-        raw = self._raw_trend(walks, load)
+        self._center, deviation = float(observed.mean()), float(observed.std())
+        self._scale = deviation if deviation > 1e-9 else 1.0
+        raw = _raw_trend(self._encoder.encode(walks), load)
         self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
         self._features = self._featurise(walks, load)
@@ -102,14 +103,9 @@ class AccuracySurrogate:
         variance = np.maximum(own - np.sum(half**2, axis=0), 1e-12)
         return mean * self._scale + self._center, np.sqrt(variance) * self._scale
 
-    def _raw_trend(self, walks: Sequence[Walk[Any]], load: ArrayLike) -> NDArray[np.float64]:
-        log_load = np.log(np.asarray(load, dtype=np.float64))
-        return np.hstack([log_load, self._encoder.encode(walks).shared])
-
     def _featurise(self, walks: Sequence[Walk[Any]], load: ArrayLike) -> _Features:
         encoded = self._encoder.encode(walks)
-        raw = np.hstack([np.log(np.asarray(load, dtype=np.float64)), encoded.shared])
-        trend = (raw - self._trend_center) / self._trend_scale
+        trend = (_raw_trend(encoded, load) - self._trend_center) / self._trend_scale
         trend /= math.sqrt(trend.shape[1])
         choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))
         together = np.hstack([trend, 2.0 * encoded.ranks / math.sqrt(max(1, self._encoder.fields))])
@@ -118,10 +114,7 @@ class AccuracySurrogate:
     def _covariance(self, distances: _Distances) -> NDArray[np.float64]:
         theta = self.hyperparameters
         parts = distances.kernels(theta[3])
-        total: NDArray[np.float64] = CONSTANT_VARIANCE + sum(
-            math.exp(weight) * part for weight, part in zip(theta[:3], parts, strict=True)
-        )
-        return total
+        return _weighted(parts, theta)
 
     def _condition(self) -> None:
         covariance = self._covariance(_distances(self._features, self._features))
@@ -131,9 +124,8 @@ class AccuracySurrogate:
 
     def _fit(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
         """The most probable hyperparameters (equation 5.9, and the priors)."""
-        chosen = slice(None)
-        if len(self._target) > MOST_FOR_HYPERPARAMETERS:
-            chosen = np.linspace(0, len(self._target) - 1, MOST_FOR_HYPERPARAMETERS).astype(int)
+        count = min(len(self._target), MOST_FOR_HYPERPARAMETERS)
+        chosen = np.linspace(0, len(self._target) - 1, count).astype(int)
         features = self._features.of(chosen)
         found = minimize(
             _log_loss,
@@ -146,6 +138,10 @@ class AccuracySurrogate:
         )
         best: NDArray[np.float64] = found.x
         return best
+
+
+def _raw_trend(encoded: Encoded, load: ArrayLike) -> NDArray[np.float64]:
+    return np.hstack([np.log(np.asarray(load, dtype=np.float64)), encoded.shared])
 
 
 @dataclass(frozen=True)
@@ -177,14 +173,22 @@ def _self_distances(features: _Features) -> _Distances:
     )
 
 
+def _weighted(
+    parts: tuple[NDArray[np.float64], ...], theta: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The covariance without noise: the kernels by their variances."""
+    total = np.full_like(parts[0], CONSTANT_VARIANCE)
+    for weight, part in zip(theta[:3], parts, strict=True):
+        total += math.exp(weight) * part
+    return total
+
+
 def _log_loss(
     theta: NDArray[np.float64], distances: _Distances, target: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Negative log posterior of hyperparameters, and its gradient."""
     parts = distances.kernels(theta[3])
-    covariance = CONSTANT_VARIANCE + sum(
-        math.exp(weight) * part for weight, part in zip(theta[:3], parts, strict=True)
-    )
+    covariance = _weighted(parts, theta)
     noise = math.exp(theta[4])
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     factor = cho_factor(covariance, lower=True, check_finite=False)

@@ -48,7 +48,7 @@ def test_networks_with_estimated_blocks_have_wider_intervals(table, space):
     def width(found):
         return float((found.high_ms / found.low_ms)[0])
 
-    assert width(measured) == pytest.approx(predictor.interval_factor**2)
+    assert width(measured) == pytest.approx(predictor.error.factor() ** 2)
     assert width(estimated) > width(measured)
     assert estimated.low_ms[0] > 0
 

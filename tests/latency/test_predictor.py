@@ -86,7 +86,7 @@ def test_published_devices_meet_their_leave_one_out_error(target, bound):
     predictor = LatencyPredictor.fit(load_table(target))
     assert len(predictor.relative_errors) == 9
     assert predictor.mean_error <= bound
-    assert predictor.interval_factor < 1.15
+    assert predictor.error.factor() < 1.15
 
 
 def test_published_device_orders_the_family():

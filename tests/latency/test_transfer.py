@@ -22,7 +22,7 @@ from nas.latency.transfer import (
     choose_samples,
     fit_transfer,
     mix_sources,
-    samples_interval_factor,
+    samples_error,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,15 +116,17 @@ def test_interval_comes_from_leaving_each_sample_out() -> None:
     result = fit_transfer(source_ms, new_ms)
     without = mix_sources(source_ms[1:], new_ms[1:]).predict(source_ms[:1])[0]
     assert result.relative_errors[0] == pytest.approx(without / new_ms[0] - 1)
-    assert result.interval_factor == samples_interval_factor(result.relative_errors) > 1
+    assert result.error == samples_error(result.relative_errors)
     everything = mix_sources(source_ms, new_ms)
     assert result.model.coefficients == pytest.approx(everything.coefficients)
 
 
-def test_interval_factor_is_students() -> None:
+def test_intervals_are_students() -> None:
     errors = [0.1, -0.05, 0.02, 0.0]
     deviation = np.sqrt(np.mean(np.log1p(errors) ** 2) * 1.25)
-    assert samples_interval_factor(errors) == pytest.approx(np.exp(t.ppf(0.95, 3) * deviation))
+    for confidence, quantile in ((0.9, 0.95), (0.5, 0.75), (0.99, 0.995)):
+        factor = samples_error(errors).factor(confidence)
+        assert factor == pytest.approx(np.exp(t.ppf(quantile, 3) * deviation))
 
 
 def test_chosen_samples_tell_more_than_random_ones() -> None:

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from nas.latency.predictor import LatencyPredictor
-from nas.search.budget import Budget
+from nas.search.budget import Budget, DeviceBudget
 from nas.search.study import SearchStudy
 from nas.space import SearchSpace
 from tests.tiny import made_up_table, tiny_space
@@ -27,8 +27,8 @@ def predictor(tmp_path: Path, space: SearchSpace) -> LatencyPredictor:
 @pytest.fixture
 def budget(space: SearchSpace, predictor: LatencyPredictor) -> Budget:
     """A budget that about half of the space fits."""
-    values = sorted(predictor.predict(list(every(space)), 64).latency_ms)
-    return Budget(space, predictor, float(values[len(values) // 2]), 64, 1000)
+    values = sorted(predictor.predict(list(every(space)), 64).high_ms)
+    return Budget(space, (DeviceBudget(predictor, float(values[len(values) // 2])),), 64, 1000)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,12 +19,16 @@ import pandas as pd
 import pytest
 
 import nas
+from nas.architecture import Architecture
 from nas.architecture_file import load_architecture
 from nas.config import SearchConfig
-from nas.errors import RunError, TableError
+from nas.errors import ConfigError, RunError, TableError
+from nas.latency.catalogue import own_key
 from nas.latency.device import this_cpu
+from nas.latency.measure import Timing
 from nas.lock import locked
 from nas.search.engine import resume, search
+from nas.search.evaluate import Evaluation
 from nas.search.executors import LocalExecutor, stop_executor
 from nas.search.listener import Listener
 from nas.search.run import read_run
@@ -213,7 +219,7 @@ def _die(*_args):
 
 
 def test_workers_that_die_are_replaced_and_then_reported(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.search.engine.evaluate", _die)
+    monkeypatch.setattr("nas.search.training.evaluate", _die)
     with pytest.raises(RunError, match="a training process died 3 times"):
         search(_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
     monkeypatch.undo()
@@ -225,13 +231,103 @@ def test_ctrl_c_while_measuring_the_front_still_ends_with_a_report(folder, tmp_p
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.search.engine.measure_networks", interrupted)
+    monkeypatch.setattr("nas.search.verify.measure_networks", interrupted)
     result = search(_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
     assert not result.verified
     assert "measuring the front was interrupted; go on with --resume" in result.verification_note
     assert result.recommended and (tmp_path / "run" / "report.html").exists()
     monkeypatch.undo()
     assert resume(tmp_path / "run", tables_dir=folder / "tables").verified
+
+
+def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes_on(
+    folder, tmp_path, monkeypatch
+):
+    """As on a device that is 10% slower today than when its table was made."""
+    budget_ms = 0.8
+    predictor = nas.LatencyPredictor.fit(
+        nas.load_table("onnxruntime", tables_dir=folder / "tables")
+    )
+
+    def slower(networks, table, resolution, num_classes, progress):
+        truth = 1.1 * predictor.predict(networks, resolution, num_classes).latency_ms
+        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
+
+    def larger_is_better(architecture, proxy, seed):
+        found = predictor.predict([Architecture.from_json(architecture)], 64)
+        return Evaluation(float(found.latency_ms[0]), False, 0.0)
+
+    monkeypatch.setattr("nas.search.verify.measure_networks", slower)
+    monkeypatch.setattr("nas.search.training.evaluate", larger_is_better)
+    result = search(
+        _config(folder, budget_ms=budget_ms, trials=12, sampler="latency-aware"),
+        tmp_path / "run",
+        tables_dir=folder / "tables",
+        executor=ThreadPoolExecutor,
+    )
+    assert all(c.measured and c.latency_ms <= budget_ms for c in result.front)
+    assert result.recommended == result.front[-1]
+    assert result.recommended.latency_ms > 0.9 * budget_ms
+    before = {c.number: predictor.predict([c.architecture], 64) for c in result.candidates}
+    shift = [c.predicted.latency_ms / before[c.number].latency_ms[0] for c in result.candidates]
+    assert shift == pytest.approx([shift[0]] * len(shift))
+    assert 1.02 < shift[0] < 1.1  # one factor, towards what was measured
+    assert any(c.measured and c.latency_ms > budget_ms for c in result.candidates)
+    assert len(result.candidates) in (15, 18)  # it went on, with a quarter more each time
+    again = resume(tmp_path / "run", tables_dir=folder / "tables")
+    assert [c.predicted for c in again.candidates] == [c.predicted for c in result.candidates]
+
+
+def test_two_devices_keep_both_budgets(folder, tmp_path):
+    made_up_table(folder / "tables", tiny_space(folder), device="another")
+    here = {"target": "onnxruntime", "budget_ms": 0.9, "device": own_key("onnxruntime").device}
+    there = {"target": "onnxruntime", "budget_ms": 0.75, "device": "another"}
+    values = _config(folder, trials=5, sampler="latency-aware").model_dump()
+    config = SearchConfig(**{**values, "targets": [here, there]})
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables")
+    assert [seen.config.budget_ms for seen in result.everywhere] == [0.9, 0.75]
+    for seen in result.everywhere:
+        assert len(seen.candidates) == 5
+        assert all(c.predicted.high_ms <= seen.config.budget_ms for c in seen.candidates)
+        assert seen.recommended.number == result.recommended.number
+    assert [seen.verified for seen in result.everywhere] == [True, False]
+    trials = pd.read_csv(tmp_path / "run" / "trials.csv")
+    assert {"latency_ms", "latency_ms_2", "front", "front_2"} <= set(trials)
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert [best["latency"]["budget_ms"], best["elsewhere"][0]["budget_ms"]] == [0.9, 0.75]
+    assert len(read_run(tmp_path / "run").targets) == 2
+    assert resume(tmp_path / "run", tables_dir=folder / "tables").elsewhere
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert 'id="pareto"' in page and 'id="pareto-2"' in page
+
+
+def test_the_same_device_twice_is_refused(folder, tmp_path):
+    twice = {"target": "onnxruntime", "budget_ms": 0.9}
+    values = {**_config(folder).model_dump(), "targets": [twice, twice]}
+    with pytest.raises(ConfigError, match="given twice for the same device"):
+        search(SearchConfig(**values), tmp_path / "run", tables_dir=folder / "tables")
+
+
+def test_a_run_is_repeated_by_its_configuration(folder, tmp_path):
+    """Also in another process, whose strings hash otherwise."""
+    config = _config(folder, trials=11, sampler="latency-aware")
+    first = search(config, tmp_path / "first", tables_dir=folder / "tables")
+    code = (
+        "import sys, nas\n"
+        "from pathlib import Path\n"
+        "from nas.search.run import read_run\n"
+        "if __name__ == '__main__':\n"
+        "    first, second, tables = map(Path, sys.argv[1:])\n"
+        "    nas.search(read_run(first), second, tables_dir=tables)\n"
+    )
+    script = tmp_path / "again.py"
+    script.write_text(code)
+    arguments = [tmp_path / "first", tmp_path / "second", folder / "tables"]
+    subprocess.run([sys.executable, script, *arguments], check=True, capture_output=True)
+    second = resume(tmp_path / "second", tables_dir=folder / "tables")
+    assert read_run(tmp_path / "second") == read_run(tmp_path / "first")
+    trained = [[(c.architecture, c.accuracy) for c in run.candidates] for run in (first, second)]
+    assert trained[0][:11] == trained[1][:11]
 
 
 def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):

@@ -7,15 +7,16 @@ import pytest
 
 from nas.errors import ConfigError
 from nas.search.evaluate import Evaluation
-from nas.search.sampler import SAMPLERS, make_sampler
+from nas.search.sampler import SAMPLERS, check_sampler, make_sampler
 from nas.search.study import SearchStudy
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samplers_search_within_the_budget(name, budget):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler(name, 0))
+    study = optuna.create_study(directions=["maximize", "minimize"])
     search = SearchStudy(study, budget, seed=0)
+    study.sampler = make_sampler(name, 0, budget.space, search.load)
     search.begin([])
     for number in range(16):
         proposal = search.propose()
@@ -27,4 +28,4 @@ def test_samplers_search_within_the_budget(name, budget):
 
 def test_unknown_sampler_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown sampler 'nsga': did you mean 'nsga"):
-        make_sampler("nsga", 0)
+        check_sampler("nsga")

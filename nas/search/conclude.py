@@ -1,0 +1,125 @@
+"""What a search found, once training and measuring are over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nas.architecture import Architecture
+from nas.architecture_file import load_architecture, preset_names
+from nas.errors import ArchitectureError, TableError
+from nas.latency.catalogue import remeasure_command
+from nas.latency.table import LatencyTable
+from nas.search.budget import Budget
+from nas.search.prepare import Prepared
+from nas.search.result import Candidate, Reference, SearchResult
+from nas.search.study import SearchStudy
+from nas.search.verify import devices_here
+
+PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
+"""ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
+
+
+def conclude(
+    run_dir: Path,
+    prepared: Prepared,
+    study: SearchStudy,
+    stopped: str | None,
+    unverified: dict[int, str],
+) -> SearchResult:
+    """The search as seen on its first device, and through that on all.
+
+    Args:
+        run_dir: the run's folder.
+        prepared: what was asked for.
+        study: what was trained and measured.
+        stopped: why it ended before all trials, or None.
+        unverified: why nothing was measured on a device, by its index.
+    """
+    verified = [index for index in devices_here(prepared) if index not in unverified]
+    number = recommend(study, verified)
+    seen = [
+        _seen_on(index, run_dir, prepared, study, stopped, unverified.get(index), number)
+        for index in range(len(prepared.tables))
+    ]
+    return replace(seen[0], elsewhere=tuple(seen[1:]))
+
+
+def recommend(study: SearchStudy, verified: Sequence[int]) -> int | None:
+    """Number of the most accurate candidate within every budget, None if there is none.
+
+    Args:
+        study: what was trained and measured.
+        verified: indices of devices on which only what was measured counts.
+    """
+    measured = [{c.number for c in study.candidates(i) if c.measured} for i in verified]
+    fitting = [c for c in study.front() if all(c.number in numbers for numbers in measured)]
+    return max(fitting, key=lambda c: c.accuracy).number if fitting else None
+
+
+def presets() -> list[tuple[str, Architecture]]:
+    """The published family by name."""
+    return [(name, load_architecture(name)) for name in preset_names()]
+
+
+def _seen_on(
+    index: int,
+    run_dir: Path,
+    prepared: Prepared,
+    study: SearchStudy,
+    stopped: str | None,
+    unverified: str | None,
+    recommended: int | None,
+) -> SearchResult:
+    config, table = prepared.config.on(index), prepared.tables[index]
+    candidates = study.candidates(index)
+    best = next((c for c in candidates if c.number == recommended), None)
+    estimated = table.latency_kind == "estimated"
+    size = (config.space, config.resolution, config.num_classes)
+    return SearchResult(
+        run_dir=run_dir,
+        config=config,
+        table_name=table.name,
+        table_provenance=table.provenance(),
+        provenance=table.latency_kind,
+        replace_command=remeasure_command(table, *size) if estimated else None,
+        candidates=tuple(candidates),
+        front=tuple(study.front(index)),
+        recommended=best,
+        breakdown_ms=study.budget.breakdown(best.architecture, index) if best else (),
+        verified=unverified is None and any(c.measured for c in candidates),
+        verification_note=_verification_note(table, unverified, bool(candidates)),
+        references=_references(study.budget, index, candidates),
+        untrained=study.untrained(),
+        failed=study.diverged() + study.interrupted(),
+        wall_s=study.wall_s(),
+        stopped=stopped,
+    )
+
+
+def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:
+    if unverified is not None:
+        return f"Latencies are {table.latency_kind}, not verified: {unverified}."
+    if not trained:
+        return "Nothing was verified: no candidate was trained."
+    return (
+        f"The front was measured whole on this machine ({table.meta.device_description}, "
+        f"{table.meta.target} {table.meta.runtime_version})."
+    )
+
+
+def _references(
+    budget: Budget, device: int, candidates: Sequence[Candidate]
+) -> tuple[Reference, ...]:
+    """The published family, as far as the tables can tell its latency."""
+    trained = {c.architecture: c.accuracy for c in candidates}
+    references = []
+    for name, architecture in presets():
+        try:
+            latency = budget.latencies(architecture)[device]
+        except (TableError, ArchitectureError):
+            continue
+        top1 = PUBLISHED_TOP1[name]
+        references.append(Reference(name, architecture, top1, latency, trained.get(architecture)))
+    return tuple(references)

@@ -1,0 +1,82 @@
+"""Measures what a search found, and gives what that shows back to the predictors.
+
+The front is measured whole on every device that is this machine. All predictions of a device are
+then shifted by what the measured networks have in common, which may bring others onto the front:
+they are measured next, until the whole front is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nas.latency.catalogue import why_not_this_machine
+from nas.latency.collect import measure_networks
+from nas.search.listener import Listener
+from nas.search.prepare import Prepared
+from nas.search.result import Candidate
+from nas.search.study import SearchStudy
+
+MAX_ROUNDS = 4
+"""Of measuring what came onto the front by the round before."""
+
+
+def devices_here(prepared: Prepared) -> list[int]:
+    """Indices of the devices that are this machine."""
+    tables = enumerate(prepared.tables)
+    return [index for index, table in tables if why_not_this_machine(table) is None]
+
+
+def measure_front(study: SearchStudy, prepared: Prepared, listener: Listener) -> bool:
+    """Measure every front on the devices that are here, and recalibrate their predictors.
+
+    Returns:
+        Whether the most accurate candidate turned out to be over a budget.
+
+    Raises:
+        RuntimeUnavailableError: a runtime is missing, or cannot run a network.
+    """
+    here, missed = devices_here(prepared), False
+    for _ in range(MAX_ROUNDS):
+        found = [_unmeasured(study, index) for index in here]
+        if not any(found):
+            break
+        leader = study.front()[-1]
+        listener.stage("verifying")
+        for index, candidates in zip(here, found, strict=True):
+            architectures = [candidate.architecture for candidate in candidates]
+            if not architectures:
+                continue
+            timings = measure_networks(
+                architectures,
+                prepared.tables[index],
+                prepared.config.resolution,
+                prepared.config.num_classes,
+                listener.verifying,
+            )
+            study.record_measured(index, architectures, timings)
+        missed = missed or leader.number not in study.within()
+        recalibrate(study, prepared)
+    return missed
+
+
+def recalibrate(study: SearchStudy, prepared: Prepared) -> None:
+    """Give the study the predictors of ``prepared``, shifted by all the run has measured."""
+    budget = prepared.budget
+    devices = []
+    for index, device in enumerate(budget.devices):
+        measured = [c for c in study.candidates(index) if c.measured]
+        predictor = device.predictor.recalibrated(
+            [c.architecture for c in measured],
+            [c.latency_ms for c in measured],
+            budget.resolution,
+            budget.num_classes,
+        )
+        devices.append(replace(device, predictor=predictor))
+    study.budget = replace(budget, devices=tuple(devices))
+
+
+def _unmeasured(study: SearchStudy, device: int) -> list[Candidate]:
+    """What is on the front of any device and was not measured on this one."""
+    fronts = {c.number for index in range(len(study.budget.devices)) for c in study.front(index)}
+    candidates = study.candidates(device)
+    return [c for c in candidates if c.number in fronts and c.measured is None]

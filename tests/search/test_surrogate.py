@@ -1,0 +1,258 @@
+"""The posterior against an explicit inverse of kernels written out, and what it learns."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime, check_grad
+from scipy.stats import kendalltau, multivariate_normal, norm
+
+import nas.search.surrogate as surrogate_module
+from nas.parameter_space import Walk, tilted
+from nas.search.encoding import Encoder
+from nas.search.surrogate import PRIOR_LOG, PRIOR_SPREAD, AccuracySurrogate, _distances, _log_loss
+from tests.toy import Layer, Toy, every_walk, toy_accuracy, toy_latency
+
+THETA = np.log([0.8, 1.3, 0.4, 0.7, 0.02])
+
+
+def sampled(count: int, seed: int = 0, places: int = 3) -> list[Walk[tuple[Layer, ...]]]:
+    """Different random walks."""
+    space, rng = Toy(places), random.Random(seed)
+    found: dict[tuple[Layer, ...], Walk[tuple[Layer, ...]]] = {}
+    while len(found) < count:
+        walk = space.walk(tilted(rng))
+        found[walk.architecture] = walk
+    return list(found.values())
+
+
+def loads(walks) -> np.ndarray:
+    return np.array([[toy_latency(walk.architecture)] for walk in walks])
+
+
+def accuracies(walks) -> np.ndarray:
+    return np.array([toy_accuracy(walk.architecture) for walk in walks])
+
+
+def covariance(left, right, left_load, right_load, known, known_load, theta) -> np.ndarray:
+    """Sum of a constant, a linear kernel, a kernel that counts equal values, and a Gaussian one."""
+    encoder = Encoder(known)
+
+    def raw(walks, load):
+        return np.array(
+            [
+                [*np.log(row), *encoder.encode([walk]).shared[0]]
+                for walk, row in zip(walks, load, strict=True)
+            ]
+        )
+
+    base = raw(known, known_load)
+    varies = base.std(axis=0) > 1e-9
+    center, spread = base.mean(axis=0)[varies], base.std(axis=0)[varies]
+    trends = [
+        (raw(walks, load)[:, varies] - center) / spread / math.sqrt(base.shape[1])
+        for walks, load in ((left, left_load), (right, right_load))
+    ]
+    ranks = [encoder.encode(walks).ranks for walks in (left, right)]
+    found = np.empty((len(left), len(right)))
+    for i, one in enumerate(left):
+        for j, other in enumerate(right):
+            linear = sum(trends[0][i] * trends[1][j])
+            mine = {name.split("@")[0]: value for name, value in one.params.items()}
+            its = {name.split("@")[0]: value for name, value in other.params.items()}
+            equal = sum(its.get(name) == value for name, value in mine.items())
+            squared = sum((trends[0][i] - trends[1][j]) ** 2)
+            squared += 4 * sum((ranks[0][i] - ranks[1][j]) ** 2) / encoder.fields
+            near = math.exp(-0.5 * squared / math.exp(theta[3]) ** 2)
+            shares = np.exp(theta[:3])
+            found[i, j] = 10.0 + shares @ [linear, equal / encoder.fields, near]
+    return found
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_posterior_is_that_of_the_documented_kernels(devices):
+    walks = sampled(40)
+    known, new = walks[:25], walks[25:]
+    known_load, new_load = (
+        np.hstack([loads(w), loads(w) ** 1.5 + 0.3][:devices]) for w in (known, new)
+    )
+    accuracy = accuracies(known) + np.random.default_rng(0).normal(0, 0.01, 25)
+    fitted = AccuracySurrogate(known, known_load, accuracy, THETA, refit=False)
+    mean, deviation = fitted.predict(new, new_load)
+
+    k = covariance(known, known, known_load, known_load, known, known_load, THETA)
+    cross = covariance(new, known, new_load, known_load, known, known_load, THETA)
+    own = covariance(new, new, new_load, new_load, known, known_load, THETA)
+    inverse = np.linalg.inv(k + (math.exp(THETA[4]) + 1e-6) * np.eye(25))
+    target = (accuracy - accuracy.mean()) / accuracy.std()
+    np.testing.assert_allclose(
+        mean, accuracy.mean() + accuracy.std() * cross @ inverse @ target, rtol=1e-7
+    )
+    variance = np.diag(own - cross @ inverse @ cross.T)
+    np.testing.assert_allclose(deviation, accuracy.std() * np.sqrt(variance), rtol=1e-5)
+
+
+def _loss_arguments(count: int = 25):
+    known = sampled(count)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known), THETA, refit=False)
+    return _distances(fitted._features, fitted._features), fitted._target, fitted
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, 0.8])
+def test_the_gradient_of_the_loss_is_that_of_finite_differences(shift):
+    arguments = _loss_arguments()[:2]
+    theta = THETA + shift * np.array([1, -1, 1, 0.5, 1])
+
+    def loss(at):
+        return _log_loss(at, *arguments)[0]
+
+    def slope(at):
+        return _log_loss(at, *arguments)[1]
+
+    size = np.linalg.norm(approx_fprime(theta, loss))
+    assert check_grad(loss, slope, theta) < 1e-4 * max(1.0, size)
+
+
+def test_the_loss_is_the_negative_log_posterior_up_to_a_constant():
+    distances, target, fitted = _loss_arguments()
+
+    def log_posterior(theta):
+        fitted.hyperparameters = theta
+        k = fitted._covariance(distances) + (math.exp(theta[4]) + 1e-6) * np.eye(len(target))
+        likelihood = multivariate_normal(np.zeros(len(target)), k).logpdf(target)
+        return likelihood + norm(PRIOR_LOG, PRIOR_SPREAD).logpdf(theta).sum()
+
+    others = [THETA + 0.5, PRIOR_LOG, THETA * 1.2]
+    for theta in others:
+        difference = _log_loss(theta, distances, target)[0] - _log_loss(THETA, distances, target)[0]
+        assert difference == pytest.approx(log_posterior(THETA) - log_posterior(theta), rel=1e-6)
+
+
+def test_fitting_lowers_the_loss():
+    distances, target, _ = _loss_arguments()
+    known = sampled(25)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known))
+    found = _log_loss(fitted.hyperparameters, distances, target)[0]
+    assert found < _log_loss(PRIOR_LOG, distances, target)[0]
+    assert found < _log_loss(THETA, distances, target)[0]
+
+
+def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
+    walks = sampled(60)
+    known, new = walks[:20], walks[20:]
+    theta = THETA.copy()
+    theta[4] = math.log(1e-9)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known), theta, refit=False)
+    mean, deviation = fitted.predict(known, loads(known))
+    np.testing.assert_allclose(mean, accuracies(known), atol=1e-4)
+    assert deviation.max() < 2e-3 * accuracies(known).std()
+    _, elsewhere = fitted.predict(new, loads(new))
+    assert elsewhere.min() > 10 * deviation.max()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_learns_an_additive_function_better_than_a_line_over_latency(seed):
+    everything = list(every_walk(Toy()))
+    random.Random(seed).shuffle(everything)
+    known, new = everything[:50], everything[50:600]
+    noise = np.random.default_rng(seed).normal(0, 0.01, len(known))
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known) + noise)
+    mean, deviation = fitted.predict(new, loads(new))
+    line = np.polyfit(np.log(loads(known)[:, 0]), accuracies(known) + noise, 1)
+    by_line = np.polyval(line, np.log(loads(new)[:, 0]))
+    tau = kendalltau(mean, accuracies(new)).statistic
+    assert tau > 0.9
+    assert tau > kendalltau(by_line, accuracies(new)).statistic + 0.2
+    errors = np.abs(mean - accuracies(new)) / deviation
+    assert np.mean(errors < 2) > 0.85
+
+
+def test_predictions_follow_the_scale_of_accuracy_and_not_the_unit_of_load():
+    walks = sampled(40)
+    known, new = walks[:25], walks[25:]
+    accuracy = accuracies(known)
+    base = AccuracySurrogate(known, loads(known), accuracy)
+    mean, deviation = base.predict(new, loads(new))
+    other = AccuracySurrogate(known, 1000 * loads(known), 100 * accuracy - 7)
+    other_mean, other_deviation = other.predict(new, 1000 * loads(new))
+    np.testing.assert_allclose(other_mean, 100 * mean - 7, rtol=1e-3)
+    np.testing.assert_allclose(other_deviation, 100 * deviation, rtol=1e-2)
+
+
+def test_the_order_of_observations_does_not_matter():
+    walks = sampled(40)
+    known, new = walks[:25], walks[25:]
+    fitted = [
+        AccuracySurrogate(part, loads(part), accuracies(part), THETA, refit=False)
+        for part in (known, known[::-1])
+    ]
+    one, other = (np.array(f.predict(new, loads(new))) for f in fitted)
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_two_observations_are_enough():
+    known, new = sampled(10)[:2], sampled(10)[2:]
+    mean, deviation = AccuracySurrogate(known, loads(known), [0.3, 0.6]).predict(new, loads(new))
+    assert np.all(np.isfinite(mean))
+    assert np.all(deviation > 0)
+
+
+def test_the_same_architecture_may_be_observed_twice():
+    walk, *new = sampled(5)
+    twice = [walk, walk]
+    fitted = AccuracySurrogate(twice, loads(twice), [0.4, 0.6])
+    mean, deviation = fitted.predict([walk], loads([walk]))
+    assert mean[0] == pytest.approx(0.5, abs=1e-6)
+    assert np.all(deviation > 0)
+    assert np.all(np.isfinite(fitted.predict(new, loads(new))))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.7])
+def test_equal_accuracies_are_predicted_for_everything(value):
+    walks = sampled(20)
+    known, new = walks[:7], walks[7:]
+    fitted = AccuracySurrogate(known, loads(known), [value] * 7)
+    mean, deviation = fitted.predict(new, loads(new))
+    np.testing.assert_allclose(mean, value, atol=1e-9)
+    assert np.all(deviation > 0)
+
+
+def test_hyperparameters_are_kept_unless_they_are_to_be_refitted():
+    known = sampled(25)
+    kept = AccuracySurrogate(known, loads(known), accuracies(known), THETA, refit=False)
+    np.testing.assert_array_equal(kept.hyperparameters, THETA)
+    first = AccuracySurrogate(known, loads(known), accuracies(known), refit=False)
+    np.testing.assert_array_equal(first.hyperparameters, PRIOR_LOG)
+    before = THETA.copy()
+    refitted = AccuracySurrogate(known, loads(known), accuracies(known), THETA)
+    assert not np.allclose(refitted.hyperparameters, THETA)
+    np.testing.assert_array_equal(THETA, before)
+    within = np.abs(refitted.hyperparameters - PRIOR_LOG) <= 4 * PRIOR_SPREAD + 1e-12
+    assert np.all(within)
+
+
+def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch):
+    monkeypatch.setattr(surrogate_module, "MOST_FOR_HYPERPARAMETERS", 20)
+    sizes = []
+
+    def recorded(theta, distances, target):
+        sizes.append((distances.trend.shape, len(target)))
+        return _log_loss(theta, distances, target)
+
+    monkeypatch.setattr(surrogate_module, "_log_loss", recorded)
+    known = sampled(60)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known))
+    assert set(sizes) == {((20, 20), 20)}
+    mean, _ = fitted.predict(known, loads(known))
+    assert kendalltau(mean, accuracies(known)).statistic > 0.9
+
+
+def test_nothing_to_predict_gives_nothing():
+    known = sampled(5)
+    mean, deviation = AccuracySurrogate(known, loads(known), accuracies(known)).predict(
+        [], np.empty((0, 1))
+    )
+    assert mean.shape == deviation.shape == (0,)
