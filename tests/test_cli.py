@@ -59,6 +59,18 @@ def _fast(*arguments: str) -> list[str]:
         ([*TRT, "--sampler", "tpee"], "unknown sampler 'tpee': did you mean 'tpe'"),
         ([*TRT, "--batch-size", "3"], "there are: nvidia-t4.fp16.b8"),
         ([*TRT, "--precision", "int8"], "--precision"),
+        ([*TRT, "--target", "coreml"], "--budget is given 1 times and --target 2 times"),
+        ([*TRT, *TRT, "--device", "nvidia-t4"], "--device is given 1 times and --target 2"),
+        ([*TRT, *TRT], "--target tensorrt: given twice for the same device"),
+        ([*TRT, "--target", "coremll", "--budget", "4ms"], "did you mean 'coreml'"),
+        ([*TRT, "--target", "coreml", "--budget", "4"], "--budget '4' has no unit"),
+        ([*TRT, "--target", "coreml", "--budget", "0.01ms"], "--budget 0.01ms is below"),
+        ([*TRT, "--max-params", "many"], "--max-params 'many' is not a number above zero"),
+        ([*TRT, "--max-params", "0"], "--max-params '0' is not a number above zero"),
+        ([*TRT, "--max-params", "1k"], "--max-params 0.001M is below the smallest network"),
+        ([*TRT, "--max-macs", "1M"], "--max-macs 1M is below the smallest network"),
+        ([*TRT, "--confidence", "1"], "--confidence 1"),
+        ([*TRT, "--confidence", "nan"], "--confidence nan"),
         ([*TRT, "--data", "digitz"], "did you mean 'digits'"),
         ([*TRT, "--data", "imagefolder:/no/such"], "/no/such"),
         ([*TRT, "--trials", "0"], "--trials"),
@@ -235,7 +247,7 @@ def test_resume_of_damaged_runs(refused, tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     assert "config.json: not readable as JSON" in refused("--resume", str(tmp_path))
     (tmp_path / "config.json").write_text('{"target": "tensorrt", "budget_ms": -1}')
-    assert "config.json: budget_ms" in refused("--resume", str(tmp_path))
+    assert "config.json: targets.0.budget_ms" in refused("--resume", str(tmp_path))
     (tmp_path / "config.json").write_text('{"target": "tensorrt", "budget_ms": 8}')
     assert "study.db: not readable as a study" in refused("--resume", str(tmp_path))
     (tmp_path / ".lock").unlink(missing_ok=True)

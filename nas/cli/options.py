@@ -62,10 +62,11 @@ def tables_folder(given: Path | None, must_exist: bool = False) -> Path:
     return given
 
 
-def make_console() -> Console:
+def make_console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False)  # names of files may look like markup
+    # Names of files may look like markup.
+    return Console(highlight=False, markup=False, stderr=stderr)
 
 
 @contextmanager

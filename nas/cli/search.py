@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,6 +88,9 @@ def search(
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
     ] = False,
     tables_dir: TablesDir = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")
+    ] = False,
 ) -> None:
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
@@ -96,7 +100,7 @@ def search(
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
         _refuse_with_resume(ctx)
-        _resume(resume, trials, limit_s, workers, tables_dir)
+        _resume(resume, trials, limit_s, workers, tables_dir, as_json)
         return
     config = _config(
         targets=_targets(target, budget, device, precision, batch_size),
@@ -119,7 +123,7 @@ def search(
         sampler=sampler,
         workers=workers,
     )
-    _search(config, output, measure, tables_dir)
+    _search(config, output, measure, tables_dir, as_json)
 
 
 def _targets(
@@ -157,7 +161,11 @@ def _targets(
 
 
 def _search(
-    config: SearchConfig, output: Path | None, measure: bool, tables_dir: Path | None
+    config: SearchConfig,
+    output: Path | None,
+    measure: bool,
+    tables_dir: Path | None,
+    as_json: bool,
 ) -> None:
     from nas.search.engine import search as run
 
@@ -165,7 +173,8 @@ def _search(
     _report(
         lambda listener: run(
             config, output, measure_table=measure, tables_dir=folder, listener=listener
-        )
+        ),
+        as_json,
     )
 
 
@@ -175,6 +184,7 @@ def _resume(
     time_limit_s: float | None,
     workers: int | None,
     tables_dir: Path | None,
+    as_json: bool,
 ) -> None:
     from nas.search.engine import resume
 
@@ -186,23 +196,28 @@ def _resume(
             workers=workers,
             tables_dir=tables_folder(tables_dir),
             listener=listener,
-        )
+        ),
+        as_json,
     )
 
 
-def _report(run: Callable[[Listener], SearchResult]) -> None:
+def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
     """Run a search with its progress printed, then print what it found."""
     from nas.report.terminal import print_result
+    from nas.search.files import result_json
 
-    console = make_console()
+    console = make_console(stderr=as_json)
     with progress_printer(console) as printer:
         result = run(printer.listener())
-    print_result(result, console)
+    if as_json:
+        typer.echo(json.dumps(result_json(result), indent=2))
+    else:
+        print_result(result, console)
 
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
     """A resumed run keeps its configuration; say so rather than ignore an option."""
-    changeable = {"resume", "trials", "time_limit", "workers", "tables_dir"}
+    changeable = {"resume", "trials", "time_limit", "workers", "tables_dir", "as_json"}
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if name not in changeable and source is not None and source.name == "COMMANDLINE":

@@ -41,6 +41,7 @@ class LivePrinter:
         return Listener(
             stage=self.stage,
             measuring=self.measuring,
+            training=self.training,
             trained=self.trained,
             verifying=lambda done, total: self.measuring("front", done, total),
         )
@@ -64,7 +65,7 @@ class LivePrinter:
             self.close()
             self._what, self._started, self._last_line = what, self._last_event, now
         if self.console.is_terminal:
-            self._advance(what, done, total)
+            self._advance(what, done, total, "")
         elif done == total or now - self._last_line > LINE_EVERY_S:
             self._last_line = now
             left_s = (now - self._started) / done * (total - done)
@@ -73,6 +74,11 @@ class LivePrinter:
         self._last_event = now
         if done == total:
             self.close()
+
+    def training(self, done: int, total: int) -> None:
+        """Training begins with ``done`` candidates of ``total``."""
+        if self.console.is_terminal and done < total:
+            self._advance("trials", done, total, "")
 
     def trained(self, event: Trained) -> None:
         """One candidate was trained."""
@@ -91,7 +97,12 @@ class LivePrinter:
                 text += f"  {candidate.origin}"
             if event.on_front:
                 text += "  on the front"
-        self.console.print(text, highlight=False, soft_wrap=True)
+        if self.console.is_terminal:
+            # A wrapped line would push the bar about.
+            self.console.print(text, highlight=False, no_wrap=True, overflow="ellipsis")
+            self._advance("trials", event.done, event.total, _so_far(event))
+        else:
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take a bar away."""
@@ -100,17 +111,26 @@ class LivePrinter:
         self._bar = self._task = None
         self._what = ""
 
-    def _advance(self, what: str, done: int, total: int) -> None:
+    def _advance(self, what: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
             columns = (
                 TextColumn("  {task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("time left"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
             )
-            self._bar = Progress(*columns, console=self.console)
-            self._task = self._bar.add_task(what, total=total)
+            # A trial takes minutes: the speed is that of the last hour.
+            self._bar = Progress(*columns, console=self.console, speed_estimate_period=3600.0)
+            self._task = self._bar.add_task(what, total=total, completed=done, note=note)
             self._bar.start()
         assert self._task is not None
-        self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(self._task, completed=done, total=total, note=note, refresh=True)
+
+
+def _so_far(event: Trained) -> str:
+    if event.best is None:
+        return "none within budget yet"
+    best = f"best {100 * event.best.accuracy:.1f}% at {event.best.latency_ms:.2f} ms"
+    return f"{best}, hypervolume {event.hypervolume:.3f}"

@@ -93,17 +93,7 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
     from nas.export import export_network
 
     config = result.config
-    content = {
-        "id": best.architecture.id,
-        "proxy_accuracy": best.accuracy,
-        "proxy_data": config.proxy.data,
-        "latency": _latency_of_best(result),
-        "resolution": config.resolution,
-        "num_classes": config.num_classes,
-        "architecture": best.architecture.to_json(),
-    }
-    if result.elsewhere:
-        content["elsewhere"] = [_latency_of_best(seen) for seen in result.elsewhere]
+    content = _network_json(result, best)
     temporary = run_dir / ".best.json.tmp"
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(run_dir / "best.json")
@@ -125,16 +115,60 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
         )
 
 
-def _latency_of_best(seen: SearchResult) -> dict[str, Any]:
-    best = seen.recommended
-    assert best is not None
+def result_json(result: SearchResult) -> dict[str, Any]:
+    """A result as plain values: the recommendation, and the front on each device."""
+    best = result.recommended
     return {
-        "budget_ms": seen.config.budget_ms,
-        "provenance": "measured" if best.measured else seen.provenance,
-        "measured_ms": best.measured.latency_ms if best.measured else None,
-        "predicted_ms": best.predicted.latency_ms,
-        "low_ms": best.predicted.low_ms,
-        "high_ms": best.predicted.high_ms,
-        "table": seen.table_name,
-        "source": seen.table_provenance,
+        "run_dir": str(result.run_dir),
+        "recommended": _network_json(result, best) if best else None,
+        "devices": [
+            {
+                "table": seen.table_name,
+                "budget_ms": seen.config.budget_ms,
+                "verified": seen.verified,
+                "note": seen.verification_note,
+                "front": [
+                    {"id": c.architecture.id, "proxy_accuracy": c.accuracy} | _latency_json(seen, c)
+                    for c in seen.front
+                ],
+            }
+            for seen in result.everywhere
+        ],
+        "trained": len(result.candidates),
+        "untrained": result.untrained,
+        "failed": result.failed,
+        "wall_s": result.wall_s,
+        "stopped": result.stopped,
+    }
+
+
+def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
+    """What best.json holds: `nas.load_architecture` reads it."""
+    config = result.config
+    latencies = [
+        {"budget_ms": seen.config.budget_ms}
+        | _latency_json(seen, seen.recommended or best)
+        | {"table": seen.table_name, "source": seen.table_provenance}
+        for seen in result.everywhere
+    ]
+    content = {
+        "id": best.architecture.id,
+        "proxy_accuracy": best.accuracy,
+        "proxy_data": config.proxy.data,
+        "latency": latencies[0],
+        "resolution": config.resolution,
+        "num_classes": config.num_classes,
+        "architecture": best.architecture.to_json(),
+    }
+    return content | ({"elsewhere": latencies[1:]} if result.elsewhere else {})
+
+
+def _latency_json(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
+    measured, predicted = candidate.measured, candidate.predicted
+    return {
+        "provenance": "measured" if measured else seen.provenance,
+        "measured_ms": measured.latency_ms if measured else None,
+        "predicted_ms": predicted.latency_ms,
+        "low_ms": predicted.low_ms,
+        "high_ms": predicted.high_ms,
     }

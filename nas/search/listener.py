@@ -17,6 +17,9 @@ class Trained:
         candidate: None where the training diverged.
         done, total: candidates trained so far, and asked for.
         on_front: whether the candidate is Pareto-optimal so far.
+        best: the most accurate one within every budget so far, None if there is none.
+        hypervolume: of the front so far on the first device: accuracy (0..1) times the share of
+            the budget within which it is reached, 0 to 1.
         train_s: seconds it took.
         provenance: of the candidate's latency: ``predicted`` or ``estimated``.
     """
@@ -25,15 +28,22 @@ class Trained:
     done: int
     total: int
     on_front: bool
+    best: Candidate | None
+    hypervolume: float
     train_s: float
     provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Listener:
-    """What a caller wants to be told while a search runs; every entry may be left out."""
+    """What a caller wants to be told while a search runs; every entry may be left out.
+
+    ``training`` is told how many candidates are trained, and how many shall be, when it begins;
+    ``trained`` about each.
+    """
 
     stage: Callable[[str], None] = lambda _: None
     measuring: Progress = lambda *_: None
+    training: Callable[[int, int], None] = lambda *_: None
     trained: Callable[[Trained], None] = lambda _: None
     verifying: Callable[[int, int], None] = lambda *_: None

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import stop_executor
+from nas.search.hypervolume import hypervolume
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
 from nas.search.study import Proposal, SearchStudy
@@ -43,6 +44,7 @@ def train(
     """
     config = prepared.config
     listener.stage("training")
+    listener.training(study.trained(), trials)
     started, before = time.monotonic(), study.wall_s()
     executor = make_executor(config.workers)
     pending: dict[Future[Evaluation], Proposal] = {}
@@ -105,12 +107,17 @@ def _trained(
     prepared: Prepared,
     trials: int,
 ) -> Trained:
-    number = proposal.trial.number
+    number, front = proposal.trial.number, study.front()
+    budget_ms = study.budget.devices[0].budget_ms
     return Trained(
         candidate=next((c for c in study.candidates() if c.number == number), None),
         done=study.trained(),
         total=trials,
-        on_front=any(c.number == number for c in study.front()),
+        on_front=any(c.number == number for c in front),
+        best=front[-1] if front else None,
+        hypervolume=hypervolume(
+            [c.accuracy for c in front], [c.latency_ms / budget_ms for c in front], (0.0, 1.0)
+        ),
         train_s=evaluation.train_s,
         provenance=prepared.tables[0].latency_kind,
     )

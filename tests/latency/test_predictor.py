@@ -95,3 +95,37 @@ def test_published_device_orders_the_family():
     small, base, large = predictor.predict([load_architecture(n) for n in names]).latency_ms
     assert small < base < large
     assert small == pytest.approx(7.7, rel=0.05)
+
+
+def test_what_is_measured_shifts_all_predictions(predictor, space):
+    networks = [space.sample(random.Random(number)) for number in range(12)]
+    before = predictor.predict(networks, 64)
+    assert predictor.recalibrated([], [], 64) is predictor
+
+    def shift(count: int, factor: float) -> float:
+        measured = factor * before.latency_ms[:count]
+        after = predictor.recalibrated(networks[:count], list(measured), 64)
+        ratio = after.predict(networks, 64).latency_ms / before.latency_ms
+        assert ratio == pytest.approx(np.full(len(networks), ratio[0]))
+        total = after.predict_blocks(networks[0].blocks(64))
+        assert total == pytest.approx(after.predict([networks[0]], 64).latency_ms[0])
+        return float(ratio[0])
+
+    # A normal prior of 2% and an error of 1.5% a network: the mean of n is worth so much.
+    deviation = predictor.error.deviation
+    for count in (1, 4, 12):
+        trust = 0.02**2 / (0.02**2 + deviation**2 / count)
+        assert shift(count, 1.05) == pytest.approx(1.05**trust)
+        assert shift(count, 0.95) == pytest.approx(0.95**trust)
+
+
+def test_a_higher_confidence_has_wider_intervals(predictor, space):
+    network = [space.sample(random.Random(0))]
+    widths = []
+    for confidence in (0.5, 0.9, 0.99):
+        found = predictor.predict(network, 64, confidence=confidence)
+        factor = predictor.error.factor(confidence)
+        assert found.high_ms[0] == pytest.approx(factor * found.latency_ms[0])
+        assert found.low_ms[0] == pytest.approx(found.latency_ms[0] / factor)
+        widths.append(factor)
+    assert widths == sorted(widths)

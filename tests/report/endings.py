@@ -154,6 +154,28 @@ def make_result(
     )
 
 
+def on_two_devices() -> SearchResult:
+    """A verified search that was for a phone as well, whose latencies are estimates."""
+    here = make_result(seed=12)
+    assert here.recommended
+    budget_ms = 0.5 * here.config.budget_ms
+
+    def seen(candidate: Candidate) -> Candidate:
+        latency = latency_of(candidate.architecture, 3.3)
+        return replace(candidate, predicted=latency, measured=None)
+
+    candidates = tuple(seen(c) for c in here.candidates)
+    there = replace(
+        make_result(kind="estimated", seed=12),
+        config=SearchConfig(target="coreml", budget_ms=budget_ms),
+        table_name="coreml/iphone.fp16.b1",
+        candidates=candidates,
+        front=front_of(candidates, budget_ms),
+        recommended=seen(here.recommended),
+    )
+    return replace(here, elsewhere=(there,))
+
+
 CASES: dict[str, Callable[[], SearchResult]] = {
     "verified": make_result,
     "predicted": lambda: make_result(kind="predicted", seed=3),
@@ -164,6 +186,7 @@ CASES: dict[str, Callable[[], SearchResult]] = {
     "one": lambda: make_result(count=1, seed=7),
     "none": lambda: make_result(count=0, kind="predicted", stopped="interrupted"),
     "stopped": lambda: make_result(stopped="time limit of 720 s reached", seed=8),
+    "two-devices": on_two_devices,
     "tiny-latencies": lambda: make_result(scale=0.3, budget_ms=0.9, count=120, seed=9),
 }
 """Every kind of search end the report has to render, by name."""

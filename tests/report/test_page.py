@@ -54,6 +54,10 @@ def test_every_case_is_complete(result: SearchResult) -> None:
         assert candidate.architecture.id in page.text
     for reference in result.references:
         assert reference.name in page.text
+    for seen in result.elsewhere:
+        assert seen.table_provenance in page.text
+        assert f"Pareto front on {seen.config.target}" in page.text
+        assert f"budget of {seen.config.budget_ms:g} ms" in page.text
     if result.stopped:
         assert result.stopped in page.text
     if result.recommended:

@@ -14,7 +14,9 @@ from tests.report.endings import CASES
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chrome or Chromium is installed")
 
 
-@pytest.mark.parametrize("case", ["family-fits", "estimated-batch-8", "all-over-budget", "none"])
+@pytest.mark.parametrize(
+    "case", ["family-fits", "estimated-batch-8", "all-over-budget", "two-devices", "none"]
+)
 def test_chart_is_drawn_without_network_or_errors(case: str, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result = CASES[case]()
@@ -23,7 +25,8 @@ def test_chart_is_drawn_without_network_or_errors(case: str, tmp_path: Path) -> 
     assert opened.console == []
     assert '<svg class="main-svg"' in opened.dom
     points = len(re.findall(r'<path class="point', opened.dom))
-    assert points >= len(result.candidates) + len(result.references)
+    drawn = sum(len(seen.candidates) + len(seen.references) for seen in result.everywhere)
+    assert points >= drawn
     for reference in result.references:
         assert re.search(rf"<tspan[^>]*>{reference.name}</tspan>", opened.dom)
 

@@ -1,0 +1,44 @@
+"""What is seen while a search runs, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from nas.report.live import LivePrinter
+from nas.search.listener import Trained
+from tests.report.endings import make_result
+
+
+def _watch(terminal: bool) -> str:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=120, color_system=None)
+    printer = LivePrinter(console)
+    listener = printer.listener()
+    listener.stage("training")
+    listener.training(0, 3)
+    candidates = make_result(count=3).candidates
+    for number, candidate in enumerate(candidates[:2], start=1):
+        best = max(candidates[:number], key=lambda c: c.accuracy)
+        listener.trained(Trained(candidate, number, 3, True, best, 0.25, 4.0, "predicted"))
+    listener.trained(Trained(None, 3, 3, False, None, 0.0, 1.0, "predicted"))
+    printer.close()
+    return output.getvalue()
+
+
+def test_lines_without_a_terminal() -> None:
+    lines = _watch(terminal=False).splitlines()
+    assert len(lines) == 4
+    assert lines[0] == "Training candidates by proxy."
+    assert lines[1].startswith("  1/3") and "on the front" in lines[1]
+    assert lines[3] == "  3/3  training diverged and was stopped"
+
+
+def test_a_terminal_shows_what_there_is_so_far() -> None:
+    shown = _watch(terminal=True)
+    best = max(make_result(count=3).candidates[:2], key=lambda c: c.accuracy)
+    assert "2/3" in shown and "time left" in shown
+    assert f"best {100 * best.accuracy:.1f}% at {best.latency_ms:.2f} ms" in shown
+    assert "hypervolume 0.250" in shown
+    assert "none within budget yet" in shown
