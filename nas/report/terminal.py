@@ -53,7 +53,8 @@ def print_result(result: SearchResult, console: Console) -> None:
     for seen in result.everywhere:
         estimate = estimate_warning(seen)
         if estimate:
-            console.print(_text(console, f"! {estimate}", "yellow"))
+            where = f"{seen.table_name}: " if result.elsewhere else ""
+            console.print(_text(console, f"! {where}{estimate}", "yellow"))
             if seen.replace_command:  # in one piece, to be copied
                 console.print(_text(console, f"    {seen.replace_command}"), soft_wrap=True)
     for warning in warnings(result):
