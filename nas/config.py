@@ -134,6 +134,7 @@ class SearchConfig(BaseModel):
         seed: of the sampler and of the training.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.SAMPLERS`.
         workers: candidates trained at once, each in its own process.
+        warm_start: folders of earlier runs to begin with what they have trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -152,6 +153,7 @@ class SearchConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     sampler: str = "latency-aware"
     workers: int = Field(default=1, ge=1)
+    warm_start: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -70,6 +70,8 @@ def _fast(*arguments: str) -> list[str]:
         ([*TRT, "--max-params", "1k"], "--max-params 0.001M is below the smallest network"),
         ([*TRT, "--max-macs", "1M"], "--max-macs 1M is below the smallest network"),
         ([*TRT, "--confidence", "1"], "--confidence 1"),
+        ([*TRT, "--warm-start", "/no/such"], "--warm-start /no/such: no such folder"),
+        ([*TRT, "--warm-start", "/"], "--warm-start /: holds no run"),
         ([*TRT, "--confidence", "nan"], "--confidence nan"),
         ([*TRT, "--data", "digitz"], "did you mean 'digits'"),
         ([*TRT, "--data", "imagefolder:/no/such"], "/no/such"),

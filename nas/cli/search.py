@@ -79,6 +79,9 @@ def search(
     output: Annotated[
         Path | None, typer.Option(help="The run's folder; default: a new one under results/.")
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None, typer.Option(help="Begin with what the run in this folder has trained.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     measure: Annotated[
         bool, typer.Option(help="Measure this machine's latency table first if it is missing.")
@@ -122,6 +125,7 @@ def search(
         seed=seed,
         sampler=sampler,
         workers=workers,
+        warm_start=[str(path) for path in warm_start or ()],
     )
     _search(config, output, measure, tables_dir, as_json)
 

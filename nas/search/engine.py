@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 from nas.config import SearchConfig
@@ -30,6 +31,7 @@ from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
 from nas.search.training import train
 from nas.search.verify import devices_here, measure_front, recalibrate
+from nas.search.warm_start import as_prior, read_earlier
 
 MORE_ROUNDS = 2
 """How often a search goes on because the most accurate candidate was measured over a budget."""
@@ -63,6 +65,7 @@ def search(
     listener = listener or Listener()
     require_writable(output or RESULTS_DIR)
     prepared = prepare(config, measure_table, tables_dir, listener)
+    prepared = replace(prepared, earlier=tuple(read_earlier(prepared.config, prepared.space)))
     run_dir = create_run(prepared.config, output)
     return _run(run_dir, prepared, executor, listener)
 
@@ -118,9 +121,12 @@ def _run(
 def _open(run_dir: Path, prepared: Prepared) -> SearchStudy:
     config, space = prepared.config, prepared.space
     study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed)
+    study.remember(prepared.earlier)
     # A resumed sampler must not repeat the proposals it began with.
     seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
-    study.study.sampler = make_sampler(config.sampler, seed, space, study.load)
+    study.study.sampler = make_sampler(
+        config.sampler, seed, space, study.load, as_prior(study.earlier(), space)
+    )
     recalibrate(study, prepared)
     study.begin(presets())
     study.recover()

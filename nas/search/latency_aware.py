@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -24,7 +25,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.parameter_space import A, ParameterSpace, Walk
+from nas.parameter_space import A, Choice, ParameterSpace, Walk
 from nas.search.candidates import Candidates, Key, Load, key
 from nas.search.hypervolume import expected_gain
 from nas.search.pareto import pareto_front
@@ -53,6 +54,22 @@ REFIT_GROWTH = 1.1
 """Growth of the number of observations after which hyperparameters are chosen anew."""
 
 
+@dataclass(frozen=True)
+class PriorTrial:
+    """What is known from elsewhere.
+
+    Attributes:
+        params: of the architecture, in the space that is searched.
+        accuracy: what training gave.
+        group: 0 if it was trained as the study's trials are, else a number that it shares with
+            those trained alike; only differences within a group are relied upon.
+    """
+
+    params: dict[str, Choice]
+    accuracy: float
+    group: int
+
+
 class LatencyAwareSampler(BaseSampler, Generic[A]):
     """Proposes the candidate within the limits that is expected to raise the front most.
 
@@ -63,9 +80,17 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         space: any parameter space.
         load: latencies as shares of their limits.
         seed: of its random numbers.
+        prior: trials of other studies to learn from.
     """
 
-    def __init__(self, space: ParameterSpace[A], load: Load[A], seed: int) -> None:
+    def __init__(
+        self,
+        space: ParameterSpace[A],
+        load: Load[A],
+        seed: int,
+        prior: Sequence[PriorTrial] = (),
+    ) -> None:
+        self._prior = prior
         self._rng = random.Random(seed)
         self._candidates = Candidates(space, load, self._rng)
         self._independent = RandomSampler(seed=seed)
@@ -123,21 +148,28 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             walks[t.number] for t in others if t.state == TrialState.RUNNING and t.number in walks
         ]
         seen = {key(walk) for walk in walks.values()}
-        known = [walks[t.number] for t in trained]
+        prior = [self._candidates.walk(p.params) for p in self._prior]
+        known = prior + [walks[t.number] for t in trained]
         if len(known) < START:
-            return self._spread(len(known) + len(pending), seen)
+            return self._spread(len(trained) + len(pending), seen)
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        accuracy = np.array([sign * t.values[0] for t in trained])
+        accuracy = np.array(
+            [sign * p.accuracy for p in self._prior] + [sign * t.values[0] for t in trained]
+        )
+        groups = [p.group for p in self._prior] + [0] * len(trained)
         load = self._candidates.load(known)
-        surrogate = self._surrogate(known, load, accuracy)
+        surrogate = self._surrogate(known, load, accuracy, groups)
         if pending:
             pending_load = self._candidates.load(pending)
             believed, _ = surrogate.predict(pending, pending_load)
             known, load = known + pending, np.vstack([load, pending_load])
             accuracy = np.append(accuracy, believed)
+            groups += [0] * len(pending)
             kept = surrogate.hyperparameters
-            surrogate = AccuracySurrogate(known, load, accuracy, kept, refit=False)
-        return self._breed(known, load, accuracy, surrogate, seen) or self._spread(0, seen)
+            surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
+        lowest = accuracy[len(prior) :].min(initial=np.inf)
+        found = self._breed(known, load, surrogate, len(prior), float(lowest), seen)
+        return found or self._spread(0, seen)
 
     def _walk(self, trial: FrozenTrial) -> Walk[A] | None:
         """What a trial trains or trained; None while that is unknown."""
@@ -160,11 +192,15 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         return self._candidates.near(1.0 - 0.9 * aim, seen)
 
     def _surrogate(
-        self, known: Sequence[Walk[A]], load: NDArray[np.float64], accuracy: NDArray[np.float64]
+        self,
+        known: Sequence[Walk[A]],
+        load: NDArray[np.float64],
+        accuracy: NDArray[np.float64],
+        groups: Sequence[int],
     ) -> AccuracySurrogate:
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
-        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit)
+        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit, groups)
         if refit:
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate
@@ -173,13 +209,18 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self,
         known: Sequence[Walk[A]],
         load: NDArray[np.float64],
-        accuracy: NDArray[np.float64],
         surrogate: AccuracySurrogate,
+        elsewhere: int,
+        lowest: float,
         seen: set[Key],
     ) -> Walk[A] | None:
-        """The best of some generations that live by their expected gain; None if nothing fits."""
+        """The best of some generations that live by their expected gain; None if nothing fits.
+
+        The first ``elsewhere`` of the known were trained elsewhere: they breed, but the front that
+        is to be raised is only of what was trained here; ``lowest`` is the lowest accuracy there.
+        """
         expected, _ = surrogate.predict(known, load)
-        reference = (float(accuracy.min()), REFERENCE_LOAD)
+        reference = (lowest if np.isfinite(lowest) else float(expected.min()), REFERENCE_LOAD)
         points = list(zip(expected, load.max(axis=1), strict=True))
         parents = pareto_front(known, points)
         brood = self._candidates.fresh(FRESH)
@@ -193,7 +234,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             mean, deviation = surrogate.predict(new, new_load)
             gain = np.zeros(len(new))
             for device in range(new_load.shape[1]):
-                front = (expected, load[:, device])
+                front = (expected[elsewhere:], load[elsewhere:, device])
                 gain += expected_gain(
                     mean, CURIOSITY * deviation, new_load[:, device], front, reference
                 )

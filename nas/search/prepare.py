@@ -19,6 +19,7 @@ from nas.proxy.source import absolute_source, check_source
 from nas.search.budget import Budget, DeviceBudget
 from nas.search.listener import Listener
 from nas.search.sampler import check_sampler
+from nas.search.warm_start import EarlierTrial
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
 
@@ -29,12 +30,14 @@ class Prepared:
 
     Attributes:
         tables: one a target, in the order of ``config.targets``.
+        earlier: what the runs of ``config.warm_start`` have trained; empty for a run that goes on.
     """
 
     config: SearchConfig
     space: SearchSpace
     tables: tuple[LatencyTable, ...]
     budget: Budget
+    earlier: tuple[EarlierTrial, ...] = ()
 
 
 def prepare(
@@ -114,7 +117,8 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     if space not in space_names() and is_file(Path(space)):
         space = str(Path(space).absolute())
     proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
-    return config.model_copy(update={"space": space, "proxy": proxy})
+    warm_start = tuple(str(Path(name).absolute()) for name in config.warm_start)
+    return config.model_copy(update={"space": space, "proxy": proxy, "warm_start": warm_start})
 
 
 def _table(

@@ -65,16 +65,16 @@ def write_config(path: Path, config: SearchConfig) -> None:
         raise RunError(f"results folder {path} cannot be written: {reason}") from None
 
 
-def read_run(path: Path) -> SearchConfig:
-    """The configuration of an existing run.
+def read_run(path: Path, option: str = "--resume") -> SearchConfig:
+    """The configuration of an existing run, which ``option`` named.
 
     Raises:
         RunError: the folder holds no run, or its config.json is damaged.
     """
     if not is_dir(path):
-        raise RunError(f"--resume {path}: no such folder; a run is a folder under results/")
+        raise RunError(f"{option} {path}: no such folder; a run is a folder under results/")
     if not is_file(path / CONFIG):
-        raise RunError(f"--resume {path}: holds no run ({CONFIG} is missing)")
+        raise RunError(f"{option} {path}: holds no run ({CONFIG} is missing)")
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         return SearchConfig.model_validate(content)

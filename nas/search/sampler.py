@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -12,11 +12,13 @@ from optuna.samplers import BaseSampler
 from nas.errors import ConfigError, unknown
 from nas.parameter_space import A, ParameterSpace
 from nas.search.candidates import Load
-from nas.search.latency_aware import LatencyAwareSampler
+from nas.search.latency_aware import LatencyAwareSampler, PriorTrial
 
 
-def _latency_aware(seed: int, space: ParameterSpace[A], load: Load[A]) -> BaseSampler:
-    return LatencyAwareSampler(space, load, seed)
+def _latency_aware(
+    seed: int, space: ParameterSpace[A], load: Load[A], prior: Sequence[PriorTrial]
+) -> BaseSampler:
+    return LatencyAwareSampler(space, load, seed, prior)
 
 
 def _tpe(seed: int, *_: Any) -> BaseSampler:
@@ -59,13 +61,20 @@ def check_sampler(name: str) -> None:
         raise ConfigError(unknown("sampler", name, SAMPLERS))
 
 
-def make_sampler(name: str, seed: int, space: ParameterSpace[A], load: Load[A]) -> BaseSampler:
+def make_sampler(
+    name: str,
+    seed: int,
+    space: ParameterSpace[A],
+    load: Load[A],
+    prior: Sequence[PriorTrial] = (),
+) -> BaseSampler:
     """A fresh sampler.
 
     Args:
         name: one of `SAMPLERS`.
         seed: of its random numbers.
         space, load: what is searched, for the sampler that knows latencies.
+        prior: trials of other studies, for that sampler.
 
     Raises:
         ConfigError: unknown name; lists the known ones.
@@ -73,4 +82,4 @@ def make_sampler(name: str, seed: int, space: ParameterSpace[A], load: Load[A]) 
     check_sampler(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed, space, load)
+        return SAMPLERS[name](seed, space, load, prior)

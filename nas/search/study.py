@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.architecture import Architecture, short_id
 from nas.errors import RunError
 from nas.latency.measure import Timing
+from nas.parameter_space import picked_from
 from nas.search.budget import Budget
 from nas.search.candidates import Candidates, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
 from nas.search.result import Candidate, Latency
+from nas.search.warm_start import EarlierTrial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +74,30 @@ class SearchStudy:
             if "id" in trial.user_attrs
         }
 
+    def remember(self, earlier: Sequence[EarlierTrial]) -> None:
+        """Begin with what earlier runs have trained; the study keeps it.
+
+        What was trained as this run trains, and is within the limits, becomes finished trials.
+        """
+        kept = []
+        for trial in earlier:
+            known = trial.architecture.id in self._seen
+            if trial.group == 0 and not known and self.budget.fits(trial.architecture):
+                self._import(trial)
+            elif not (trial.group == 0 and known):
+                kept.append(asdict(trial) | {"architecture": trial.architecture.to_json()})
+        if earlier:
+            self.study.set_user_attr("earlier", kept)
+
+    def earlier(self) -> list[EarlierTrial]:
+        """What earlier runs have trained in another way, or what is over the limits."""
+        return [
+            EarlierTrial(
+                Architecture.from_json(entry["architecture"]), entry["accuracy"], entry["group"]
+            )
+            for entry in self.study.user_attrs.get("earlier", ())
+        ]
+
     def begin(self, presets: Sequence[tuple[str, Architecture]]) -> None:
         """Queue the presets that fit and an initial spread; once in a run's life.
 
@@ -91,7 +118,8 @@ class SearchStudy:
         self.study.set_user_attr("space", space)
         if self.study.user_attrs.get("begun"):
             return
-        spread = self._spread(INITIAL_CANDIDATES)
+        known = len(self.earlier()) + len(self._trials(TrialState.COMPLETE))
+        spread = self._spread(INITIAL_CANDIDATES - known) if known < INITIAL_CANDIDATES else []
         wanted = [
             (name, preset)
             for name, preset in presets
@@ -197,7 +225,8 @@ class SearchStudy:
 
     def trained(self) -> int:
         """Candidates trained so far, diverged ones included."""
-        return len(self._trials(TrialState.COMPLETE)) + self.diverged()
+        complete = self._trials(TrialState.COMPLETE)
+        return sum("imported" not in trial.user_attrs for trial in complete) + self.diverged()
 
     def diverged(self) -> int:
         """Candidates whose training was stopped."""
@@ -218,6 +247,28 @@ class SearchStudy:
     def record_wall_s(self, seconds: float) -> None:
         """Keep the time spent, earlier sessions included."""
         self.study.set_user_attr("wall_s", round(seconds, 1))
+
+    def _import(self, earlier: EarlierTrial) -> None:
+        """Add a trial that another run has finished."""
+        architecture, space = earlier.architecture, self.budget.space
+        walk = space.walk(picked_from(space.params(architecture)))
+        latencies = [latency.latency_ms for latency in self.budget.latencies(architecture)]
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                params=walk.params,
+                distributions={
+                    name: CategoricalDistribution(offered) for name, offered in walk.offered.items()
+                },
+                values=[earlier.accuracy, *latencies],
+                user_attrs={
+                    "id": architecture.id,
+                    "architecture": architecture.to_json(),
+                    "origin": "earlier run",
+                    "imported": True,
+                },
+            )
+        )
+        self._seen.add(architecture.id)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states or None)

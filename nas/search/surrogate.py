@@ -36,6 +36,10 @@ variance 1."""
 CONSTANT_VARIANCE = 10.0
 """The mean of all accuracies is nearly free."""
 
+GROUP_SHARE = 0.4
+"""How much of that is of a group of observations alone: groups that were trained in another way
+are better or worse as a whole."""
+
 JITTER = 1e-6
 
 MOST_FOR_HYPERPARAMETERS = 300
@@ -49,6 +53,7 @@ class _Distances:
     trend: NDArray[np.float64]
     choices: NDArray[np.float64]
     together: NDArray[np.float64]
+    constant: NDArray[np.float64]
 
     def kernels(self, log_length: float) -> tuple[NDArray[np.float64], ...]:
         return self.trend, self.choices, np.exp(-0.5 * self.together * math.exp(-2 * log_length))
@@ -61,6 +66,7 @@ class AccuracySurrogate:
         walks: the trained architectures, at least two.
         load: their latencies, [n, devices], any unit, above 0.
         accuracy: what training gave, [n].
+        groups: how each was trained, [n]; 0 is what predictions are for. All by default.
         hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
         refit: False takes them as they are.
     """
@@ -72,15 +78,20 @@ class AccuracySurrogate:
         accuracy: ArrayLike,
         hyperparameters: NDArray[np.float64] | None = None,
         refit: bool = True,
+        groups: ArrayLike | None = None,
     ) -> None:
         self._encoder = Encoder(walks)
         observed = np.asarray(accuracy, dtype=np.float64)
-        self._center, deviation = float(observed.mean()), float(observed.std())
+        group = np.zeros(len(observed)) if groups is None else np.asarray(groups, dtype=np.float64)
+        _, places = np.unique(group, return_inverse=True)
+        means = np.bincount(places, observed) / np.bincount(places)
+        deviation = float(np.sqrt(np.mean((observed - means[places]) ** 2)))
+        self._center = float(observed.mean())
         self._scale = deviation if deviation > 1e-9 else 1.0
         raw = _raw_trend(self._encoder.encode(walks), load)
         self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
-        self._features = self._featurise(walks, load)
+        self._features = self._featurise(walks, load, group)
         self._target = (observed - self._center) / self._scale
         theta = PRIOR_LOG if hyperparameters is None else hyperparameters
         self.hyperparameters = self._fit(theta) if refit else theta
@@ -95,7 +106,7 @@ class AccuracySurrogate:
             walks: architectures, trained or not.
             load: their latencies, [n, devices].
         """
-        features = self._featurise(walks, load)
+        features = self._featurise(walks, load, np.zeros(len(walks)))
         cross = self._covariance(_distances(features, self._features))
         mean = cross @ self._weights
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
@@ -103,18 +114,19 @@ class AccuracySurrogate:
         variance = np.maximum(own - np.sum(half**2, axis=0), 1e-12)
         return mean * self._scale + self._center, np.sqrt(variance) * self._scale
 
-    def _featurise(self, walks: Sequence[Walk[Any]], load: ArrayLike) -> _Features:
+    def _featurise(
+        self, walks: Sequence[Walk[Any]], load: ArrayLike, group: NDArray[np.float64]
+    ) -> _Features:
         encoded = self._encoder.encode(walks)
         trend = (_raw_trend(encoded, load) - self._trend_center) / self._trend_scale
         trend /= math.sqrt(trend.shape[1])
         choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))
         together = np.hstack([trend, 2.0 * encoded.ranks / math.sqrt(max(1, self._encoder.fields))])
-        return _Features(trend, choices, together)
+        return _Features(trend, choices, together, group)
 
     def _covariance(self, distances: _Distances) -> NDArray[np.float64]:
         theta = self.hyperparameters
-        parts = distances.kernels(theta[3])
-        return _weighted(parts, theta)
+        return _weighted(distances, distances.kernels(theta[3]), theta)
 
     def _condition(self) -> None:
         covariance = self._covariance(_distances(self._features, self._features))
@@ -151,16 +163,22 @@ class _Features:
     trend: NDArray[np.float64]
     choices: NDArray[np.float64]
     together: NDArray[np.float64]
+    group: NDArray[np.float64]
 
     def of(self, chosen: Any) -> _Features:
-        return _Features(self.trend[chosen], self.choices[chosen], self.together[chosen])
+        parts = (self.trend, self.choices, self.together, self.group)
+        return _Features(*(part[chosen] for part in parts))
 
 
 def _distances(left: _Features, right: _Features) -> _Distances:
     a, b = left.together, right.together
     squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * a @ b.T
+    same = left.group[:, None] == right.group
     return _Distances(
-        left.trend @ right.trend.T, left.choices @ right.choices.T, np.maximum(squared, 0.0)
+        left.trend @ right.trend.T,
+        left.choices @ right.choices.T,
+        np.maximum(squared, 0.0),
+        CONSTANT_VARIANCE * np.where(same, 1.0, 1.0 - GROUP_SHARE),
     )
 
 
@@ -170,14 +188,15 @@ def _self_distances(features: _Features) -> _Distances:
         np.sum(features.trend**2, axis=1),
         np.sum(features.choices**2, axis=1),
         np.zeros(len(features.trend)),
+        np.full(len(features.trend), CONSTANT_VARIANCE),
     )
 
 
 def _weighted(
-    parts: tuple[NDArray[np.float64], ...], theta: NDArray[np.float64]
+    distances: _Distances, parts: tuple[NDArray[np.float64], ...], theta: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The covariance without noise: the kernels by their variances."""
-    total = np.full_like(parts[0], CONSTANT_VARIANCE)
+    total = distances.constant.copy()
     for weight, part in zip(theta[:3], parts, strict=True):
         total += math.exp(weight) * part
     return total
@@ -188,7 +207,7 @@ def _log_loss(
 ) -> tuple[float, NDArray[np.float64]]:
     """Negative log posterior of hyperparameters, and its gradient."""
     parts = distances.kernels(theta[3])
-    covariance = _weighted(parts, theta)
+    covariance = _weighted(distances, parts, theta)
     noise = math.exp(theta[4])
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     factor = cho_factor(covariance, lower=True, check_finite=False)

@@ -330,6 +330,52 @@ def test_a_run_is_repeated_by_its_configuration(folder, tmp_path):
     assert trained[0][:11] == trained[1][:11]
 
 
+def test_a_warm_start_takes_over_what_was_trained_alike(finished, folder, tmp_path):
+    earlier, _ = finished
+    predictor = nas.LatencyPredictor.fit(
+        nas.load_table("onnxruntime", tables_dir=folder / "tables")
+    )
+    high_ms = predictor.predict([c.architecture for c in earlier.candidates], 64).high_ms
+    budget_ms = float(sorted(high_ms)[1]) * 1.001
+    changes = {"sampler": "latency-aware", "warm_start": (str(earlier.run_dir),)}
+    config = _config(folder, budget_ms=budget_ms, trials=2, **changes)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables")
+    known = {c.architecture: c.accuracy for c in earlier.candidates}
+    taken = [c for c in result.candidates if c.origin == "earlier run"]
+    assert len(taken) == 2  # the others break the smaller budget
+    assert all(known[c.architecture] == c.accuracy for c in taken)
+    assert len(result.candidates) == 4  # two were trained
+    assert len({c.architecture for c in result.candidates} - known.keys()) == 2
+    again = resume(tmp_path / "run", trials=3, tables_dir=folder / "tables")
+    assert len(again.candidates) == 5
+
+
+def test_a_warm_start_from_another_proxy_is_a_prior_alone(finished, folder, tmp_path):
+    earlier, _ = finished
+    other = TINY_PROXY.model_copy(update={"train_images": 64})
+    config = _config(
+        folder, sampler="latency-aware", trials=1, proxy=other, warm_start=(str(earlier.run_dir),)
+    )
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables")
+    assert [c.origin for c in result.candidates] == ["searched"]
+    study = optuna.load_study(
+        study_name="search", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}"
+    )
+    kept = study.user_attrs["earlier"]
+    assert sorted(entry["accuracy"] for entry in kept) == sorted(
+        c.accuracy for c in earlier.candidates
+    )
+    assert {entry["group"] for entry in kept} == {1}
+
+
+def test_a_warm_start_from_another_space_is_refused(finished, tmp_path):
+    earlier, _ = finished
+    config = SearchConfig(target="tensorrt", budget_ms=8.0, warm_start=(str(earlier.run_dir),))
+    with pytest.raises(RunError, match="none of its 4 trained networks is in the space 'nextvit'"):
+        search(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
     config = _config(folder, trials=1, time_limit_s=0.5)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables")

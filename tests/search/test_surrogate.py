@@ -256,3 +256,26 @@ def test_nothing_to_predict_gives_nothing():
         [], np.empty((0, 1))
     )
     assert mean.shape == deviation.shape == (0,)
+
+
+def test_a_group_counts_by_its_differences():
+    """Trained on another task, everything is 0.3 worse: as good as trained here, but for level."""
+    walks = list(every_walk(Toy()))[::7]
+    load = np.array([[toy_latency(walk.architecture)] for walk in walks])
+    truth = np.array([toy_accuracy(walk.architecture) for walk in walks])
+    rng = random.Random(0)
+    order = rng.sample(range(len(walks)), len(walks))
+    other, here, unseen = order[:30], order[30:33], order[33:]
+    known = other + here
+    groups = [1] * len(other) + [0] * len(here)
+    accuracy = np.append(truth[other] - 0.3, truth[here])
+
+    def error(groups: list[int] | None) -> float:
+        surrogate = AccuracySurrogate(
+            [walks[i] for i in known], load[known], accuracy, groups=groups
+        )
+        mean, _ = surrogate.predict([walks[i] for i in unseen], load[unseen])
+        return float(np.abs(mean - truth[unseen]).mean())
+
+    assert error(groups) < 0.05
+    assert error(None) > 3 * error(groups)
