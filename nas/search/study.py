@@ -65,7 +65,7 @@ class SearchStudy:
 
     def __init__(self, study: optuna.Study, budget: Budget, seed: int) -> None:
         self.study = study
-        self.budget = budget
+        self.budget = self._uncalibrated = budget
         self.seed = seed
         self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
         self._seen = {
@@ -306,12 +306,15 @@ class SearchStudy:
 
     def _candidate(self, trial: FrozenTrial, device: int) -> Candidate:
         architecture = Architecture.from_json(trial.user_attrs["architecture"])
+        measured = self._timing(architecture, device)
+        # A measurement is shown beside what was predicted before it, not beside what it taught.
+        budget = self._uncalibrated if measured else self.budget
         return Candidate(
             number=trial.number,
             architecture=architecture,
             accuracy=trial.values[0],
-            predicted=self.budget.latencies(architecture)[device],
-            measured=self._timing(architecture, device),
+            predicted=budget.latencies(architecture)[device],
+            measured=measured,
             origin=trial.user_attrs.get("origin", "searched"),
         )
 
