@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import PurePath
+from statistics import median
 
 from nas.architecture import Architecture, Stage
 from nas.config import SearchConfig
 from nas.search.result import Candidate, Latency, SearchResult
+
+TABLE_HOLDS = 0.1
+"""Median relative difference of measured from predicted latency that a table may have."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""
@@ -212,7 +216,15 @@ def _warnings_here(result: SearchResult) -> list[str]:
             f"The recommended network may miss the budget: its {confidence_text(config)} interval "
             f"({interval_text(best.predicted)} ms) reaches over {budget_text(config)}."
         )
-    over = [c for c in all_candidates(result) if c.measured and over_budget(c, config)]
+    candidates = all_candidates(result)
+    ratios = [c.measured.latency_ms / c.predicted.latency_ms for c in candidates if c.measured]
+    if ratios and abs(median(ratios) - 1) > TABLE_HOLDS:
+        slower = "slower" if median(ratios) > 1 else "faster"
+        notes.append(
+            f"This machine is {100 * abs(median(ratios) - 1):.0f}% {slower} than its table says; "
+            f"whether it still holds says: python run_search.py tables verify {result.table_name}"
+        )
+    over = [c for c in candidates if c.measured and over_budget(c, config)]
     if over:
         names = ", ".join(c.architecture.id for c in over)
         notes.append(f"Measured over budget and not recommended: {names}.")

@@ -84,6 +84,16 @@ def test_warns_where_the_interval_reaches_over_the_budget() -> None:
     assert any("may miss the budget: its 90% interval (14.1–15.6 ms)" in n for n in notes)  # noqa: RUF001
 
 
+def test_warns_of_a_machine_that_is_not_what_its_table_says() -> None:
+    def said(slower: float) -> list[str]:
+        return [n for n in warnings(make_result(slower=slower, seed=6)) if "than its table" in n]
+
+    assert not said(1.0)
+    assert any("% slower than its table says" in note for note in said(1.3))
+    assert any("% faster than its table says" in note for note in said(0.7))
+    assert all("tables verify onnxruntime/" in note for note in said(0.7))
+
+
 def test_difference_is_relative_to_the_table() -> None:
     candidate = next(c for c in make_result().front if c.measured)
     assert candidate.measured
