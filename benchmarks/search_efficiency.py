@@ -165,7 +165,8 @@ def main() -> int:
         runs = [found[name, seed] for seed in range(args.seeds)]
         results[name] = summarise([r[0] for r in runs], [r[1] for r in runs], target)
     show(results, console)
-    write_json(args.json, results | {"about": about(args, accuracy, cost)})
+    run_of = {"run": about(args, accuracy, cost)}
+    write_json(args.json, {name: result | run_of for name, result in results.items()})
     lines = missed(results, macs) if "ours" in results else []
     for line in lines:
         console.print(f"missed: {line}")

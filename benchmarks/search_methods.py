@@ -18,9 +18,6 @@ from ofa import ACCURACY_NOISE, AccuracyModel, CostModel, OfaSpace, Subnet
 from nas.parameter_space import Choice, picked_from
 from nas.search.latency_aware import LatencyAwareSampler
 
-DYNAS_POPULATION = 50
-"""Of the NSGA-II runs that DyNAS-T recorded."""
-
 SMALL_POPULATION = 20
 """For methods whose usual population is half of the evaluations here, or all."""
 
@@ -86,7 +83,7 @@ def uniform(problem: Problem, evaluations: int, seed: int) -> None:
 
 
 def pymoo_nsga2(problem: Problem, evaluations: int, seed: int) -> None:
-    """With the operators for whole numbers; the population that is better of two at 200."""
+    """With pymoo's operators for whole numbers."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import ElementwiseProblem
     from pymoo.operators.crossover.sbx import SBX

@@ -20,6 +20,11 @@ def preset_names() -> list[str]:
     return sorted(names, key=lambda name: (order.get(name.rpartition("-")[2], 9), name))
 
 
+def load_presets() -> list[tuple[str, Architecture]]:
+    """The published networks with their names, smallest first."""
+    return [(name, load_architecture(name)) for name in preset_names()]
+
+
 def load_architecture(name_or_path: str | Path) -> Architecture:
     """Read an architecture: a preset's name, or a .yaml or .json file such as ``best.json``.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -19,6 +18,7 @@ from nas.errors import ArchitectureError
 from nas.space import Choice, Choices, SearchSpace, StageChoices
 from nas.space_file import load_space
 from tests.samples import TINY, spaces
+from tests.toy import every_walk
 
 NARROW = SearchSpace(
     "narrow",
@@ -31,30 +31,6 @@ NARROW = SearchSpace(
     ),
 )
 """At 32 the MLP ratios 2.5 and 3 are one; at 64 the mix ratio 0.75 leaves nothing."""
-
-
-class _MorePicksError(Exception):
-    def __init__(self, choices: int) -> None:
-        self.choices = choices
-
-
-def walk(space: SearchSpace) -> Iterator[Architecture]:
-    """Every architecture that some sequence of picks builds."""
-    pending: list[tuple[int, ...]] = [()]
-    while pending:
-        prefix = pending.pop()
-        answers = iter(prefix)
-
-        def pick(_: str, choices: Choices, answers: Iterator[int] = answers) -> Choice:
-            index = next(answers, None)
-            if index is None:
-                raise _MorePicksError(len(choices))
-            return choices[index]
-
-        try:
-            yield space.build(pick)
-        except _MorePicksError as stopped:
-            pending += [(*prefix, index) for index in range(stopped.choices)]
 
 
 def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
@@ -78,7 +54,7 @@ def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
 @given(spaces())
 @settings(max_examples=60)
 def test_the_size_is_that_of_a_brute_force_enumeration(space: SearchSpace) -> None:
-    walked = list(walk(space))
+    walked = [found.architecture for found in every_walk(space)]
     stages = [len(stage_networks(choices)) for choices in space.stages]
     brute_force = len(space.stem_width) * stages[0] * stages[1] * stages[2] * stages[3]
     assert space.size == brute_force == len(walked)
@@ -89,7 +65,7 @@ def test_the_size_is_that_of_a_brute_force_enumeration(space: SearchSpace) -> No
 @given(spaces())
 @settings(max_examples=60)
 def test_blocks_are_those_of_all_architectures(space: SearchSpace) -> None:
-    union = {block for architecture in walk(space) for block in architecture.blocks(100, 9)}
+    union = {block for found in every_walk(space) for block in found.architecture.blocks(100, 9)}
     assert space.blocks(100, 9) == sorted(union)
 
 

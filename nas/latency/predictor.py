@@ -73,7 +73,7 @@ networks were off by 1.6%."""
 
 SHARED_DEVIATION = 0.02
 """Before any is measured in it: standard deviation of what all networks of a session share. Wider
-than `SESSION_DEVIATION`: a session that follows an hour of training has been 3% off."""
+than `SESSION_DEVIATION`: the session that ended a search has been 3% off."""
 
 MAX_FACTOR = 10.0
 """An interval wider than a factor of this is no prediction: rows of the table contradict others."""

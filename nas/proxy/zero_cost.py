@@ -122,10 +122,10 @@ def initial_network(architecture: Architecture, num_classes: int, seed: int) -> 
 
 
 def synflow(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Log of the synaptic flow, the sum over weights of |θ ∂R/∂θ| (arXiv 2006.05467, Sec. 6).
+    """Log of the synaptic flow, the sum over weights of |θ ∂R/∂θ| (arXiv 2006.05467).
 
     R is the sum of the outputs for one all-ones image with every weight replaced by its
-    absolute value; summed over the network as in arXiv 2101.08134, Sec. 3.2. The images only
+    absolute value; summed over the network as in arXiv 2101.08134. The images only
     give the shape. BatchNorm is the identity, as in both papers' code: batch statistics would
     divide the flow away. Computed in float64.
 
@@ -138,7 +138,7 @@ def synflow(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def dss(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Log of the DSS-indicator of TF-TAS (arXiv 2203.12217, Sec. 3), made for transformers.
+    """Log of the DSS-indicator of TF-TAS (arXiv 2203.12217), made for transformers.
 
     Synaptic diversity of attention plus synaptic saliency of the rest: the sum over attention
     matrices of |∂R/∂W|_* |W|_* (nuclear norms) plus the sum over other weights of |W ∂R/∂W|.
@@ -162,16 +162,16 @@ def dss(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def snip(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Sum over weights of |g θ|, g of the loss (arXiv 1810.02340, Sec. 4).
+    """Sum over weights of |g θ|, g of the loss (arXiv 1810.02340).
 
-    Summed, and not normalised to one, as for ranking networks in arXiv 2101.08134, Sec. 3.2.
+    Summed, and not normalised to one, as for ranking networks in arXiv 2101.08134.
     """
     weights, gradients = _loss_gradients(network, batches[0])
     return sum(map(_saliency, weights, gradients))
 
 
 def grad_norm(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Euclidean norm of the gradients of all weights together (arXiv 2101.08134, Sec. 3.2).
+    """Euclidean norm of the gradients of all weights together (arXiv 2101.08134).
 
     Deviation: the authors' code adds up the norms of the layers.
     """
@@ -181,7 +181,7 @@ def grad_norm(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 @torch.no_grad()
 def naswot(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Log-determinant of the Hamming kernel of ReLU patterns (arXiv 2006.04647, Eq. 1 and 2).
+    """Log-determinant of the Hamming kernel of ReLU patterns (arXiv 2006.04647).
 
     Entry ij of the kernel is the number of units that are on for both images i and j or off
     for both. BatchNorm in training mode, as in the authors' code. Only ``nn.ReLU`` modules are
@@ -208,7 +208,7 @@ def zico(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Sum over layers of the log of the sum over weights of mean |g| / std g (arXiv 2301.11300).
 
     Mean and (population) standard deviation are over batches; the paper's experiments take two.
-    As in the authors' code, the deviation is of g, where the definition in Sec. 3 takes |g|,
+    As in the authors' code, the deviation is of g, where the definition takes |g|,
     and weights whose gradient is the same in every batch are left out.
     """
     if len(batches) < 2:

@@ -233,7 +233,9 @@ def _warnings_here(result: SearchResult) -> list[str]:
 
 def trials_text(result: SearchResult) -> str:
     """How many proposals were trained, left untrained, and failed."""
+    earlier = f", {result.imported:,} from earlier runs" if result.imported else ""
     return (
-        f"{len(all_candidates(result)):,} trained, {result.untrained:,} not trained "
-        f"({result.provenance} over budget), {result.failed} failed"
+        f"{len(all_candidates(result)) - result.imported:,} trained{earlier}, "
+        f"{result.untrained:,} not trained ({result.provenance} over budget), "
+        f"{result.failed} failed"
     )

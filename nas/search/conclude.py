@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nas.architecture import Architecture
-from nas.architecture_file import load_architecture, preset_names
+from nas.architecture_file import load_presets
 from nas.errors import ArchitectureError, TableError
 from nas.latency.catalogue import remeasure_command
 from nas.latency.table import LatencyTable
@@ -58,11 +57,6 @@ def recommend(study: SearchStudy, verified: Sequence[int]) -> int | None:
     return max(fitting, key=lambda c: c.accuracy).number if fitting else None
 
 
-def presets() -> list[tuple[str, Architecture]]:
-    """The published family by name."""
-    return [(name, load_architecture(name)) for name in preset_names()]
-
-
 def _seen_on(
     index: int,
     run_dir: Path,
@@ -91,6 +85,7 @@ def _seen_on(
         verified=unverified is None and any(c.measured for c in candidates),
         verification_note=_verification_note(table, unverified, bool(candidates)),
         references=_references(prepared.budget, index, candidates),
+        imported=study.imported(),
         untrained=study.untrained(),
         failed=study.diverged() + study.interrupted(),
         wall_s=study.wall_s(),
@@ -115,7 +110,7 @@ def _references(
     """The published family, as far as the tables can tell its latency."""
     trained = {c.architecture: c.accuracy for c in candidates}
     references = []
-    for name, architecture in presets():
+    for name, architecture in load_presets():
         try:
             latency = budget.latencies(architecture)[device]
         except (TableError, ArchitectureError):

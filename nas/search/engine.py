@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 
+from nas.architecture_file import load_presets
 from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
-from nas.search.conclude import conclude, presets
+from nas.search.conclude import conclude
 from nas.search.executors import LocalExecutor
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
@@ -31,7 +31,7 @@ from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
 from nas.search.training import train
 from nas.search.verify import devices_here, measure_front, recalibrate
-from nas.search.warm_start import as_prior, read_earlier
+from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
 MORE_ROUNDS = 2
 """How often a search goes on because the most accurate candidate was measured over a budget."""
@@ -65,9 +65,9 @@ def search(
     listener = listener or Listener()
     require_writable(output or RESULTS_DIR)
     prepared = prepare(config, measure_table, tables_dir, listener)
-    prepared = replace(prepared, earlier=tuple(read_earlier(prepared.config, prepared.space)))
+    earlier = read_earlier(prepared.config, prepared.space)
     run_dir = create_run(prepared.config, output)
-    return _run(run_dir, prepared, executor, listener)
+    return _run(run_dir, prepared, earlier, executor, listener)
 
 
 def resume(
@@ -96,12 +96,13 @@ def resume(
     config = read_run(run_dir).model_copy(update=updates)
     require_writable(run_dir, remedy="make it writable")
     prepared = prepare(config, False, tables_dir, listener)
-    return _run(run_dir, prepared, executor, listener)
+    return _run(run_dir, prepared, [], executor, listener)
 
 
 def _run(
     run_dir: Path,
     prepared: Prepared,
+    earlier: Sequence[EarlierTrial],
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> SearchResult:
@@ -110,7 +111,7 @@ def _run(
     config = prepared.config
     with locked(run_dir, RunError, "working on this run"):
         write_config(run_dir, config)
-        study = _open(run_dir, prepared)
+        study = _open(run_dir, prepared, earlier)
         stopped, unverified = _train_and_verify(study, prepared, make_executor, listener)
         result = conclude(run_dir, prepared, study, stopped, unverified)
         listener.stage("writing")
@@ -118,17 +119,17 @@ def _run(
     return result
 
 
-def _open(run_dir: Path, prepared: Prepared) -> SearchStudy:
+def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial]) -> SearchStudy:
     config, space = prepared.config, prepared.space
     study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed)
-    study.remember(prepared.earlier)
+    study.remember(earlier)
     # A resumed sampler must not repeat the proposals it began with.
     seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
     study.study.sampler = make_sampler(
         config.sampler, seed, space, study.load, as_prior(study.earlier(), space)
     )
     recalibrate(study, prepared)
-    study.begin(presets())
+    study.begin(load_presets())
     study.recover()
     return study
 

@@ -83,7 +83,8 @@ def _latency_cells(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
 def write_best(result: SearchResult, run_dir: Path) -> None:
     """best.json and best.onnx of the recommendation; removed where there is none.
 
-    Where a further device wants another precision or batch size, best-<target>.onnx is for it.
+    Where a further device wants another precision or batch size, best.<precision>.b<batch>.onnx
+    is for it.
     """
     best = result.recommended
     if best is None:
@@ -102,7 +103,7 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
         kind = (seen.config.batch_size or 1, seen.config.precision or "fp32")
         if kind in written:
             continue
-        name = "best.onnx" if not written else f"best-{seen.config.target}.onnx"
+        name = "best.onnx" if not written else f"best.{kind[1]}.b{kind[0]}.onnx"
         written.add(kind)
         export_network(
             best.architecture,
@@ -134,7 +135,8 @@ def result_json(result: SearchResult) -> dict[str, Any]:
             }
             for seen in result.everywhere
         ],
-        "trained": len(result.candidates),
+        "trained": len(result.candidates) - result.imported,
+        "imported": result.imported,
         "untrained": result.untrained,
         "failed": result.failed,
         "wall_s": result.wall_s,

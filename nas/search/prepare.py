@@ -19,7 +19,6 @@ from nas.proxy.source import absolute_source, check_source
 from nas.search.budget import Budget, DeviceBudget
 from nas.search.listener import Listener
 from nas.search.sampler import check_sampler
-from nas.search.warm_start import EarlierTrial
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
 
@@ -30,14 +29,12 @@ class Prepared:
 
     Attributes:
         tables: one a target, in the order of ``config.targets``.
-        earlier: what the runs of ``config.warm_start`` have trained; empty for a run that goes on.
     """
 
     config: SearchConfig
     space: SearchSpace
     tables: tuple[LatencyTable, ...]
     budget: Budget
-    earlier: tuple[EarlierTrial, ...] = ()
 
 
 def prepare(

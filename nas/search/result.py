@@ -98,6 +98,7 @@ class SearchResult:
         failed: trials that were interrupted or diverged.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
         stopped: why it ended before all trials, None if it did not.
+        imported: how many of the candidates an earlier run trained.
         elsewhere: the same search as seen on its further devices.
     """
 
@@ -118,6 +119,7 @@ class SearchResult:
     failed: int
     wall_s: float
     stopped: str | None
+    imported: int = 0
     elsewhere: tuple[SearchResult, ...] = ()
 
     @property

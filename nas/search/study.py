@@ -22,7 +22,7 @@ from nas.errors import RunError
 from nas.latency.measure import Timing
 from nas.parameter_space import picked_from
 from nas.search.budget import Budget
-from nas.search.candidates import Candidates, key
+from nas.search.candidates import Candidates, Key, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
 from nas.search.result import Candidate, Latency
@@ -92,9 +92,7 @@ class SearchStudy:
     def earlier(self) -> list[EarlierTrial]:
         """What earlier runs have trained in another way, or what is over the limits."""
         return [
-            EarlierTrial(
-                Architecture.from_json(entry["architecture"]), entry["accuracy"], entry["group"]
-            )
+            EarlierTrial(**entry | {"architecture": Architecture.from_json(entry["architecture"])})
             for entry in self.study.user_attrs.get("earlier", ())
         ]
 
@@ -123,7 +121,9 @@ class SearchStudy:
         wanted = [
             (name, preset)
             for name, preset in presets
-            if preset in self.budget.space and self.budget.fits(preset)
+            if preset in self.budget.space
+            and preset.id not in self._seen
+            and self.budget.fits(preset)
         ]
         wanted += [("searched", architecture) for architecture in spread]
         queued = [_queued_params(trial) for trial in self._trials()]
@@ -225,8 +225,12 @@ class SearchStudy:
 
     def trained(self) -> int:
         """Candidates trained so far, diverged ones included."""
-        complete = self._trials(TrialState.COMPLETE)
-        return sum("imported" not in trial.user_attrs for trial in complete) + self.diverged()
+        complete = len(self._trials(TrialState.COMPLETE))
+        return complete - self.imported() + self.diverged()
+
+    def imported(self) -> int:
+        """Candidates that an earlier run trained."""
+        return sum("imported" in t.user_attrs for t in self._trials(TrialState.COMPLETE))
 
     def diverged(self) -> int:
         """Candidates whose training was stopped."""
@@ -263,7 +267,7 @@ class SearchStudy:
                 user_attrs={
                     "id": architecture.id,
                     "architecture": architecture.to_json(),
-                    "origin": "earlier run",
+                    "origin": earlier.origin,
                     "imported": True,
                 },
             )
@@ -294,10 +298,10 @@ class SearchStudy:
         return rng.choice(new).architecture if new else self.budget.fastest()
 
     def _spread(self, count: int) -> list[Architecture]:
-        """Up to ``count`` different architectures that use much of the budget, and the fastest."""
+        """Up to ``count`` different architectures that use much of the budget; or the fastest."""
         rng = self._rng(0)
         candidates = Candidates(self.budget.space, self.load, rng)
-        known: dict[Any, Architecture] = {}
+        known: dict[Key, Architecture] = {}
         for _ in range(count):
             walk = candidates.near(rng.uniform(0.5, 1.0), known)
             if walk is not None:

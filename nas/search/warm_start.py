@@ -24,11 +24,19 @@ from nas.space import SearchSpace
 
 @dataclass(frozen=True)
 class EarlierTrial:
-    """An architecture that an earlier run trained, and what came of it; see `PriorTrial`."""
+    """What an earlier run trained.
+
+    Attributes:
+        architecture: the network.
+        accuracy: proxy validation accuracy, 0..1.
+        group: see `PriorTrial`.
+        origin: a preset's name, else ``searched``.
+    """
 
     architecture: Architecture
     accuracy: float
     group: int
+    origin: str
 
 
 def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
@@ -51,6 +59,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
                 Architecture.from_json(trial.user_attrs["architecture"]),
                 float(trial.values[0]),
                 0 if alike else number,
+                str(trial.user_attrs.get("origin", "searched")),
             )
             for trial in trials
             if "architecture" in trial.user_attrs

@@ -17,6 +17,7 @@ from nas.report.wording import (
     ms_text,
     shown_front,
     stage_text,
+    trials_text,
     warnings,
 )
 from nas.search.result import Latency
@@ -92,6 +93,14 @@ def test_warns_of_a_machine_that_is_not_what_its_table_says() -> None:
     assert any("% slower than its table says" in note for note in said(1.3))
     assert any("% faster than its table says" in note for note in said(0.7))
     assert all("tables verify onnxruntime/" in note for note in said(0.7))
+
+
+def test_what_earlier_runs_trained_is_not_counted_as_trained() -> None:
+    result = make_result()
+    count = len(all_candidates(result))
+    assert trials_text(result).startswith(f"{count} trained, ")
+    taken = replace(result, imported=3)
+    assert trials_text(taken).startswith(f"{count - 3} trained, 3 from earlier runs, ")
 
 
 def test_difference_is_relative_to_the_table() -> None:
