@@ -14,6 +14,7 @@ from nas.precision import Precision
 _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
 MAX_BATCH = 65_536
 MAX_TARGETS = 8
+MAX_RUNGS = 6
 MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -133,6 +134,8 @@ class SearchConfig(BaseModel):
         interpolate: estimate blocks that a table lacks instead of measuring them.
         seed: of the sampler and of the training.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.SAMPLERS`.
+        rungs: in how many parts a candidate is trained, each `nas.search.rungs.REDUCTION` times
+            as long as the one before; only the best of each go on. 1 trains every one in full.
         workers: candidates trained at once, each in its own process.
         warm_start: folders of earlier runs to begin with what they have trained.
     """
@@ -152,6 +155,7 @@ class SearchConfig(BaseModel):
     interpolate: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     sampler: str = "latency-aware"
+    rungs: int = Field(default=1, ge=1, le=MAX_RUNGS)
     workers: int = Field(default=1, ge=1)
     warm_start: tuple[str, ...] = ()
 

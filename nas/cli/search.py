@@ -55,6 +55,9 @@ def search(
         int | None, typer.Option(min=8, help="Size of the proxy images in pixels.")
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates to train. [24]")] = None,
+    rungs: Annotated[
+        int, typer.Option(min=1, help="Train in so many parts; only the best go on to the next.")
+    ] = 1,
     time_limit: Annotated[
         str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
     ] = None,
@@ -121,6 +124,7 @@ def search(
             "resolution": proxy_resolution,
         },
         trials=trials,
+        rungs=rungs,
         time_limit_s=limit_s,
         seed=seed,
         sampler=sampler,

@@ -43,6 +43,8 @@ BETAS = (0.9, 0.98)
 FULL_RATE_FAN_IN = 128
 """Inputs of a weight matrix up to which it learns at the full rate."""
 
+_PROGRESS = ("step", "train_s", "train_loss", "diverged")
+
 MEAN, STD = 127.5, 64.0
 """Colours (0 to 255) that become 0, and a distance from it that becomes 1."""
 
@@ -137,6 +139,31 @@ class ProxyTraining:
             train_s=self.train_s,
             images_per_s=images / self.train_s if self.train_s else 0.0,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on as if training had not stopped."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "order": self.batches.order,
+            "progress": {name: getattr(self, name) for name in _PROGRESS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another training of the same architecture, data and configuration stopped.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: the state is of something else.
+        """
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.batches.order = state["order"]
+        for name in _PROGRESS:
+            setattr(self, name, state["progress"][name])
 
     def _train_step(self) -> Tensor:
         share = schedule(self.step, self.total_steps, self.config.warmup)

@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 from nas.architecture import Architecture
 from nas.models.cost import network_cost
 from nas.report.wording import (
-    SEARCHED,
     accuracy_text,
     all_candidates,
     architecture_lines,
@@ -29,7 +28,7 @@ from nas.report.wording import (
     shown_front,
     table_latency_text,
 )
-from nas.search.result import Candidate, Reference, SearchResult
+from nas.search.result import SEARCHED, Candidate, Reference, SearchResult
 
 # Mid-tones: at least 3:1 against white and against near-black, and told apart by shape as well.
 TRAINED = "#8a94a6"
@@ -215,6 +214,10 @@ def _candidate_traces(result: SearchResult, candidates: Sequence[Candidate]) -> 
         textfont={"color": PUBLISHED, "size": 12},
     )
     traces.append(named)
+    partly = {"color": TRAINED, "size": 6, "symbol": "circle-open"}
+    early = _dots(result, result.partly_trained, "stopped at a rung", partly)
+    early.update(visible="legendonly")  # trained for less, they would press the others together
+    traces.append(early)
     star = {"color": RECOMMENDED, "size": 19, "symbol": "star"}
     star["line"] = {"color": "rgba(255,255,255,0.9)", "width": 1}
     traces.append(_dots(result, [best] if best else [], "recommended", star))
@@ -336,6 +339,8 @@ def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
     macs, params = candidate.cost_at(result.config)
     kind = "" if candidate.origin == SEARCHED else f", {candidate.origin}"
     lines = [f"{accuracy_text(candidate.accuracy)} proxy accuracy ({proxy_data(result.config)})"]
+    if candidate in result.partly_trained:
+        lines[0] += f" after {candidate.images:,} images"
     lines.append(latency_text(candidate, result))
     if candidate.measured:
         table = table_latency_text(candidate.predicted, result)

@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from nas.search.listener import Listener, Trained
+from nas.search.result import SEARCHED
 
 LINE_EVERY_S = 15.0
 """Seconds between progress lines where the output is no terminal."""
@@ -83,6 +84,8 @@ class LivePrinter:
     def trained(self, event: Trained) -> None:
         """One candidate was trained."""
         place = f"{event.done:>3}/{event.total}"
+        if len(event.at_rung) > 1:
+            place += f"  rung {event.rung}"
         candidate = event.candidate
         if candidate is None:
             text = f"{place}  training diverged and was stopped"
@@ -93,7 +96,7 @@ class LivePrinter:
                 f"proxy {100 * candidate.accuracy:5.2f}%  "
                 f"{candidate.architecture.id}  {event.train_s:4.0f} s"
             )
-            if candidate.origin != "searched":
+            if candidate.origin != SEARCHED:
                 text += f"  {candidate.origin}"
             if event.on_front:
                 text += "  on the front"
@@ -130,7 +133,10 @@ class LivePrinter:
 
 
 def _so_far(event: Trained) -> str:
+    rungs = ""
+    if len(event.at_rung) > 1:
+        rungs = f"rungs {' > '.join(map(str, event.at_rung))}, "
     if event.best is None:
-        return "none within budget yet"
+        return f"{rungs}none within budget yet"
     best = f"best {100 * event.best.accuracy:.1f}% at {event.best.latency_ms:.2f} ms"
-    return f"{best}, hypervolume {event.hypervolume:.3f}"
+    return f"{rungs}{best}, hypervolume {event.hypervolume:.3f}"

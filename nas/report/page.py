@@ -21,7 +21,6 @@ from nas.config import SearchConfig
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
 from nas.report.wording import (
-    SEARCHED,
     accuracy_text,
     all_candidates,
     batch_size,
@@ -42,7 +41,7 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import Candidate, SearchResult
+from nas.search.result import SEARCHED, Candidate, SearchResult
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"

@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.report.wording import (
-    SEARCHED,
     accuracy_text,
     budget_text,
     call_text,
@@ -27,7 +26,7 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import Candidate, SearchResult
+from nas.search.result import SEARCHED, Candidate, SearchResult
 
 _FULL_WIDTH = 78
 """Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""

@@ -16,9 +16,6 @@ from nas.search.result import Candidate, Latency, SearchResult
 TABLE_HOLDS = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
 
-SEARCHED = "searched"
-"""`Candidate.origin` of a network that is no preset."""
-
 
 def ms_text(latency_ms: float) -> str:
     """Milliseconds with three significant digits and without a unit: 0.482, 4.82, 48.2, 482."""
@@ -232,10 +229,16 @@ def _warnings_here(result: SearchResult) -> list[str]:
 
 
 def trials_text(result: SearchResult) -> str:
-    """How many proposals were trained, left untrained, and failed."""
+    """How many proposals were trained, in full or not, left untrained, and failed."""
     earlier = f", {result.imported:,} from earlier runs" if result.imported else ""
+    count = len(all_candidates(result)) - result.imported
+    if result.partly_trained:
+        partly = len(result.partly_trained)
+        trained = f"{count + partly:,} trained ({partly:,} of them stopped at a rung)"
+    else:
+        trained = f"{count:,} trained"
     return (
-        f"{len(all_candidates(result)) - result.imported:,} trained{earlier}, "
+        f"{trained}{earlier}, "
         f"{result.untrained:,} not trained ({result.provenance} over budget), "
         f"{result.failed} failed"
     )

@@ -85,9 +85,10 @@ def _seen_on(
         verified=unverified is None and any(c.measured for c in candidates),
         verification_note=_verification_note(table, unverified, bool(candidates)),
         references=_references(prepared.budget, index, candidates),
-        imported=study.imported(),
-        untrained=study.untrained(),
-        failed=study.diverged() + study.interrupted(),
+        imported=study.trials.imported(),
+        partly_trained=tuple(study.partly_trained(index)),
+        untrained=study.trials.untrained(),
+        failed=study.trials.diverged() + study.trials.interrupted(),
         wall_s=study.wall_s(),
         stopped=stopped,
     )

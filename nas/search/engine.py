@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -29,7 +28,7 @@ from nas.search.run import (
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
-from nas.search.training import train
+from nas.search.training import CHECKPOINTS, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
@@ -112,7 +111,10 @@ def _run(
     with locked(run_dir, RunError, "working on this run"):
         write_config(run_dir, config)
         study = _open(run_dir, prepared, earlier)
-        stopped, unverified = _train_and_verify(study, prepared, make_executor, listener)
+        crew = Crew(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
+        stopped, unverified = _train_and_verify(study, prepared, crew, listener)
+        if not stopped:
+            crew.clean_up()
         result = conclude(run_dir, prepared, study, stopped, unverified)
         listener.stage("writing")
         write_run_files(result)
@@ -121,7 +123,7 @@ def _run(
 
 def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial]) -> SearchStudy:
     config, space = prepared.config, prepared.space
-    study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed)
+    study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed, config.rungs)
     study.remember(earlier)
     # A resumed sampler must not repeat the proposals it began with.
     seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
@@ -137,7 +139,7 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial]) ->
 def _train_and_verify(
     study: SearchStudy,
     prepared: Prepared,
-    make_executor: Callable[[int], Executor],
+    crew: Crew,
     listener: Listener,
 ) -> tuple[str | None, dict[int, str]]:
     """Train, measure, and go on with what that taught where the budget was missed.
@@ -146,9 +148,7 @@ def _train_and_verify(
         Why it stopped early, or None; and why nothing was measured on a device, by its index.
     """
     config = prepared.config
-    limit_s = config.time_limit_s
-    deadline = time.monotonic() + limit_s if limit_s is not None else None
-    stopped = train(study, prepared, config.trials, deadline, make_executor, listener)
+    stopped = crew.train(config.trials)
     reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
     unverified = {index: reason for index, reason in reasons.items() if reason is not None}
     try:
@@ -156,8 +156,7 @@ def _train_and_verify(
         for _ in range(MORE_ROUNDS):
             if stopped or not missed:
                 break
-            trials = study.trained() + math.ceil(MORE_TRIALS * config.trials)
-            stopped = train(study, prepared, trials, deadline, make_executor, listener)
+            stopped = crew.train(study.trials.begun() + math.ceil(MORE_TRIALS * config.trials))
             missed = measure_front(study, prepared, listener)
     except KeyboardInterrupt:
         interrupted = "measuring the front was interrupted; go on with --resume"

@@ -6,6 +6,7 @@ import signal
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.architecture import Architecture
@@ -23,6 +24,7 @@ class Evaluation:
 
     Attributes:
         accuracy: proxy validation accuracy, 0..1.
+        images: seen in training, in all.
         diverged: training was stopped because its loss exploded.
         train_s: seconds of training, evaluation not included.
     """
@@ -30,6 +32,7 @@ class Evaluation:
     accuracy: float
     diverged: bool
     train_s: float
+    images: int
 
 
 def start_worker(threads: int) -> None:
@@ -42,21 +45,36 @@ def start_worker(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def evaluate(architecture: dict[str, Any], proxy: ProxyConfig, seed: int) -> Evaluation:
-    """Train one candidate.
+def evaluate(
+    architecture: dict[str, Any],
+    proxy: ProxyConfig,
+    seed: int,
+    images: int | None = None,
+    checkpoint: str | None = None,
+) -> Evaluation:
+    """Train one candidate, or go on with it.
 
     Args:
         architecture: as `Architecture.to_json` writes it, so that any executor can send it.
         proxy: how to train.
         seed: of weights, order and augmentation.
+        images: stop after so many, those of before included; None trains in full.
+        checkpoint: file to go on from, and to keep what is needed to go on later.
 
     Raises:
         DataError: the data cannot be read.
+        RunError: the checkpoint cannot be written.
     """
+    from nas.proxy.fidelity import train_to
     from nas.proxy.train import train_proxy
 
-    result = train_proxy(Architecture.from_json(architecture), _data(proxy), proxy, seed)
-    return Evaluation(result.accuracy, result.diverged, result.train_s)
+    task = (Architecture.from_json(architecture), _data(proxy), proxy, seed)
+    if images is None or checkpoint is None:
+        result = train_proxy(*task)
+    else:
+        result = train_to(images, Path(checkpoint), *task)
+    seen = result.steps * proxy.batch_size
+    return Evaluation(result.accuracy, result.diverged, result.train_s, seen)
 
 
 @lru_cache(maxsize=1)

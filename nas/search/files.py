@@ -21,18 +21,20 @@ def write_run_files(result: SearchResult) -> None:
 def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
+    Candidates that stopped at a rung have seen fewer ``images``, and their accuracy is of then.
+
     The columns of a second device end in ``_2``, of a third in ``_3``.
     """
     import pandas as pd
 
     frames = []
     for number, seen in enumerate(result.everywhere, start=1):
-        rows = [_latency_cells(seen, c) for c in seen.candidates]
+        rows = [_latency_cells(seen, c) for c in _all_trained(seen)]
         suffix = f"_{number}" if number > 1 else ""
         frame = pd.DataFrame(rows, columns=list(_LATENCY_COLUMNS))
         frames.append(frame.rename(columns={name: name + suffix for name in _LATENCY_COLUMNS}))
     trials = pd.DataFrame(
-        [_trial_cells(result, c) for c in result.candidates], columns=list(_TRIAL_COLUMNS)
+        [_trial_cells(result, c) for c in _all_trained(result)], columns=list(_TRIAL_COLUMNS)
     )
     first = _TRIAL_COLUMNS.index("recommended")
     trials = pd.concat([trials.iloc[:, :first], *frames, trials.iloc[:, first:]], axis=1)
@@ -42,13 +44,18 @@ def write_trials(result: SearchResult, path: Path) -> None:
 
 
 _TRIAL_COLUMNS = (
-    *("number", "id", "origin", "proxy_accuracy"),
+    *("number", "id", "origin", "proxy_accuracy", "images"),
     *("recommended", "gmacs", "mparams", "architecture"),
 )
 _LATENCY_COLUMNS = (
     *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
     *("measured_ms", "measured_spread_pct", "measured_runs", "front"),
 )
+
+
+def _all_trained(seen: SearchResult) -> list[Candidate]:
+    """By trial number."""
+    return sorted((*seen.candidates, *seen.partly_trained), key=lambda c: c.number)
 
 
 def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
@@ -59,6 +66,7 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "id": candidate.architecture.id,
         "origin": candidate.origin,
         "proxy_accuracy": round(candidate.accuracy, 5),
+        "images": candidate.images,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
         "mparams": round(mparams, 4),
@@ -136,6 +144,7 @@ def result_json(result: SearchResult) -> dict[str, Any]:
             for seen in result.everywhere
         ],
         "trained": len(result.candidates) - result.imported,
+        "partly_trained": len(result.partly_trained),
         "imported": result.imported,
         "untrained": result.untrained,
         "failed": result.failed,

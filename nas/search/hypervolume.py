@@ -15,6 +15,10 @@ from scipy.special import ndtr
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+REFERENCE_LOAD = 1.25
+"""Up to which load a front counts in a search. Above 1, or accuracy close to the limit would count
+for nothing, and that is what most searches are for."""
+
 
 def hypervolume(accuracy: ArrayLike, load: ArrayLike, reference: tuple[float, float]) -> float:
     """Area covered by points.

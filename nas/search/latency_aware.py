@@ -7,14 +7,15 @@ is over accuracy alone, as latencies are known (`nas.search.hypervolume`). With 
 the gain is the mean of their gains.
 
 Nothing over a limit is proposed, and nothing twice. Trials that are being trained elsewhere count
-as if they gave what the surrogate expects, so parallel workers get different candidates.
+as if they gave what the surrogate expects, so parallel workers get different candidates. What
+stopped at a rung counts as compared with what stopped at the same rung.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -27,9 +28,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.parameter_space import A, Choice, ParameterSpace, Walk
 from nas.search.candidates import Candidates, Key, Load, key
-from nas.search.hypervolume import expected_gain
+from nas.search.hypervolume import REFERENCE_LOAD, expected_gain
 from nas.search.pareto import pareto_front
 from nas.search.surrogate import AccuracySurrogate
+from nas.search.trials import Stopped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +42,6 @@ START = 8
 FRESH, GENERATIONS, BROOD, PARENTS = 300, 6, 200, 40
 """Of a suggestion: random candidates, rounds of breeding, children of a round, and how many of
 the best breed the next."""
-
-REFERENCE_LOAD = 1.25
-"""Up to which load the front counts. Above 1, or accuracy close to the limit would count for
-nothing, and that is what most searches are for."""
 
 CURIOSITY = 0.5
 """How much of the surrogate's standard deviation counts. The expected gain of one more candidate
@@ -141,24 +139,17 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         """The architecture to train next, None where nothing new fits."""
         others = [t for t in study.get_trials(deepcopy=False) if t.number != number]
         walks = {t.number: w for t in others if (w := self._walk(t)) is not None}
-        trained = [
-            t
-            for t in others
-            if t.state == TrialState.COMPLETE and t.number in walks and np.isfinite(t.values[0])
-        ]
         pending = [
             walks[t.number] for t in others if t.state == TrialState.RUNNING and t.number in walks
         ]
         seen = {key(walk) for walk in walks.values()}
-        prior = [self._candidates.walk(p.params) for p in self._prior]
-        known = prior + [walks[t.number] for t in trained]
-        if len(known) < START:
-            return self._spread(len(trained) + len(pending), seen)
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        accuracy = np.array(
-            [sign * p.accuracy for p in self._prior] + [sign * t.values[0] for t in trained]
-        )
-        groups = [p.group for p in self._prior] + [0] * len(trained)
+        known, observed, groups = self._observed([t for t in others if t.number in walks], walks)
+        elsewhere = len(self._prior)
+        if len({key(walk) for walk in known}) < START:
+            tried = {key(walk) for walk in (*known[elsewhere:], *pending)}
+            return self._spread(len(tried), seen)
+        accuracy = sign * np.array(observed)
         load = self._candidates.load(known)
         surrogate = self._surrogate(known, load, accuracy, groups)
         if pending:
@@ -169,9 +160,30 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             groups += [0] * len(pending)
             kept = surrogate.hyperparameters
             surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
-        lowest = accuracy[len(prior) :].min(initial=np.inf)
-        found = self._breed(known, load, surrogate, len(prior), float(lowest), seen)
+        here = np.arange(len(known)) >= elsewhere
+        lowest = accuracy[here & (np.array(groups) == 0)].min(initial=np.inf)
+        found = self._breed(known, load, surrogate, elsewhere, float(lowest), seen)
         return found or self._spread(0, seen)
+
+    def _observed(
+        self, trials: Sequence[FrozenTrial], walks: Mapping[int, Walk[A]]
+    ) -> tuple[list[Walk[A]], list[float], list[int]]:
+        """Walks, accuracies, and how each was trained: the prior, and all that trials gave."""
+        known = [self._candidates.walk(p.params) for p in self._prior]
+        observed = [p.accuracy for p in self._prior]
+        groups = [p.group for p in self._prior]
+        for trial in trials:
+            stopped = Stopped.of(trial.user_attrs)
+            if stopped is not None:
+                accuracy, group = stopped.accuracy, -stopped.left
+            elif trial.state == TrialState.COMPLETE and np.isfinite(trial.values[0]):
+                accuracy, group = trial.values[0], 0
+            else:
+                continue
+            known.append(walks[trial.number])
+            observed.append(accuracy)
+            groups.append(group)
+        return known, observed, groups
 
     def _walk(self, trial: FrozenTrial) -> Walk[A] | None:
         """What a trial trains or trained; None while that is unknown."""

@@ -11,11 +11,13 @@ from nas.search.result import Candidate, Provenance
 
 @dataclass(frozen=True)
 class Trained:
-    """Told to the listener after every training run.
+    """Told to the listener after every training run, up to a rung or in full.
 
     Attributes:
         candidate: None where the training diverged.
-        done, total: candidates trained so far, and asked for.
+        done, total: candidates trained so far, in full or not, and asked for.
+        at_rung: how many have been trained up to each rung so far, the last of them in full.
+        rung: the one that this candidate was trained to, from 1.
         on_front: whether the candidate is Pareto-optimal so far.
         best: the most accurate one within every budget so far, None if there is none.
         hypervolume: of the front so far on the first device: accuracy (0..1) times the share of
@@ -27,6 +29,8 @@ class Trained:
     candidate: Candidate | None
     done: int
     total: int
+    at_rung: tuple[int, ...]
+    rung: int
     on_front: bool
     best: Candidate | None
     hypervolume: float

@@ -11,6 +11,9 @@ from nas.config import SearchConfig
 from nas.latency.measure import Timing
 from nas.models.cost import network_cost
 
+SEARCHED = "searched"
+"""`Candidate.origin` of a network that is no preset."""
+
 Provenance = Literal["measured", "estimated", "predicted"]
 
 
@@ -34,6 +37,7 @@ class Candidate:
         predicted: its latency from the table.
         measured: its latency measured whole, None if it was not verified.
         origin: a preset's name, else ``searched``.
+        images: seen in proxy training; None if unknown.
     """
 
     number: int
@@ -41,7 +45,8 @@ class Candidate:
     accuracy: float
     predicted: Latency
     measured: Timing | None = None
-    origin: str = "searched"
+    origin: str = SEARCHED
+    images: int | None = None
 
     @property
     def latency_ms(self) -> float:
@@ -85,7 +90,7 @@ class SearchResult:
         table_provenance: one sentence on where the latencies come from.
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
         replace_command: command that replaces an estimate by a measured table, else None.
-        candidates: every trained candidate, by trial number.
+        candidates: every fully trained candidate, by trial number.
         front: Pareto-optimal candidates within every budget, fastest here first.
         recommended: most accurate candidate within every budget, measured where possible; None if
             none.
@@ -99,6 +104,7 @@ class SearchResult:
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
         stopped: why it ended before all trials, None if it did not.
         imported: how many of the candidates an earlier run trained.
+        partly_trained: candidates that stopped at a rung; their accuracy is what they had there.
         elsewhere: the same search as seen on its further devices.
     """
 
@@ -120,6 +126,7 @@ class SearchResult:
     wall_s: float
     stopped: str | None
     imported: int = 0
+    partly_trained: tuple[Candidate, ...] = ()
     elsewhere: tuple[SearchResult, ...] = ()
 
     @property

@@ -1,8 +1,7 @@
 """The Optuna study of a search: which architecture is trained next, and what came of it.
 
 A proposal that breaks a limit is told to Optuna at once, with how far it is over, and never
-trained. Trial states: COMPLETE trained; PRUNED over budget or diverged;
-FAIL repeated or interrupted (an interrupted one is queued again); WAITING to be run.
+trained. What the states of trials mean is said in `nas.search.trials`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from nas.search.budget import Budget
 from nas.search.candidates import Candidates, Key, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
-from nas.search.result import Candidate, Latency
+from nas.search.result import SEARCHED, Candidate, Latency
+from nas.search.trials import CONTINUES, Stopped, Trials
 from nas.search.warm_start import EarlierTrial
 
 if TYPE_CHECKING:
@@ -46,12 +46,21 @@ EXHAUSTED_LIMIT = 300
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture to train, and its trial."""
+    """An architecture to train, and its trial.
+
+    Attributes:
+        trial: is told what comes of it.
+        architecture: the network.
+        latencies: predicted, one a device.
+        origin: a preset's name, else ``searched``.
+        left: rungs that come after the one to train to; 0 trains in full.
+    """
 
     trial: optuna.Trial
     architecture: Architecture
     latencies: tuple[Latency, ...]
     origin: str
+    left: int
 
 
 class SearchStudy:
@@ -61,16 +70,19 @@ class SearchStudy:
         study: maximises accuracy and minimises the latency on each device.
         budget: what may be trained; may be replaced by a better calibrated one.
         seed: of the candidates made without the sampler.
+        rungs: in how many parts a candidate is trained; presets are trained in one.
     """
 
-    def __init__(self, study: optuna.Study, budget: Budget, seed: int) -> None:
+    def __init__(self, study: optuna.Study, budget: Budget, seed: int, rungs: int = 1) -> None:
         self.study = study
+        self.trials = Trials(study)
         self.budget = self._uncalibrated = budget
         self.seed = seed
+        self.rungs = rungs
         self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
         self._seen = {
             trial.user_attrs["id"]
-            for trial in self._trials(TrialState.COMPLETE, TrialState.PRUNED)
+            for trial in self.trials.of(TrialState.COMPLETE, TrialState.PRUNED)
             if "id" in trial.user_attrs
         }
 
@@ -116,7 +128,7 @@ class SearchStudy:
         self.study.set_user_attr("space", space)
         if self.study.user_attrs.get("begun"):
             return
-        known = len(self.earlier()) + len(self._trials(TrialState.COMPLETE))
+        known = len(self.earlier()) + len(self.trials.complete())
         spread = self._spread(INITIAL_CANDIDATES - known) if known < INITIAL_CANDIDATES else []
         wanted = [
             (name, preset)
@@ -125,8 +137,8 @@ class SearchStudy:
             and preset.id not in self._seen
             and self.budget.fits(preset)
         ]
-        wanted += [("searched", architecture) for architecture in spread]
-        queued = [_queued_params(trial) for trial in self._trials()]
+        wanted += [(SEARCHED, architecture) for architecture in spread]
+        queued = [_queued_params(trial) for trial in self.trials.of()]
         for origin, architecture in wanted:
             if self.budget.space.params(architecture) not in queued:
                 self._enqueue(architecture, origin)
@@ -138,8 +150,11 @@ class SearchStudy:
         Returns:
             How many trials were interrupted.
         """
-        left = self._trials(TrialState.RUNNING)
+        left = self.trials.of(TrialState.RUNNING)
         for trial in left:
+            if CONTINUES in trial.user_attrs:  # goes on from its rung once more
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                continue
             # One killed while it was proposed has not drawn all of its queued parameters yet.
             params = _queued_params(trial) | trial.params
             self._requeue(trial.number, trial.user_attrs, params)
@@ -150,12 +165,11 @@ class SearchStudy:
         for attempt in range(1, EXHAUSTED_LIMIT + 1):
             trial = self.study.ask()
             architecture = self.budget.space.suggest(trial)
-            origin = str(trial.user_attrs.get("origin", "searched"))
+            origin = str(trial.user_attrs.get("origin", SEARCHED))
             trial.set_user_attr("id", architecture.id)
             trial.set_user_attr("architecture", architecture.to_json())
             shares = self.budget.shares([architecture])[0]
-            for index, share in enumerate(shares):
-                trial.set_constraint(f"over_limit_{index}", float(share) - 1.0)
+            set_constraints(trial, shares)
             if shares.max() > 1.0:
                 self.study.tell(trial, state=TrialState.PRUNED)
             elif architecture.id in self._seen:
@@ -163,24 +177,34 @@ class SearchStudy:
                 self.study.tell(trial, state=TrialState.FAIL)
             else:
                 self._seen.add(architecture.id)
-                return Proposal(trial, architecture, self.budget.latencies(architecture), origin)
+                latencies = self.budget.latencies(architecture)
+                left = self.rungs - 1 if origin == SEARCHED else 0
+                return Proposal(trial, architecture, latencies, origin, left)
             if attempt % FRUITLESS_LIMIT == 0:
-                self._enqueue(self._change(trial.number), "searched")
+                self._enqueue(self._change(trial.number), SEARCHED)
         return None
 
     def finish(self, proposal: Proposal, evaluation: Evaluation) -> None:
         """Record a training run."""
-        proposal.trial.set_user_attr("train_s", round(evaluation.train_s, 2))
+        trial = proposal.trial
+        trial.set_user_attr("train_s", round(evaluation.train_s, 2))
+        trial.set_user_attr("images", evaluation.images)
         if evaluation.diverged:
-            proposal.trial.set_user_attr("diverged", True)
-            self.study.tell(proposal.trial, state=TrialState.PRUNED)
+            trial.set_user_attr("diverged", True)
+            self.study.tell(trial, state=TrialState.PRUNED)
+        elif proposal.left:
+            Stopped(proposal.left, evaluation.images, evaluation.accuracy).keep(trial)
+            self.study.tell(trial, state=TrialState.PRUNED)
         else:
             latencies = (latency.latency_ms for latency in proposal.latencies)
-            self.study.tell(proposal.trial, (evaluation.accuracy, *latencies))
+            self.study.tell(trial, (evaluation.accuracy, *latencies))
 
     def interrupt(self, proposal: Proposal) -> None:
-        """Give up a training run; its architecture is queued again."""
+        """Give up a training run; its architecture is tried again."""
         trial = proposal.trial
+        if CONTINUES in trial.user_attrs:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
         self._seen.discard(proposal.architecture.id)
         self._requeue(trial.number, trial.user_attrs, trial.params)
 
@@ -189,8 +213,14 @@ class SearchStudy:
         return self.budget.load(architectures)
 
     def candidates(self, device: int = 0) -> list[Candidate]:
-        """Every trained candidate with its latency on one device, by trial number."""
-        return [self._candidate(trial, device) for trial in self._trials(TrialState.COMPLETE)]
+        """Every fully trained candidate with its latency on one device, by trial number."""
+        return [self._candidate(trial, device) for trial in self.trials.complete()]
+
+    def partly_trained(self, device: int = 0) -> list[Candidate]:
+        """Every candidate that stopped at a rung and has not gone on, as above."""
+        gone = self.trials.gone_on()
+        stopped = [trial for trial in self.trials.stopped() if trial.number not in gone]
+        return [self._candidate(trial, device) for trial in stopped]
 
     def front(self, device: int = 0) -> list[Candidate]:
         """Pareto-optimal candidates within every budget, fastest on one device first.
@@ -213,7 +243,7 @@ class SearchStudy:
                 latency_ms = measured.latency_ms if measured else predicted.high_ms
                 if latency_ms > device.budget_ms:
                     broken.add(candidate.number)
-        return {trial.number for trial in self._trials(TrialState.COMPLETE)} - broken
+        return {trial.number for trial in self.trials.complete()} - broken
 
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
@@ -222,27 +252,6 @@ class SearchStudy:
         for architecture, timing in zip(architectures, timings, strict=True):
             self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
         self.study.set_user_attr("measured", self._measured)
-
-    def trained(self) -> int:
-        """Candidates trained so far, diverged ones included."""
-        complete = len(self._trials(TrialState.COMPLETE))
-        return complete - self.imported() + self.diverged()
-
-    def imported(self) -> int:
-        """Candidates that an earlier run trained."""
-        return sum("imported" in t.user_attrs for t in self._trials(TrialState.COMPLETE))
-
-    def diverged(self) -> int:
-        """Candidates whose training was stopped."""
-        return sum("diverged" in trial.user_attrs for trial in self._trials(TrialState.PRUNED))
-
-    def untrained(self) -> int:
-        """Proposals over budget."""
-        return len(self._trials(TrialState.PRUNED)) - self.diverged()
-
-    def interrupted(self) -> int:
-        """Trainings that were cut off; each was queued again."""
-        return sum("repeated" not in trial.user_attrs for trial in self._trials(TrialState.FAIL))
 
     def wall_s(self) -> float:
         """Seconds spent in earlier sessions of this run."""
@@ -274,15 +283,12 @@ class SearchStudy:
         )
         self._seen.add(architecture.id)
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states or None)
-
     def _enqueue(self, architecture: Architecture, origin: str) -> None:
         params = self.budget.space.params(architecture)
         self.study.enqueue_trial(params, user_attrs={"origin": origin})
 
     def _requeue(self, number: int, attrs: dict[str, Any], params: dict[str, Any]) -> None:
-        origin = attrs.get("origin", "searched")
+        origin = attrs.get("origin", SEARCHED)
         self.study.enqueue_trial(params, user_attrs={"origin": origin})
         self.study.tell(number, state=TrialState.FAIL)
 
@@ -310,16 +316,18 @@ class SearchStudy:
 
     def _candidate(self, trial: FrozenTrial, device: int) -> Candidate:
         architecture = Architecture.from_json(trial.user_attrs["architecture"])
+        stopped = Stopped.of(trial.user_attrs)
         measured = self._timing(architecture, device)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
         return Candidate(
             number=trial.number,
             architecture=architecture,
-            accuracy=trial.values[0],
+            accuracy=stopped.accuracy if stopped else trial.values[0],
+            images=trial.user_attrs.get("images"),
             predicted=budget.latencies(architecture)[device],
             measured=measured,
-            origin=trial.user_attrs.get("origin", "searched"),
+            origin=trial.user_attrs.get("origin", SEARCHED),
         )
 
     def _timing(self, architecture: Architecture, device: int) -> Timing | None:
@@ -328,6 +336,12 @@ class SearchStudy:
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(self.seed * 1_000_003 + number)
+
+
+def set_constraints(trial: optuna.Trial, shares: NDArray[np.float64]) -> None:
+    """Tell Optuna how far each limit is broken."""
+    for index, share in enumerate(shares):
+        trial.set_constraint(f"over_limit_{index}", float(share) - 1.0)
 
 
 def _queued_params(trial: FrozenTrial) -> dict[str, Any]:

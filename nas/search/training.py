@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
@@ -13,111 +15,158 @@ from nas.search.executors import stop_executor
 from nas.search.hypervolume import hypervolume
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
+from nas.search.promotion import best_stopped, go_on, hopeless
+from nas.search.rungs import rung_images
 from nas.search.study import Proposal, SearchStudy
+from nas.search.trials import CONTINUES
+
+CHECKPOINTS = "checkpoints"
+"""Folder in a run's folder: the states of trainings that stopped at a rung."""
 
 MAX_CRASHES = 3
 
 
-def train(
-    study: SearchStudy,
-    prepared: Prepared,
-    trials: int,
-    deadline: float | None,
-    make_executor: Callable[[int], Executor],
-    listener: Listener,
-) -> str | None:
-    """Train until so many candidates are trained.
+class Crew:
+    """Trains the candidates of a search.
 
     Args:
         study: proposes candidates and keeps what came of them.
-        prepared: what was asked for.
-        trials: candidates to have trained, those of before included.
-        deadline: time (``time.monotonic``) after which no further one is started, or None.
+        prepared: what was asked for; its time limit counts from now.
+        checkpoints: folder for what stopped at a rung.
         make_executor: makes the executor that trains, from the number of workers.
         listener: told about every candidate.
-
-    Returns:
-        Why it stopped early, or None.
-
-    Raises:
-        RunError: training processes died again and again.
     """
-    config = prepared.config
-    listener.stage("training")
-    listener.training(study.trained(), trials)
-    started, before = time.monotonic(), study.wall_s()
-    executor = make_executor(config.workers)
-    pending: dict[Future[Evaluation], Proposal] = {}
-    stopped = None
-    crashes = 0
-    try:
-        while True:
-            while not stopped and len(pending) < config.workers:
-                if study.trained() + len(pending) >= trials:
-                    break
-                if deadline is not None and time.monotonic() >= deadline:
-                    stopped = f"time limit of {config.time_limit_s:g} s reached"
-                    break
-                proposal = study.propose()
-                if proposal is None:
-                    stopped = "nothing new within budget was found in the space"
-                    break
-                task = (proposal.architecture.to_json(), config.proxy, config.seed)
-                pending[executor.submit(evaluate, *task)] = proposal
-            if not pending:
-                return stopped
-            finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-            for future in finished:
-                try:
-                    evaluation = future.result()
-                except BrokenProcessPool:
-                    crashes += 1
-                    _give_up(study, pending)
-                    if crashes >= MAX_CRASHES:
-                        raise RunError(
-                            f"a training process died {crashes} times (out of memory?): "
-                            f"try fewer --workers, then --resume"
-                        ) from None
-                    stop_executor(executor)
-                    executor = make_executor(config.workers)
-                    break
-                proposal = pending.pop(future)
-                study.finish(proposal, evaluation)
-                study.record_wall_s(before + time.monotonic() - started)
-                listener.trained(_trained(study, proposal, evaluation, prepared, trials))
-    except KeyboardInterrupt:
-        return "interrupted; go on with --resume"
-    finally:
-        _give_up(study, pending)
-        study.record_wall_s(before + time.monotonic() - started)
-        stop_executor(executor)
 
+    def __init__(
+        self,
+        study: SearchStudy,
+        prepared: Prepared,
+        checkpoints: Path,
+        make_executor: Callable[[int], Executor],
+        listener: Listener,
+    ) -> None:
+        self._study = study
+        self._prepared = prepared
+        self._config = prepared.config
+        self._checkpoints = checkpoints
+        self._make_executor = make_executor
+        self._listener = listener
+        limit_s = self._config.time_limit_s
+        self._deadline = time.monotonic() + limit_s if limit_s is not None else None
+        self._images = rung_images(self._config.proxy.train_images, self._config.rungs)
+        self._pending: dict[Future[Evaluation], Proposal] = {}
 
-def _give_up(study: SearchStudy, pending: dict[Future[Evaluation], Proposal]) -> None:
-    """Queue again what is being trained."""
-    for proposal in pending.values():
-        study.interrupt(proposal)
-    pending.clear()
+    def train(self, trials: int) -> str | None:
+        """Train until so many candidates are trained, and the best of every rung have gone on.
 
+        Args:
+            trials: candidates to have trained, those of before included.
 
-def _trained(
-    study: SearchStudy,
-    proposal: Proposal,
-    evaluation: Evaluation,
-    prepared: Prepared,
-    trials: int,
-) -> Trained:
-    number, front = proposal.trial.number, study.front()
-    budget_ms = study.budget.devices[0].budget_ms
-    return Trained(
-        candidate=next((c for c in study.candidates() if c.number == number), None),
-        done=study.trained(),
-        total=trials,
-        on_front=any(c.number == number for c in front),
-        best=front[-1] if front else None,
-        hypervolume=hypervolume(
-            [c.accuracy for c in front], [c.latency_ms / budget_ms for c in front], (0.0, 1.0)
-        ),
-        train_s=evaluation.train_s,
-        provenance=prepared.tables[0].latency_kind,
-    )
+        Returns:
+            Why it stopped early, or None.
+
+        Raises:
+            RunError: training processes died again and again.
+        """
+        study = self._study
+        self._listener.stage("training")
+        self._listener.training(study.trials.begun(), trials)
+        started, before = time.monotonic(), study.wall_s()
+        executor = self._make_executor(self._config.workers)
+        crashes = 0
+        stopped = None
+        try:
+            while True:
+                stopped = self._fill(executor, trials, stopped)
+                if not self._pending:
+                    return stopped
+                finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    try:
+                        evaluation = future.result()
+                    except BrokenProcessPool:
+                        crashes += 1
+                        self._give_up()
+                        if crashes >= MAX_CRASHES:
+                            raise RunError(
+                                f"a training process died {crashes} times (out of memory?): "
+                                f"try fewer --workers, then --resume"
+                            ) from None
+                        stop_executor(executor)
+                        executor = self._make_executor(self._config.workers)
+                        break
+                    self._finish(self._pending.pop(future), evaluation, trials)
+                    study.record_wall_s(before + time.monotonic() - started)
+        except KeyboardInterrupt:
+            return "interrupted; go on with --resume"
+        finally:
+            self._give_up()
+            study.record_wall_s(before + time.monotonic() - started)
+            stop_executor(executor)
+
+    def clean_up(self) -> None:
+        """Remove the states of trainings that stopped: they will not go on."""
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
+
+    def _fill(self, executor: Executor, trials: int, stopped: str | None) -> str | None:
+        """Give every free worker something to do; returns why no candidate is begun any more."""
+        study = self._study
+        while len(self._pending) < self._config.workers:
+            new = sum(CONTINUES not in p.trial.user_attrs for p in self._pending.values())
+            able = {path.stem for path in self._checkpoints.glob("*.pt")}
+            promising = best_stopped(study, able)
+            if not promising and (stopped or study.trials.begun() + new >= trials):
+                break
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                return f"time limit of {self._config.time_limit_s:g} s reached"
+            proposal = go_on(study, promising) if promising else study.propose()
+            if proposal is None:
+                stopped = "nothing new within budget was found in the space"
+                continue
+            task = (proposal.architecture.to_json(), self._config.proxy, self._config.seed)
+            if self._config.rungs > 1:
+                images = self._images[-1 - proposal.left]
+                checkpoint = str(self._checkpoint(proposal.architecture.id))
+                future = executor.submit(evaluate, *task, images, checkpoint)
+            else:
+                future = executor.submit(evaluate, *task)
+            self._pending[future] = proposal
+        return stopped
+
+    def _finish(self, proposal: Proposal, evaluation: Evaluation, trials: int) -> None:
+        study = self._study
+        study.finish(proposal, evaluation)
+        done = {proposal.architecture.id} if evaluation.diverged or not proposal.left else set()
+        for architecture_id in done | hopeless(study, trials):
+            self._checkpoint(architecture_id).unlink(missing_ok=True)
+        self._listener.trained(self._trained(proposal, evaluation, trials))
+
+    def _give_up(self) -> None:
+        """What is being trained is tried again later."""
+        for proposal in self._pending.values():
+            self._study.interrupt(proposal)
+        self._pending.clear()
+
+    def _checkpoint(self, architecture_id: str) -> Path:
+        return self._checkpoints / f"{architecture_id}.pt"
+
+    def _trained(self, proposal: Proposal, evaluation: Evaluation, trials: int) -> Trained:
+        study, number = self._study, proposal.trial.number
+        front = study.front()
+        known = [*study.candidates(), *study.partly_trained()]
+        budget_ms = study.budget.devices[0].budget_ms
+        above = [len(study.trials.stopped(left)) for left in range(1, study.rungs)]
+        return Trained(
+            candidate=next((c for c in known if c.number == number), None),
+            done=study.trials.begun(),
+            total=trials,
+            at_rung=(*reversed(above), len(study.candidates()) - study.trials.imported()),
+            rung=study.rungs - proposal.left,
+            on_front=any(c.number == number for c in front),
+            best=front[-1] if front else None,
+            hypervolume=hypervolume(
+                [c.accuracy for c in front], [c.latency_ms / budget_ms for c in front], (0.0, 1.0)
+            ),
+            train_s=evaluation.train_s,
+            provenance=self._prepared.tables[0].latency_kind,
+        )

@@ -18,6 +18,7 @@ from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.paths import is_file
 from nas.search.latency_aware import PriorTrial
+from nas.search.result import SEARCHED
 from nas.search.run import STUDY, open_study, read_run
 from nas.space import SearchSpace
 
@@ -59,7 +60,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
                 Architecture.from_json(trial.user_attrs["architecture"]),
                 float(trial.values[0]),
                 0 if alike else number,
-                str(trial.user_attrs.get("origin", "searched")),
+                str(trial.user_attrs.get("origin", SEARCHED)),
             )
             for trial in trials
             if "architecture" in trial.user_attrs

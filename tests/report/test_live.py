@@ -21,8 +21,10 @@ def _watch(terminal: bool) -> str:
     candidates = make_result(count=3).candidates
     for number, candidate in enumerate(candidates[:2], start=1):
         best = max(candidates[:number], key=lambda c: c.accuracy)
-        listener.trained(Trained(candidate, number, 3, True, best, 0.25, 4.0, "predicted"))
-    listener.trained(Trained(None, 3, 3, False, None, 0.0, 1.0, "predicted"))
+        listener.trained(
+            Trained(candidate, number, 3, (number,), 1, True, best, 0.25, 4.0, "predicted")
+        )
+    listener.trained(Trained(None, 3, 3, (2,), 1, False, None, 0.0, 1.0, "predicted"))
     printer.close()
     return output.getvalue()
 

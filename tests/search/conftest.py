@@ -9,8 +9,12 @@ import pytest
 
 from nas.latency.predictor import LatencyPredictor
 from nas.search.budget import Budget, DeviceBudget
+from nas.search.engine import search
+from nas.search.listener import Listener, Trained
+from nas.search.result import SearchResult
 from nas.search.study import SearchStudy
 from nas.space import SearchSpace
+from tests.search.runs import ELSEWHERE, run_config
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -37,6 +41,32 @@ def study(budget: Budget) -> SearchStudy:
     made = optuna.create_study(directions=["maximize", "minimize"])
     made.sampler = optuna.samplers.RandomSampler(seed=0)
     return SearchStudy(made, budget, seed=0)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny space, and its tables of this machine and of another."""
+    folder = tmp_path_factory.mktemp("search")
+    space = tiny_space(folder)
+    made_up_table(folder / "tables", space)
+    made_up_table(folder / "tables", space, device=ELSEWHERE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(folder: Path) -> tuple[SearchResult, list[Trained]]:
+    """A search that is over and was measured here, and what was told about its trainings.
+
+    Tests copy the run before they go on with it.
+    """
+    trained: list[Trained] = []
+    result = search(
+        run_config(folder, device=None),
+        folder / "run",
+        tables_dir=folder / "tables",
+        listener=Listener(trained=trained.append),
+    )
+    return result, trained
 
 
 def every(space: SearchSpace):

@@ -22,7 +22,7 @@ def test_samplers_search_within_the_budget(name, budget):
         proposal = search.propose()
         assert proposal is not None
         assert budget.fits(proposal.architecture)
-        search.finish(proposal, Evaluation(0.5 + number / 100, False, 0.1))
+        search.finish(proposal, Evaluation(0.5 + number / 100, False, 0.1, 8_000))
     assert len({c.architecture for c in search.candidates()}) == 16
 
 

@@ -13,7 +13,7 @@ from tests.search.conftest import every
 
 
 def _evaluation(accuracy: float, diverged: bool = False) -> Evaluation:
-    return Evaluation(accuracy, diverged, 1.0)
+    return Evaluation(accuracy, diverged, 1.0, 8_000)
 
 
 def test_finds_every_architecture_within_budget_and_then_says_so(study, budget, space):
@@ -25,11 +25,11 @@ def test_finds_every_architecture_within_budget_and_then_says_so(study, budget, 
         study.finish(proposal, _evaluation(0.5))
     assert found <= fitting
     assert len(found) >= 0.9 * len(fitting)
-    assert study.untrained() > 0
+    assert study.trials.untrained() > 0
 
 
 def test_over_budget_proposals_carry_how_far_they_are_over(study):
-    while not study.untrained():
+    while not study.trials.untrained():
         study.finish(study.propose(), _evaluation(0.5))
     trials = study.study.get_trials(states=[TrialState.PRUNED])
     constraints = [trial.constraints["over_limit_0"] for trial in trials]
@@ -59,8 +59,8 @@ def test_an_interrupted_trial_runs_again(study):
     study.interrupt(proposal)
     again = study.propose()
     assert again.architecture == proposal.architecture
-    assert study.interrupted() == 1
-    assert study.trained() == 0
+    assert study.trials.interrupted() == 1
+    assert study.trials.begun() == 0
 
 
 def test_a_killed_run_is_recovered(study, budget):
@@ -97,9 +97,9 @@ def test_a_diverged_candidate_is_kept_out_of_the_front(study):
     study.finish(bad, _evaluation(0.0, diverged=True))
     study.finish(good, _evaluation(0.6))
     assert [c.architecture for c in study.front()] == [good.architecture]
-    assert study.diverged() == 1
-    assert study.trained() == 2
-    assert study.untrained() == len(study.study.get_trials(states=[TrialState.PRUNED])) - 1
+    assert study.trials.diverged() == 1
+    assert study.trials.begun() == 2
+    assert study.trials.untrained() == len(study.study.get_trials(states=[TrialState.PRUNED])) - 1
 
 
 def test_candidates_remember_their_prediction(study, budget):

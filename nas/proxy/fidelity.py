@@ -1,0 +1,74 @@
+"""Proxy training in parts: it stops after some of its images, and goes on from a checkpoint.
+
+The learning rate follows the schedule of the whole training all the way, and the state of
+everything random is kept: a training that stopped, in whichever process, ends bit for bit as one
+that did not. What is evaluated on the way are averaged weights, so that their accuracy means
+something although the rate has not fallen yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+from nas.architecture import Architecture
+from nas.config import ProxyConfig
+from nas.errors import RunError
+from nas.proxy.data import ProxyData
+from nas.proxy.train import ProxyResult, ProxyTraining
+
+
+def train_to(
+    images: int,
+    checkpoint: Path,
+    architecture: Architecture,
+    data: ProxyData,
+    config: ProxyConfig,
+    seed: int,
+) -> ProxyResult:
+    """Train until so many images were seen, evaluate, and keep the state if there is more to come.
+
+    Args:
+        images: seen since the beginning; all of ``config.train_images`` ends the training.
+        checkpoint: where to go on from if it exists, and where the state is kept. One that cannot
+            be read is no reason to fail: training begins anew, and ends the same.
+        architecture, data, config, seed: see `ProxyTraining`; the same each time.
+
+    Raises:
+        RunError: the checkpoint cannot be written.
+    """
+    training = ProxyTraining(architecture, data, config, seed)
+    state = _read(checkpoint)
+    if state is not None:
+        training.load_state_dict(state)
+    training.run(max(1, round(images / config.batch_size)))
+    result = training.result()
+    if training.step < training.total_steps and not result.diverged:
+        _write(training.state_dict(), checkpoint)
+    return result
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, object] = torch.load(path, weights_only=True)
+    except Exception:  # a damaged file raises what its bytes happen to mean
+        return None
+    return state
+
+
+def _write(state: dict[str, object], path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch says a full disk with a RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise RunError(
+            f"checkpoint {path} cannot be written ({error}): make room, or search without --rungs"
+        ) from None

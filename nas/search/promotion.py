@@ -1,0 +1,100 @@
+"""Which candidates that stopped at a rung are trained further, and which never will be."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.architecture import Architecture
+from nas.search.result import SEARCHED
+from nas.search.rungs import next_to_go_on, ranking, share_of
+from nas.search.study import Proposal, SearchStudy, set_constraints
+from nas.search.trials import CONTINUES, STOPPED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def best_stopped(study: SearchStudy, able: Container[str]) -> FrozenTrial | None:
+    """What is to be trained further, None if nothing should be.
+
+    The highest rung comes first: what is nearest to its end.
+
+    Args:
+        study: what was trained so far.
+        able: ids of the architectures whose training can go on.
+    """
+    gone = study.trials.gone_on()
+    for left in range(1, study.rungs):
+        stopped, accuracy, load = _reached(study, left)
+        place = next_to_go_on(
+            accuracy,
+            load,
+            gone={i for i, trial in enumerate(stopped) if trial.number in gone},
+            able={i for i, trial in enumerate(stopped) if trial.user_attrs["id"] in able},
+        )
+        if place is not None:
+            return stopped[place]
+    return None
+
+
+def go_on(study: SearchStudy, stopped: FrozenTrial) -> Proposal:
+    """Train to the next rung what stopped at one: a trial of its own, begun."""
+    kept = ("id", "architecture", "origin")
+    attrs = {name: stopped.user_attrs[name] for name in kept if name in stopped.user_attrs}
+    study.study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=stopped.params,
+            distributions=stopped.distributions,
+            user_attrs=attrs | {CONTINUES: stopped.number},
+        )
+    )
+    trial = optuna.Trial(study.study, study.trials.of(TrialState.RUNNING)[-1]._trial_id)
+    architecture = Architecture.from_json(attrs["architecture"])
+    set_constraints(trial, study.budget.shares([architecture])[0])
+    return Proposal(
+        trial=trial,
+        architecture=architecture,
+        latencies=study.budget.latencies(architecture),
+        origin=attrs.get("origin", SEARCHED),
+        left=stopped.user_attrs[STOPPED]["left"] - 1,
+    )
+
+
+def hopeless(study: SearchStudy, trials: int) -> set[str]:
+    """Ids of the architectures that stopped at a rung and can hardly be among its best.
+
+    Args:
+        study: what was trained so far.
+        trials: candidates that there will be.
+    """
+    gone, found = study.trials.gone_on(), set()
+    for left in reversed(range(1, study.rungs)):
+        trials = share_of(trials)
+        stopped, accuracy, load = _reached(study, left)
+        worst = [stopped[place] for place in ranking(accuracy, load)[trials:]]
+        found |= {trial.user_attrs["id"] for trial in worst if trial.number not in gone}
+    return found
+
+
+def _reached(
+    study: SearchStudy, left: int
+) -> tuple[list[FrozenTrial], NDArray[np.float64], NDArray[np.float64]]:
+    """What stopped at a rung and is within the limits: trials, accuracy [n], load [n, devices].
+
+    Args:
+        study: what was trained so far.
+        left: rungs that come after that one.
+    """
+    stopped = study.trials.stopped(left)
+    architectures = [Architecture.from_json(t.user_attrs["architecture"]) for t in stopped]
+    load = study.load(architectures) if stopped else np.empty((0, len(study.budget.devices)))
+    fits = np.all(load <= 1.0, axis=1)
+    stopped = [trial for trial, fit in zip(stopped, fits, strict=True) if fit]
+    accuracy = np.array([trial.user_attrs[STOPPED]["accuracy"] for trial in stopped])
+    return stopped, accuracy, load[fits]

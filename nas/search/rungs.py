@@ -1,0 +1,89 @@
+"""Successive halving: every candidate is trained a little, the promising ones go on.
+
+Asynchronous, so that no worker ever waits: whenever one is free, the best candidate that is in the
+best share of its rung and has not gone on goes on; only if there is none, a new one begins (ASHA,
+arXiv 1810.05934). With two objectives and more, best means: in the first non-dominated front, and
+within a front by what the hypervolume would lose without it (as in MO-ASHA, arXiv 2106.12639).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.search.hypervolume import REFERENCE_LOAD, hypervolume
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+REDUCTION = 3
+"""A rung has so many times the images of the one before; one candidate in so many reaches it."""
+
+
+def rung_images(train_images: int, rungs: int) -> tuple[int, ...]:
+    """Images a candidate has seen at each rung; the last is the whole training."""
+    return tuple(max(1, train_images // REDUCTION**left) for left in reversed(range(rungs)))
+
+
+def share_of(count: int) -> int:
+    """How many of so many candidates of a rung may go on; rounded up, so that one always may."""
+    return math.ceil(count / REDUCTION)
+
+
+def ranking(accuracy: ArrayLike, load: ArrayLike) -> list[int]:
+    """Places of candidates, the best first.
+
+    Args:
+        accuracy: of each, all trained alike, [n].
+        load: latencies as shares of their limits, [n, devices].
+    """
+    accuracies, loads = np.asarray(accuracy, dtype=float), np.asarray(load, dtype=float)
+    left = np.arange(len(accuracies))
+    ranked: list[int] = []
+    while len(left):
+        front = left[_undominated(accuracies[left], loads[left])]
+        lost = _contributions(accuracies[front], loads[front], float(accuracies.min()))
+        ranked += [int(place) for place in front[np.argsort(-lost, kind="stable")]]
+        left = left[~np.isin(left, front)]
+    return ranked
+
+
+def next_to_go_on(
+    accuracy: ArrayLike, load: ArrayLike, gone: Collection[int], able: Collection[int]
+) -> int | None:
+    """Which candidate of a rung goes on to the next, None if none should.
+
+    Args:
+        accuracy, load: see `ranking`; of all that reached the rung.
+        gone: places of those that have gone on.
+        able: places of those that can.
+    """
+    ranked = ranking(accuracy, load)
+    best = ranked[: share_of(len(ranked))]
+    return next((place for place in best if place in able and place not in gone), None)
+
+
+def _undominated(accuracy: NDArray[np.float64], load: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points no other is at least as good as in everything, and better in something."""
+    losses = np.column_stack([-accuracy, load])
+    no_worse = np.all(losses[:, None] <= losses[None], axis=2)
+    better = np.any(losses[:, None] < losses[None], axis=2)
+    undominated: NDArray[np.bool_] = ~np.any(no_worse & better, axis=0)
+    return undominated
+
+
+def _contributions(
+    accuracy: NDArray[np.float64], load: NDArray[np.float64], lowest: float
+) -> NDArray[np.float64]:
+    """What the hypervolume would lose without each point, summed over the devices: [n]."""
+    reference = (lowest, REFERENCE_LOAD)
+    lost = np.zeros(len(accuracy))
+    for device in range(load.shape[1]):
+        whole = hypervolume(accuracy, load[:, device], reference)
+        for place in range(len(accuracy)):
+            others = np.arange(len(accuracy)) != place
+            lost[place] += whole - hypervolume(accuracy[others], load[others, device], reference)
+    return lost

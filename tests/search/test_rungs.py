@@ -1,0 +1,81 @@
+"""Which candidates of a rung are the best, against the definitions written out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.search.hypervolume import hypervolume
+from nas.search.rungs import next_to_go_on, ranking, rung_images, share_of
+
+VALUES = st.integers(1, 6).map(lambda tenths: tenths / 10)
+
+
+@st.composite
+def rungs(draw, most: int = 9):
+    devices = draw(st.integers(1, 2))
+    point = st.tuples(VALUES, st.lists(VALUES, min_size=devices, max_size=devices))
+    points = draw(st.lists(point, min_size=1, max_size=most))
+    return [accuracy for accuracy, _ in points], [load for _, load in points]
+
+
+def dominates(one: tuple[float, list[float]], other: tuple[float, list[float]]) -> bool:
+    pairs = [(-one[0], -other[0]), *zip(one[1], other[1], strict=True)]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def front_number(place: int, points: list) -> int:
+    """Length of the longest chain of points each of which beats the next, ending here."""
+    above = [i for i, point in enumerate(points) if dominates(point, points[place])]
+    return 1 + max((front_number(i, points) for i in above), default=0)
+
+
+@given(rungs())
+def test_better_fronts_come_first(rung):
+    accuracy, load = rung
+    points = list(zip(accuracy, load, strict=True))
+    ranked = ranking(accuracy, load)
+    assert sorted(ranked) == list(range(len(points)))
+    numbers = [front_number(place, points) for place in ranked]
+    assert numbers == sorted(numbers)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=8))
+def test_within_a_front_the_greatest_loss_of_hypervolume_comes_first(points):
+    accuracy = [a for a, _ in points]
+    load = [x for _, x in points]
+    ranked = ranking(accuracy, [[x] for x in load])
+    labelled = [(a, [x]) for a, x in points]
+    first = [p for p in ranked if front_number(p, labelled) == 1]
+    reference = (min(accuracy), 1.25)
+
+    def area(places: list[int]) -> float:
+        return hypervolume([accuracy[p] for p in places], [load[p] for p in places], reference)
+
+    lost = [area(first) - area([q for q in first if q != p]) for p in first]
+    assert lost == pytest.approx(sorted(lost, reverse=True))
+
+
+def test_a_rung_sends_its_best_third_on_one_by_one():
+    accuracy = [0.5, 0.9, 0.7, 0.6, 0.8, 0.4]
+    load = [[0.5]] * 6
+    everyone = range(6)
+    assert share_of(6) == 2
+    assert next_to_go_on(accuracy, load, gone=set(), able=everyone) == 1
+    assert next_to_go_on(accuracy, load, gone={1}, able=everyone) == 4
+    assert next_to_go_on(accuracy, load, gone={1, 4}, able=everyone) is None
+    assert next_to_go_on(accuracy, load, gone=set(), able={4, 2}) == 4
+    assert next_to_go_on(accuracy, load, gone=set(), able={2}) is None
+    assert next_to_go_on([], [], gone=set(), able=()) is None
+
+
+def test_the_only_candidate_goes_on():
+    assert next_to_go_on([0.3], [[0.9]], gone=set(), able={0}) == 0
+
+
+@pytest.mark.parametrize(
+    ("rungs", "images"), [(1, (9000,)), (2, (3000, 9000)), (3, (1000, 3000, 9000))]
+)
+def test_each_rung_has_three_times_the_images(rungs, images):
+    assert rung_images(9000, rungs) == images

@@ -1,0 +1,59 @@
+"""Workers: shared cores, several at once, dead ones, and the time limit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nas.errors import RunError
+from nas.search.engine import resume, search
+from tests.search.runs import THREADS, run_config
+
+
+def test_any_executor_will_do_and_several_workers(folder, tmp_path):
+    result = search(
+        run_config(folder, workers=2, trials=3),
+        tmp_path / "run",
+        tables_dir=folder / "tables",
+        **THREADS,
+    )
+    assert len(result.candidates) == 3
+
+
+def test_two_worker_processes(folder, tmp_path):
+    result = search(
+        run_config(folder, workers=2, trials=4), tmp_path / "run", tables_dir=folder / "tables"
+    )
+    assert len(result.candidates) == 4
+
+
+def test_time_limit_starts_no_further_candidate(folder, tmp_path):
+    result = search(
+        run_config(folder, trials=50, time_limit_s=1e-3),
+        tmp_path / "run",
+        tables_dir=folder / "tables",
+        **THREADS,
+    )
+    assert len(result.candidates) <= 1
+    assert "time limit" in result.stopped
+
+
+def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
+    config = run_config(folder, trials=1, time_limit_s=0.5)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert len(result.candidates) == 1
+    assert result.stopped is None
+
+
+def _die(*_args):
+    os._exit(9)
+
+
+def test_workers_that_die_are_replaced_and_then_reported(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.search.training.evaluate", _die)
+    with pytest.raises(RunError, match="a training process died 3 times"):
+        search(run_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
+    monkeypatch.undo()
+    result = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert len(result.candidates) == 1

@@ -1,0 +1,60 @@
+"""A search that begins with what others have trained."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+import nas
+from nas.config import SearchConfig
+from nas.errors import RunError
+from nas.search.engine import resume, search
+from tests.search.runs import THREADS, run_config
+from tests.tiny import TINY_PROXY
+
+
+def test_a_warm_start_takes_over_what_was_trained_alike(finished, folder, tmp_path):
+    earlier, _ = finished
+    predictor = nas.LatencyPredictor.fit(
+        nas.load_table("onnxruntime", tables_dir=folder / "tables")
+    )
+    high_ms = predictor.predict([c.architecture for c in earlier.candidates], 64).high_ms
+    budget_ms = float(sorted(high_ms)[1]) * 1.001
+    changes = {"sampler": "latency-aware", "warm_start": (str(earlier.run_dir),)}
+    config = run_config(folder, budget_ms=budget_ms, trials=2, **changes)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    known = {c.architecture: c.accuracy for c in earlier.candidates}
+    taken = result.candidates[: result.imported]
+    assert len(taken) >= 2  # others break the smaller budget
+    assert {c.origin for c in taken} == {"searched"}
+    accuracies = {c.architecture: c.accuracy for c in taken}
+    inside = [a for a, ms in zip(known, high_ms, strict=True) if ms <= budget_ms]
+    assert {a: known[a] for a in inside}.items() <= accuracies.items()
+    assert len(result.candidates) == len(taken) + 2
+    assert len({c.architecture for c in result.candidates}) == len(result.candidates)
+    again = resume(tmp_path / "run", trials=3, tables_dir=folder / "tables", **THREADS)
+    assert len(again.candidates) == len(taken) + 3
+
+
+def test_a_warm_start_from_another_proxy_is_a_prior_alone(finished, folder, tmp_path):
+    earlier, _ = finished
+    other = TINY_PROXY.model_copy(update={"train_images": 64})
+    config = run_config(
+        folder, sampler="latency-aware", trials=1, proxy=other, warm_start=(str(earlier.run_dir),)
+    )
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert len(result.candidates) == 1 and not result.imported
+    study = optuna.load_study(
+        study_name="search", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}"
+    )
+    kept = study.user_attrs["earlier"]
+    assert {entry["accuracy"] for entry in kept} == {c.accuracy for c in earlier.candidates}
+    assert {entry["group"] for entry in kept} == {1}
+
+
+def test_a_warm_start_from_another_space_is_refused(finished, tmp_path):
+    earlier, _ = finished
+    config = SearchConfig(target="tensorrt", budget_ms=8.0, warm_start=(str(earlier.run_dir),))
+    with pytest.raises(RunError, match=r"none of its \d trained .* space 'nextvit'"):
+        search(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
