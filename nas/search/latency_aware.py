@@ -157,12 +157,11 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             believed, _ = surrogate.predict(pending, pending_load)
             known, load = known + pending, np.vstack([load, pending_load])
             accuracy = np.append(accuracy, believed)
-            groups += [0] * len(pending)
+            groups += [surrogate.group] * len(pending)
             kept = surrogate.hyperparameters
             surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
-        here = np.arange(len(known)) >= elsewhere
-        lowest = accuracy[here & (np.array(groups) == 0)].min(initial=np.inf)
-        found = self._breed(known, load, surrogate, elsewhere, float(lowest), seen)
+        lowest = float(accuracy[np.array(groups) == surrogate.group].min())
+        found = self._breed(known, load, surrogate, elsewhere, lowest, seen)
         return found or self._spread(0, seen)
 
     def _observed(
@@ -231,10 +230,10 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         """The best of some generations that live by their expected gain; None if nothing fits.
 
         The first ``elsewhere`` of the known were trained elsewhere: they breed, but the front that
-        is to be raised is only of what was trained here; ``lowest`` is the lowest accuracy there.
+        is to be raised is only of what was trained here; ``lowest`` is the lowest accuracy known.
         """
         expected, _ = surrogate.predict(known, load)
-        reference = (lowest if np.isfinite(lowest) else float(expected.min()), REFERENCE_LOAD)
+        reference = (lowest, REFERENCE_LOAD)
         points = list(zip(expected, load.max(axis=1), strict=True))
         parents = pareto_front(known, points)
         brood = self._candidates.fresh(FRESH)

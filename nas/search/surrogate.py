@@ -66,7 +66,8 @@ class AccuracySurrogate:
         walks: the trained architectures, at least two.
         load: their latencies, [n, devices], any unit, above 0.
         accuracy: what training gave, [n].
-        groups: how each was trained, [n]; 0 is what predictions are for. All by default.
+        groups: a number for how each was trained, [n]; all alike by default. Predictions are for
+            the largest group (``group``): elsewhere they differ by a constant that is less certain.
         hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
         refit: False takes them as they are.
     """
@@ -83,7 +84,8 @@ class AccuracySurrogate:
         self._encoder = Encoder(walks)
         observed = np.asarray(accuracy, dtype=np.float64)
         group = np.zeros(len(observed)) if groups is None else np.asarray(groups, dtype=np.float64)
-        _, places = np.unique(group, return_inverse=True)
+        kinds, places, counts = np.unique(group, return_inverse=True, return_counts=True)
+        self.group = int(kinds[np.argmax(counts)])
         means = np.bincount(places, observed) / np.bincount(places)
         deviation = float(np.sqrt(np.mean((observed - means[places]) ** 2)))
         self._center = float(observed.mean())
@@ -106,7 +108,7 @@ class AccuracySurrogate:
             walks: architectures, trained or not.
             load: their latencies, [n, devices].
         """
-        features = self._featurise(walks, load, np.zeros(len(walks)))
+        features = self._featurise(walks, load, np.full(len(walks), float(self.group)))
         cross = self._covariance(_distances(features, self._features))
         mean = cross @ self._weights
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
