@@ -23,6 +23,7 @@ from nas.report.wording import (
     ms_text,
     off_front,
     over_budget,
+    over_budget_text,
     proxy_data,
     proxy_name,
     shown_front,
@@ -204,7 +205,7 @@ def _candidate_traces(result: SearchResult, candidates: Sequence[Candidate]) -> 
     hollow = {"color": FRONT, "size": 10, "symbol": "circle-open", "line": {"width": 2}}
     traces.append(_dots(result, off, "off the front", hollow))
     failed = {"color": BUDGET, "size": 11, "symbol": "x"}
-    traces.append(_dots(result, over, "over budget", failed))
+    traces.append(_dots(result, over, "over budget or too close", failed))
     diamond = {"color": PUBLISHED, "size": 15, "symbol": "diamond-open", "line": {"width": 2}}
     named = _dots(result, published, "published", diamond)
     named.update(
@@ -345,8 +346,9 @@ def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
     if candidate.measured:
         table = table_latency_text(candidate.predicted, result)
         lines.append(f"{table}, measured {difference_text(candidate)}")
-    if over_budget(candidate, result.config):
-        lines.append(f"over the budget of {budget_text(result.config)}")
+    over = over_budget_text(candidate, result.config)
+    if over:
+        lines.append(f"{over} of {budget_text(result.config)}")
     lines.append(f"{macs:.2f} GMACs, {params:.1f} M parameters")
     return _hover(
         f"{candidate.architecture.id} (trial {candidate.number}{kind})",

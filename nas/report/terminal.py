@@ -128,7 +128,7 @@ def _legend(result: SearchResult, front: tuple[Candidate, ...]) -> str:
     marks = {_mark(candidate, result) for candidate in front}
     entries = {
         ">": "> recommended",
-        "!": "! measured over budget",
+        "!": "! measured over budget or too close",
         "-": "- measured, no longer on the front",
     }
     return "   ".join(text for mark, text in entries.items() if mark in marks)

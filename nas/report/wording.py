@@ -109,8 +109,18 @@ def proxy_data(config: SearchConfig) -> str:
 
 
 def over_budget(candidate: Candidate, config: SearchConfig) -> bool:
-    """Whether a candidate, measured where it was measured, takes longer than the budget."""
-    return candidate.latency_ms > config.budget_ms
+    """Whether a candidate breaks the budget, or was measured too close to it to be sure."""
+    return bool(over_budget_text(candidate, config))
+
+
+def over_budget_text(candidate: Candidate, config: SearchConfig) -> str:
+    """How a candidate breaks the budget; empty if it does not."""
+    if candidate.latency_ms > config.budget_ms:
+        return "measured over the budget" if candidate.measured else "over the budget"
+    again_ms = candidate.again_high_ms
+    if again_ms is not None and again_ms > config.budget_ms:
+        return "measured too close to the budget"
+    return ""
 
 
 def latency_text(candidate: Candidate, result: SearchResult) -> str:
@@ -172,7 +182,7 @@ def headline(result: SearchResult) -> str:
         return f"No recommendation: no candidate was trained (budget {budget})"
     seen = [(c, s.config) for s in result.everywhere for c in all_candidates(s) if c.measured]
     if seen and all(over_budget(candidate, config) for candidate, config in seen):
-        return f"No recommendation: everything measured is over the budget of {budget}"
+        return f"No recommendation: everything measured is over the budget of {budget} or too close"
     return f"No recommendation: no trained candidate is within the budget of {budget}"
 
 
@@ -224,7 +234,7 @@ def _warnings_here(result: SearchResult) -> list[str]:
     over = [c for c in candidates if c.measured and over_budget(c, config)]
     if over:
         names = ", ".join(c.architecture.id for c in over)
-        notes.append(f"Measured over budget and not recommended: {names}.")
+        notes.append(f"Measured over budget, or too close to it, and not recommended: {names}.")
     return notes
 
 

@@ -36,6 +36,7 @@ class Candidate:
         accuracy: proxy validation accuracy, 0..1.
         predicted: its latency from the table.
         measured: its latency measured whole, None if it was not verified.
+        again_high_ms: upper end of what measuring it again may give; None as above.
         origin: a preset's name, else ``searched``.
         images: seen in proxy training; None if unknown.
     """
@@ -47,11 +48,17 @@ class Candidate:
     measured: Timing | None = None
     origin: str = SEARCHED
     images: int | None = None
+    again_high_ms: float | None = None
 
     @property
     def latency_ms(self) -> float:
         """Measured where it was measured, else predicted."""
         return self.measured.latency_ms if self.measured else self.predicted.latency_ms
+
+    @property
+    def high_ms(self) -> float:
+        """Upper end of the interval of that: what a budget must hold."""
+        return self.predicted.high_ms if self.again_high_ms is None else self.again_high_ms
 
     def cost_at(self, config: SearchConfig) -> tuple[float, float]:
         """MACs in G for one image at the target's resolution, and parameters in M."""

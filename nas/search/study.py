@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.architecture import Architecture, short_id
 from nas.errors import RunError
+from nas.latency.intervals import MEASURED_AGAIN
 from nas.latency.measure import Timing
 from nas.parameter_space import picked_from
 from nas.search.budget import Budget
@@ -232,16 +233,14 @@ class SearchStudy:
         return pareto_front(candidates, [(c.accuracy, c.latency_ms) for c in candidates])
 
     def within(self) -> set[int]:
-        """Numbers of the candidates within every budget.
+        """Numbers of the candidates within every budget, with the upper end of the interval.
 
-        Measured, or where nothing was measured, with the upper end of the interval.
+        That is of measuring again, or where nothing was measured, of the prediction.
         """
         broken = set()
         for index, device in enumerate(self.budget.devices):
             for candidate in self.candidates(index):
-                measured, predicted = candidate.measured, candidate.predicted
-                latency_ms = measured.latency_ms if measured else predicted.high_ms
-                if latency_ms > device.budget_ms:
+                if candidate.high_ms > device.budget_ms:
                     broken.add(candidate.number)
         return {trial.number for trial in self.trials.complete()} - broken
 
@@ -318,6 +317,7 @@ class SearchStudy:
         architecture = Architecture.from_json(trial.user_attrs["architecture"])
         stopped = Stopped.of(trial.user_attrs)
         measured = self._timing(architecture, device)
+        again = MEASURED_AGAIN.factor(self.budget.confidence)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
         return Candidate(
@@ -327,6 +327,7 @@ class SearchStudy:
             images=trial.user_attrs.get("images"),
             predicted=budget.latencies(architecture)[device],
             measured=measured,
+            again_high_ms=measured.latency_ms * again if measured else None,
             origin=trial.user_attrs.get("origin", SEARCHED),
         )
 

@@ -54,9 +54,19 @@ def measure_front(study: SearchStudy, prepared: Prepared, listener: Listener) ->
                 listener.verifying,
             )
             study.record_measured(index, architectures, timings)
-        missed = missed or leader.number not in study.within()
+        missed = missed or _over_a_budget(study, leader.number)
         recalibrate(study, prepared)
     return missed
+
+
+def _over_a_budget(study: SearchStudy, number: int) -> bool:
+    """Whether a candidate was measured over a budget, not just close to it."""
+    return any(
+        candidate.measured is not None and candidate.measured.latency_ms > device.budget_ms
+        for index, device in enumerate(study.budget.devices)
+        for candidate in study.candidates(index)
+        if candidate.number == number
+    )
 
 
 def recalibrate(study: SearchStudy, prepared: Prepared) -> None:

@@ -92,8 +92,8 @@ def test_hover_names_network_and_provenance(kind: str) -> None:
 
 def test_off_budget_and_dominated_are_kept_apart_from_the_front() -> None:
     result = CASES["some-over-budget"]()
-    over = _trace(result, "over budget")
+    over = _trace(result, "over budget or too close")
     assert min(over.x) > result.config.budget_ms
-    assert "over the budget of 12 ms" in over.hovertext[0]
+    assert "measured over the budget of 12 ms" in over.hovertext[0]
     off = set(_trace(result, "off the front").x)
     assert off.isdisjoint(c.latency_ms for c in result.front)

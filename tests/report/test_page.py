@@ -89,7 +89,7 @@ def test_estimate_names_the_command_that_replaces_it() -> None:
 def test_measured_over_budget_is_marked_and_not_recommended() -> None:
     page = _Page(render(CASES["all-over-budget"]()))
     assert "No recommendation: everything measured is over the budget" in page.text
-    assert page.text.count("measured over budget") >= 5
+    assert page.text.count("measured over the budget") >= 5
     assert "recommended network" not in page.text
 
 

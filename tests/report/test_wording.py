@@ -15,6 +15,8 @@ from nas.report.wording import (
     duration_text,
     headline,
     ms_text,
+    over_budget,
+    over_budget_text,
     shown_front,
     stage_text,
     trials_text,
@@ -75,6 +77,31 @@ def test_front_shows_what_was_measured_over_budget() -> None:
     result = CASES["all-over-budget"]()
     assert result.front == ()
     assert len(shown_front(result)) == 5
+
+
+def test_measured_too_close_to_the_budget_is_said_and_is_not_within_it() -> None:
+    result = make_result()
+    best = result.recommended
+    assert best is not None and over_budget_text(best, result.config) == ""
+    assert best.measured
+    close = replace(best, again_high_ms=1.01 * result.config.budget_ms)
+    assert over_budget_text(close, result.config) == "measured too close to the budget"
+    assert over_budget(close, result.config)
+    over = replace(best, measured=replace(best.measured, latency_ms=result.config.budget_ms + 1))
+    assert over_budget_text(over, result.config) == "measured over the budget"
+    candidates = tuple(close if c.number == best.number else c for c in result.candidates)
+    front = tuple(c for c in result.front if c.number != best.number)
+    without = replace(result, candidates=candidates, front=front, recommended=None)
+    notes = " ".join(warnings(without))
+    assert f"or too close to it, and not recommended: {best.architecture.id}" in notes
+
+
+def test_candidates_that_stopped_at_a_rung_are_counted() -> None:
+    result = make_result()
+    count = len(all_candidates(result))
+    partly = replace(result, partly_trained=result.candidates[:2])
+    said = f"{count + 2} trained (2 of them stopped at a rung), "
+    assert trials_text(partly).startswith(said)
 
 
 def test_warns_where_the_interval_reaches_over_the_budget() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from optuna.trial import TrialState
 
 from nas.architecture_file import load_architecture
+from nas.latency.measure import Timing
 from nas.search.evaluate import Evaluation
 from nas.search.study import INITIAL_CANDIDATES, SearchStudy
 from tests.search.conftest import every
@@ -110,3 +112,19 @@ def test_candidates_remember_their_prediction(study, budget):
     assert candidate.accuracy == 0.6
     assert study.front() == [candidate]
     assert replace(candidate, origin="searched") == candidate
+
+
+def test_measured_close_to_the_budget_is_not_within_it(study, budget):
+    """Measuring again gives up to 2% more, with the confidence of 90%."""
+    proposal = study.propose()
+    study.finish(proposal, _evaluation(0.6))
+    budget_ms = budget.devices[0].budget_ms
+    for share, within in ((0.97, True), (0.985, False), (1.01, False)):
+        timing = Timing(share * budget_ms, 0.5, 1.0, 30)
+        study.record_measured(0, [proposal.architecture], [timing])
+        assert bool(study.front()) == within
+        (candidate,) = study.candidates()
+        assert candidate.high_ms == pytest.approx(1.0217 * timing.latency_ms, rel=1e-4)
+    study.budget = replace(budget, confidence=0.5)
+    study.record_measured(0, [proposal.architecture], [Timing(0.985 * budget_ms, 0.5, 1.0, 30)])
+    assert study.front()
