@@ -1,0 +1,203 @@
+"""Whether training in rungs reaches the same front with half the images.
+
+Two searches a seed, in turn, on the default space and task with this machine's ONNX Runtime table:
+all candidates trained in full, and in three rungs. Each front is judged twice: by the validation
+accuracy that the search saw, and by the test accuracy of its networks trained again, in full and
+with another seed, which no search has looked at. Hypervolume is that of accuracy above chance
+times share of the budget.
+
+Target: at most half the images, and a mean hypervolume (trained again, test) that is not below the
+other's by more than the standard deviation of its seeds. Exits 1 when missed.
+
+    python benchmarks/multi_fidelity.py [--budget-ms 10] [--seeds 3] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from machine import json_file, provenance, write_json
+from rich.console import Console
+from rich.table import Table
+
+import nas
+from nas.config import ProxyConfig, SearchConfig
+from nas.proxy.data import load_data
+from nas.proxy.train import ProxyTraining, evaluate
+from nas.search.hypervolume import hypervolume
+from nas.search.listener import Listener, Trained
+from nas.search.result import Candidate, SearchResult
+from nas.search.rungs import rung_images
+
+ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 3, "trials": 36}}
+CHANCE = 0.1
+AGAIN = 1_000
+"""Added to a search's seed for training its front again."""
+
+MOST_IMAGES = 0.5
+POINTS = (0.125, 0.25, 0.5, 1.0)
+"""Shares of the longer search's training time at which the fronts are compared."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--budget-ms", type=float, default=10.0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a few short trainings, one seed")
+    parser.add_argument("--json", type=json_file, metavar="OUT")
+    args = parser.parse_args()
+    proxy = ProxyConfig(train_images=900) if args.quick else ProxyConfig()
+    seeds = range(1 if args.quick else args.seeds)
+    runs = []
+    for seed in seeds:
+        for arm, options in ARMS.items():
+            trials = 6 if args.quick else options["trials"]
+            config = SearchConfig(
+                target="onnxruntime",
+                budget_ms=args.budget_ms,
+                proxy=proxy,
+                trials=trials,
+                rungs=options["rungs"],
+                seed=seed,
+            )
+            runs.append({"arm": arm, "seed": seed} | run(config))
+            print(f"{arm}, seed {seed}: {runs[-1]['images']:,} images", file=sys.stderr)
+    result = {
+        **provenance("torch", "onnxruntime", "optuna"),
+        "budget_ms": args.budget_ms,
+        "proxy": proxy.model_dump(),
+        "arms": ARMS,
+        "target": {"images": MOST_IMAGES},
+        **summarise(runs),
+        "runs": runs,
+    }
+    show(result)
+    write_json(args.json, result)
+    return 0 if args.quick or result["met"] else 1
+
+
+def run(config: SearchConfig) -> dict[str, Any]:
+    """One search: what it cost, its front by both judgements, and how the front grew."""
+    curve: list[dict[str, float]] = []
+    full: list[Candidate] = []
+    images_at = rung_images(config.proxy.train_images, config.rungs)
+
+    def trained(event: Trained) -> None:
+        last = curve[-1] if curve else {"images": 0, "train_s": 0.0}
+        before = images_at[event.rung - 2] if event.rung > 1 else 0
+        if event.candidate is not None and event.rung == config.rungs:
+            full.append(event.candidate)
+        points = [(c.accuracy, c.predicted.latency_ms / config.budget_ms) for c in full]
+        curve.append(
+            {
+                "images": last["images"] + images_at[event.rung - 1] - before,
+                "train_s": round(last["train_s"] + event.train_s, 2),
+                "hypervolume": round(area(points), 5),
+            }
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = nas.search(config, Path(folder) / "run", listener=Listener(trained=trained))
+    return {
+        "images": curve[-1]["images"],
+        "train_s": curve[-1]["train_s"],
+        "begun": len(result.candidates) + len(result.partly_trained),
+        "full": len(result.candidates),
+        "front": len(result.front),
+        "hypervolume": round(area(points_of(result)), 5),
+        "hypervolume_again": round(area(trained_again(result)), 5),
+        "recommended": result.recommended.architecture.id if result.recommended else None,
+        "curve": curve,
+    }
+
+
+def points_of(result: SearchResult) -> list[tuple[float, float]]:
+    """Validation accuracy and load of the front, as the search saw them."""
+    return [(c.accuracy, c.latency_ms / result.config.budget_ms) for c in result.front]
+
+
+def trained_again(result: SearchResult) -> list[tuple[float, float]]:
+    """Test accuracy, trained in full with a seed of its own, and load of the front."""
+    config = result.config
+    data = load_data(config.proxy)
+    points = []
+    for candidate in result.front:
+        training = ProxyTraining(candidate.architecture, data, config.proxy, config.seed + AGAIN)
+        training.run()
+        accuracy = evaluate(training.average, data.test_images, data.test_labels)
+        points.append((accuracy, candidate.latency_ms / config.budget_ms))
+    return points
+
+
+def area(points: list[tuple[float, float]]) -> float:
+    """Hypervolume of accuracies and loads above chance, within the budget."""
+    return hypervolume([a for a, _ in points], [x for _, x in points], (CHANCE, 1.0))
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds, and whether the target is met."""
+    full, rungs = ([r for r in runs if r["arm"] == arm] for arm in ARMS)
+
+    def mean(kind: list[dict[str, Any]], what: str) -> float:
+        return statistics.fmean(r[what] for r in kind)
+
+    names = ("images", "train_s", "hypervolume", "hypervolume_again")
+    means = {
+        arm: {name: round(mean(kind, name), 5) for name in names}
+        for arm, kind in zip(ARMS, (full, rungs), strict=True)
+    }
+    share = mean(rungs, "images") / mean(full, "images")
+    again = [r["hypervolume_again"] for r in full]
+    spread = statistics.stdev(again) if len(again) > 1 else 0.0
+    lost = mean(full, "hypervolume_again") - mean(rungs, "hypervolume_again")
+    return {
+        "mean": means,
+        "images_share": round(share, 3),
+        "spread_of_seeds": round(spread, 5),
+        "met": share <= MOST_IMAGES and lost <= spread,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console(width=110)
+    table = Table(title=f"Searches within {result['budget_ms']:g} ms")
+    table.add_column("trained")
+    names = ("seed", "begun", "in full", "images", "training s", "hypervolume", "trained again")
+    for name in names:
+        table.add_column(name, justify="right")
+    for r in result["runs"]:
+        numbers = (r["seed"], r["begun"], r["full"], f"{r['images']:,}", f"{r['train_s']:.0f}")
+        areas = (f"{r['hypervolume']:.4f}", f"{r['hypervolume_again']:.4f}")
+        table.add_row(r["arm"], *map(str, numbers), *areas)
+    console.print(table)
+    table = Table(title="Mean hypervolume over training time")
+    table.add_column("trained")
+    longest = max(r["train_s"] for r in result["runs"])
+    for point in POINTS:
+        table.add_column(f"{point * longest:.0f} s", justify="right")
+    for arm in ARMS:
+        curves = [r["curve"] for r in result["runs"] if r["arm"] == arm]
+        cells = [statistics.fmean(reached(c, p * longest) for c in curves) for p in POINTS]
+        table.add_row(arm, *(f"{cell:.4f}" for cell in cells))
+    console.print(table)
+    console.print(
+        f"images in rungs: {result['images_share']:.2f} of those in full (target "
+        f"{MOST_IMAGES:g}); mean hypervolume trained again "
+        f"{result['mean']['in rungs']['hypervolume_again']:.4f} against "
+        f"{result['mean']['in full']['hypervolume_again']:.4f}, standard deviation of the seeds "
+        f"{result['spread_of_seeds']:.4f}"
+    )
+
+
+def reached(curve: list[dict[str, float]], train_s: float) -> float:
+    """Hypervolume after so many seconds of training."""
+    return max((p["hypervolume"] for p in curve if p["train_s"] <= train_s), default=0.0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
