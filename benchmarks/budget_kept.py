@@ -1,0 +1,113 @@
+"""Whether recommended networks keep their budgets, and how much of them they use.
+
+Ten searches with ten budgets and seeds on this machine's ONNX Runtime, default settings. Each
+recommended network is then measured again, from a process that knows nothing of the search.
+
+Target: within budget in 10 of 10, and the mean share of the budget used is at least 90%. Exits 1
+when missed.
+
+    python benchmarks/budget_kept.py --work FOLDER [--json OUT]
+
+FOLDER keeps the searches, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from machine import json_file, provenance, write_json
+from rich.console import Console
+from rich.table import Table
+from searches import search_or_go_on
+
+BUDGETS_MS = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0)
+LEAST_USE = 0.9
+
+MEASURE = """
+import sys
+import nas
+from nas.latency.collect import measure_networks
+network = nas.load_architecture(sys.argv[1])
+(timing,) = measure_networks([network], nas.load_table("onnxruntime"), 224, 1000)
+print(timing.latency_ms)
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, required=True, help="keep the searches here")
+    parser.add_argument("--trials", type=int, help="of each search; default: a search's")
+    parser.add_argument("--json", type=json_file, metavar="OUT")
+    args = parser.parse_args()
+    rows = []
+    for seed, budget_ms in enumerate(BUDGETS_MS):
+        changes = {} if args.trials is None else {"trials": args.trials}
+        run_dir = args.work / f"{budget_ms:g}ms"
+        found = search_or_go_on(run_dir, budget_ms=budget_ms, seed=seed, **changes)
+        best = found.recommended
+        rows.append(
+            {
+                "budget_ms": budget_ms,
+                "seed": seed,
+                "trained": len(found.candidates) + len(found.partly_trained),
+                "id": best.architecture.id if best else None,
+                "verified_ms": round(best.latency_ms, 3) if best else None,
+                "again_ms": round(measured_again(run_dir), 3) if best else None,
+            }
+        )
+        print(rows[-1], file=sys.stderr, flush=True)
+    result = {**provenance("torch", "onnxruntime", "optuna"), **summarise(rows), "searches": rows}
+    show(result)
+    write_json(args.json, result)
+    return 0 if result["met"] else 1
+
+
+def measured_again(run_dir: Path) -> float:
+    """Latency of best.json in ms, from a fresh process."""
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, str(run_dir / "best.json")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many kept their budget, and the mean share used; a search without a result kept none."""
+    shares = [row["again_ms"] / row["budget_ms"] for row in rows if row["again_ms"] is not None]
+    kept = sum(share <= 1 for share in shares)
+    used = statistics.fmean(shares) if shares else 0.0
+    return {
+        "kept": kept,
+        "of": len(rows),
+        "mean_use": round(used, 4),
+        "met": kept == len(rows) and used >= LEAST_USE,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(title="Recommended networks, measured again")
+    for name in ("budget ms", "seed", "trained", "verified ms", "again ms", "used"):
+        table.add_column(name, justify="right")
+    for row in result["searches"]:
+        again = row["again_ms"]
+        table.add_row(
+            f"{row['budget_ms']:g}",
+            str(row["seed"]),
+            str(row["trained"]),
+            "-" if again is None else f"{row['verified_ms']:.2f}",
+            "-" if again is None else f"{again:.2f}",
+            "-" if again is None else f"{100 * again / row['budget_ms']:.1f}%",
+        )
+    console.print(table)
+    console.print(
+        f"within budget: {result['kept']} of {result['of']}; mean use "
+        f"{100 * result['mean_use']:.1f}% (target {100 * LEAST_USE:g}%)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

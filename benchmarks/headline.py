@@ -1,0 +1,219 @@
+"""Whether what the search recommends beats the published family at the same latency.
+
+On this machine's ONNX Runtime, for each budget: the recommendation of a search with the default
+settings; that of a random search of as many trials; and Next-ViT-S, -B and -L with all widths
+scaled by the greatest factor that the budget allows, measured. All are measured together, and
+trained long with the default recipe on ``digits``, each with the same seeds, which no search has
+used; accuracy is of the test split, which nothing has looked at.
+
+Target: at every budget the recommendation is more accurate than every scaled published network, at
+no more latency than the budget, by more than the standard deviation of the seeds. Exits 1 when
+missed.
+
+    python benchmarks/headline.py --work FOLDER [--budgets-ms 8 11 15] [--json OUT]
+
+FOLDER keeps searches and trainings, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from machine import json_file, provenance, write_json
+from proxy_trainings import Job, read_rows, train_all
+from rich.console import Console
+from rich.table import Table
+from searches import search_or_go_on
+
+import nas
+from nas.architecture import Architecture, Stage
+from nas.architecture_file import load_presets
+from nas.config import SearchConfig
+from nas.latency.collect import measure_networks
+from nas.latency.table import LatencyTable
+from nas.models.cost import network_cost
+
+OURS, RANDOM = "recommended", "random search"
+HEAD = 32
+LEAST_NTB = 128
+"""Channels of the narrowest NTB at the published mix of 0.75: less leave none to convolve."""
+
+FACTORS = [factor / 50 for factor in range(50, 2, -1)]
+"""Scalings of the widths that are tried, widest first."""
+
+IMAGES = 64_000
+SEEDS = (101, 102, 103)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--work", type=Path, required=True, help="keep searches and trainings here")
+    parser.add_argument("--budgets-ms", type=float, nargs="+", default=[8.0, 11.0, 15.0])
+    parser.add_argument("--images", type=int, default=IMAGES, help="of one long training")
+    parser.add_argument("--trials", type=int, default=SearchConfig.model_fields["trials"].default)
+    parser.add_argument("--processes", type=int, default=2, help="trainings at once")
+    parser.add_argument("--json", type=json_file, metavar="OUT")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    table = nas.load_table("onnxruntime")
+    rows = []
+    for budget_ms in args.budgets_ms:
+        found = {
+            OURS: searched(args.work, budget_ms, args.trials, "latency-aware"),
+            RANDOM: searched(args.work, budget_ms, args.trials, "random"),
+        }
+        found |= scaled_family(table, budget_ms)
+        rows += measured(found, table, budget_ms)
+    jobs = [Job(row["id"], args.images, 32, seed) for row in rows for seed in SEEDS]
+    by_id = {row["id"]: Architecture.from_json(row["architecture"]) for row in rows}
+    trainings = args.work / "trainings.jsonl"
+    train_all(list(dict.fromkeys(jobs)), by_id, trainings, args.processes)
+    test = {(r["architecture"], r["images"], r["seed"]): r["test"] for r in read_rows(trainings)}
+    for row in rows:
+        row["test"] = [test[row["id"], args.images, seed] for seed in SEEDS]
+    result = {
+        **provenance("torch", "onnxruntime", "optuna"),
+        "images": args.images,
+        "seeds": SEEDS,
+        "trials": args.trials,
+        "budgets": [judge(rows, budget_ms) for budget_ms in args.budgets_ms],
+        "networks": rows,
+    }
+    show(result)
+    write_json(args.json, result)
+    return 0 if all(budget["met"] for budget in result["budgets"]) else 1
+
+
+def searched(work: Path, budget_ms: float, trials: int, sampler: str) -> Architecture:
+    """What a search recommends; one that is there already is gone on with."""
+    run_dir = work / f"{sampler}-{budget_ms:g}ms"
+    result = search_or_go_on(run_dir, budget_ms=budget_ms, trials=trials, sampler=sampler)
+    if result.recommended is None:
+        raise SystemExit(f"{run_dir}: nothing is recommended within {budget_ms:g} ms")
+    return result.recommended.architecture
+
+
+def scaled_family(table: LatencyTable, budget_ms: float) -> dict[str, Architecture]:
+    """Each published network at the greatest width that was measured within the budget."""
+    found = {}
+    for name, preset in load_presets():
+        widths = scalings(preset)
+        low, high = 0, len(widths)  # the first that fits is in widths[low:high + 1]
+        while low < high:
+            middle = (low + high) // 2
+            (timing,) = measure_networks([widths[middle][1]], table, 224, 1000)
+            if timing.latency_ms <= budget_ms:
+                high = middle
+            else:
+                low = middle + 1
+        if low < len(widths):
+            factor, architecture = widths[low]
+            found[f"{name} x{factor:g}"] = architecture
+    return found
+
+
+def scalings(preset: Architecture) -> list[tuple[float, Architecture]]:
+    """All different ones with their factors, widest first."""
+    found: dict[Architecture, float] = {}
+    for factor in FACTORS:
+        found.setdefault(scale(preset, factor), factor)
+    return sorted(
+        ((factor, scaled) for scaled, factor in found.items()),
+        key=lambda entry: -network_cost(entry[1].blocks(224)).macs,
+    )
+
+
+def scale(preset: Architecture, factor: float) -> Architecture:
+    """All widths times a factor, as multiples of the head size."""
+
+    def width(channels: int) -> int:
+        return max(HEAD, round(channels * factor / HEAD) * HEAD)
+
+    def stage(published: Stage) -> Stage:
+        ntb_width = max(LEAST_NTB, width(published.ntb_width)) if published.ntb_width else 0
+        return replace(published, ncb_width=width(published.ncb_width), ntb_width=ntb_width)
+
+    return Architecture(width(preset.stem_width), tuple(map(stage, preset.stages)))
+
+
+def measured(
+    found: dict[str, Architecture], table: LatencyTable, budget_ms: float
+) -> list[dict[str, Any]]:
+    """One row a network; all of a budget are measured in turns."""
+    timings = measure_networks(list(found.values()), table, 224, 1000)
+    rows = []
+    for (name, architecture), timing in zip(found.items(), timings, strict=True):
+        cost = network_cost(architecture.blocks(224))
+        rows.append(
+            {
+                "budget_ms": budget_ms,
+                "name": name,
+                "id": architecture.id,
+                "latency_ms": round(timing.latency_ms, 3),
+                "gmacs": round(cost.macs / 1e9, 3),
+                "mparams": round(cost.params / 1e6, 2),
+                "architecture": architecture.to_json(),
+            }
+        )
+    return rows
+
+
+def judge(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
+    """By how much the recommendation leads the best published network, and the seeds' spread."""
+    mean = {r["name"]: statistics.fmean(r["test"]) for r in rows if r["budget_ms"] == budget_ms}
+    ours = next(r for r in rows if r["budget_ms"] == budget_ms and r["name"] == OURS)
+    published = {name: value for name, value in mean.items() if name not in (OURS, RANDOM)}
+    best = max(published, key=lambda name: published[name])
+    spread = max(
+        statistics.stdev(r["test"])
+        for r in rows
+        if r["budget_ms"] == budget_ms and r["name"] in (OURS, best)
+    )
+    lead = mean[OURS] - published[best]
+    return {
+        "budget_ms": budget_ms,
+        "best_published": best,
+        "lead_points": round(100 * lead, 2),
+        "spread_points": round(100 * spread, 2),
+        "lead_over_random_points": round(100 * (mean[OURS] - mean[RANDOM]), 2),
+        "met": lead > spread and ours["latency_ms"] <= budget_ms,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console(width=110)
+    count = len(result["seeds"])
+    table = Table(title=f"Test accuracy after {result['images']:,} images, {count} seeds (%)")
+    table.add_column("budget", justify="right")
+    table.add_column("network")
+    for name in ("measured ms", "accuracy", "seeds", "GMACs", "M params"):
+        table.add_column(name, justify="right")
+    for row in result["networks"]:
+        seeds = " ".join(f"{100 * accuracy:.1f}" for accuracy in row["test"])
+        table.add_row(
+            f"{row['budget_ms']:g} ms",
+            row["name"],
+            f"{row['latency_ms']:.2f}",
+            f"{100 * statistics.fmean(row['test']):.2f}",
+            seeds,
+            f"{row['gmacs']:.2f}",
+            f"{row['mparams']:.1f}",
+        )
+    console.print(table)
+    for budget in result["budgets"]:
+        console.print(
+            f"{budget['budget_ms']:g} ms: {budget['lead_points']:+.2f} points over "
+            f"{budget['best_published']} (seeds' spread {budget['spread_points']:.2f}), "
+            f"{budget['lead_over_random_points']:+.2f} over random search: "
+            f"{'met' if budget['met'] else 'missed'}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
