@@ -43,7 +43,7 @@ CHECKPOINTS = (50, 100, 200)
 Files = tuple[Path, Path | None, Path | None, str | None]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def models(files: Files) -> tuple[AccuracyModel, CostModel]:
     """Accuracy and cost by --accuracy, --archs, --latency and --device."""
     accuracy_file, archs, latency, device = files

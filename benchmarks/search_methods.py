@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import optuna
 from ofa import ACCURACY_NOISE, AccuracyModel, CostModel, OfaSpace, Subnet
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import create_trial
 
 from nas.parameter_space import Choice, picked_from
 from nas.search.latency_aware import LatencyAwareSampler
@@ -56,24 +58,24 @@ def ours(problem: Problem, evaluations: int, seed: int) -> None:
     def load(subnets: Sequence[Subnet]) -> np.ndarray:
         return model.predict(subnets)[:, None] / model.limit
 
-    _optuna(problem, evaluations, LatencyAwareSampler(space, load, seed), space)
+    search_with(problem, evaluations, LatencyAwareSampler(space, load, seed), space)
 
 
 def tpe(problem: Problem, evaluations: int, seed: int) -> None:
-    _optuna(problem, evaluations, optuna.samplers.TPESampler(seed=seed))
+    search_with(problem, evaluations, optuna.samplers.TPESampler(seed=seed))
 
 
 def tpe_multivariate(problem: Problem, evaluations: int, seed: int) -> None:
-    _optuna(problem, evaluations, optuna.samplers.TPESampler(seed=seed, multivariate=True))
+    search_with(problem, evaluations, optuna.samplers.TPESampler(seed=seed, multivariate=True))
 
 
 def nsga2(problem: Problem, evaluations: int, seed: int) -> None:
     sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=SMALL_POPULATION)
-    _optuna(problem, evaluations, sampler)
+    search_with(problem, evaluations, sampler)
 
 
 def gp(problem: Problem, evaluations: int, seed: int) -> None:
-    _optuna(problem, evaluations, optuna.samplers.GPSampler(seed=seed))
+    search_with(problem, evaluations, optuna.samplers.GPSampler(seed=seed))
 
 
 def uniform(problem: Problem, evaluations: int, seed: int) -> None:
@@ -150,18 +152,39 @@ METHODS: dict[str, Method] = {
 }
 
 
-def _optuna(
+def search_with(
     problem: Problem,
     evaluations: int,
     sampler: optuna.samplers.BaseSampler,
     space: OfaSpace | None = None,
-) -> None:
+    known: Sequence[tuple[dict[str, Choice], tuple[float, float]]] = (),
+) -> list[dict[str, Choice]]:
+    """Evaluate what an Optuna sampler proposes.
+
+    Args:
+        problem: keeps what was evaluated.
+        evaluations: how many.
+        sampler: of Optuna.
+        space: what it searches; every position always present by default.
+        known: parameters, top-1 and cost of networks that count as evaluated already.
+
+    Returns:
+        Parameters of what was evaluated here.
+    """
     space = space or OfaSpace(static=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    for params, objectives in known:
+        offered = space.walk(picked_from(params)).offered
+        distributions = {
+            name: CategoricalDistribution(choices) for name, choices in offered.items()
+        }
+        trial = create_trial(params=params, distributions=distributions, values=objectives)
+        study.add_trial(trial)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.optimize(lambda trial: problem.evaluate(space.suggest(trial)), n_trials=evaluations)
+    return [trial.params for trial in study.get_trials(deepcopy=False)[len(known) :]]
 
 
 def _offered(space: OfaSpace) -> dict[str, tuple[Choice, ...]]:

@@ -1,0 +1,148 @@
+"""How many trainings an earlier search saves a new one.
+
+The Once-for-All MobileNetV3 space, whose accuracy a model gives (see search_efficiency.py). A first
+search with MACs as the cost has evaluated some networks; a second one has the measured latency of a
+device as the cost, and begins
+
+- cold;
+- with the first's networks as trials of its own: they were trained alike;
+- with the first's networks as a prior: they were trained for less, by which accuracies are lower,
+  closer together and noisier.
+
+Counted are the second search's own evaluations until the front covers what the cold one's covered
+at the end, with the same seed. Target: fewer in the median, with either. Exits 1 when missed.
+
+    python benchmarks/warm_start.py --accuracy ofa_mbv3_imagenet.csv.gz --archs ofa_archs.csv.gz \\
+        --latency ofa_latency.csv.gz --device 2080ti_1 [--seeds 6] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from machine import json_file, provenance, write_json
+from ofa import CostModel, OfaSpace, Subnet
+from rich.console import Console
+from rich.table import Table
+from search_efficiency import REFERENCE_TOP1, Files, models
+from search_methods import Problem, search_with
+
+from nas.errors import UserError
+from nas.search.hypervolume import hypervolume
+from nas.search.latency_aware import LatencyAwareSampler, PriorTrial
+
+ARMS = ("cold", "earlier trials", "earlier trials as a prior")
+SHORTER, SHORTER_NOISE = 0.6, 0.1
+"""Of the prior: differences of accuracy over those of full training, and noise in points."""
+
+
+def run(seed: int, earlier: int, evaluations: int, files: Files) -> dict[str, list[float]]:
+    """Hypervolume after each of the second search's evaluations, for each way to begin."""
+    accuracy, cost = models(files)
+    _, macs = models((files[0], None, None, None))
+    first = Problem(accuracy, macs, seed)
+    space = OfaSpace()
+    known = search_with(first, earlier, sampler_of(macs, seed + 1000), space)
+    noise = random.Random(seed)
+    prior = [
+        PriorTrial(params, SHORTER * top1 + noise.gauss(0.0, SHORTER_NOISE), 1)
+        for params, top1 in zip(known, first.top1, strict=True)
+    ]
+    subnets = [space.build_from(params) for params in known]
+    points = list(zip(first.top1, cost.predict(subnets).tolist(), strict=True))
+    curves = {}
+    for arm in ARMS:
+        second = Problem(accuracy, cost, seed)
+        sampler = sampler_of(cost, seed, prior if arm == ARMS[2] else ())
+        taken = list(zip(known, points, strict=True)) if arm == ARMS[1] else []
+        search_with(second, evaluations, sampler, space, taken)
+        reference = (REFERENCE_TOP1, cost.limit)
+        both = [*(p for _, p in taken), *zip(second.top1, second.cost, strict=True)]
+        counts = range(len(taken) + 1, len(both) + 1)
+        curves[arm] = [hypervolume(*zip(*both[:n], strict=True), reference) for n in counts]
+    return curves
+
+
+def sampler_of(
+    cost: CostModel, seed: int, prior: Sequence[PriorTrial] = ()
+) -> LatencyAwareSampler[Subnet]:
+    def load(subnets: Sequence[Subnet]) -> np.ndarray:
+        return cost.predict(subnets)[:, None] / cost.limit
+
+    return LatencyAwareSampler(OfaSpace(), load, seed, prior)
+
+
+def needed(curves: dict[str, list[float]]) -> dict[str, int | None]:
+    """Evaluations of each until it covers what the cold one covers in the end."""
+    aim = curves["cold"][-1]
+    return {
+        arm: next((n for n, value in enumerate(curve, start=1) if value >= aim), None)
+        for arm, curve in curves.items()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("accuracy", "archs", "latency"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--device", required=True, help="whose latency is the second cost")
+    parser.add_argument("--earlier", type=int, default=50, help="evaluations of the first search")
+    parser.add_argument("--evaluations", type=int, default=50, help="of the second")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", type=json_file, metavar="OUT")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    files = (args.accuracy, args.archs, args.latency, args.device)
+    with ProcessPoolExecutor(args.processes) as pool:
+        jobs = [
+            pool.submit(run, seed, args.earlier, args.evaluations, files)
+            for seed in range(args.seeds)
+        ]
+        runs = [job.result() for job in jobs]
+    counts = [needed(curves) for curves in runs]
+    median = {
+        arm: statistics.median(args.evaluations if c[arm] is None else c[arm] for c in counts)
+        for arm in ARMS
+    }
+    result: dict[str, Any] = {
+        **provenance("optuna", "scikit-learn"),
+        "device_of_the_cost": args.device,
+        "earlier": args.earlier,
+        "evaluations": args.evaluations,
+        "median_needed": median,
+        "needed": counts,
+        "hypervolume_at_the_end": [{arm: round(c[-1], 2) for arm, c in r.items()} for r in runs],
+        "met": all(median[arm] < median["cold"] for arm in ARMS[1:]),
+    }
+    show(result)
+    write_json(args.json, result)
+    return 0 if result["met"] else 1
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(title=f"Evaluations to the front a cold search has after {result['evaluations']}")
+    table.add_column("begins")
+    for name in ("median", "each seed", "hypervolume at the end, median"):
+        table.add_column(name, justify="right")
+    for arm in ARMS:
+        each = " ".join("never" if c[arm] is None else str(c[arm]) for c in result["needed"])
+        end = statistics.median(r[arm] for r in result["hypervolume_at_the_end"])
+        table.add_row(arm, f"{result['median_needed'][arm]:g}", each, f"{end:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
