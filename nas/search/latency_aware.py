@@ -30,7 +30,7 @@ from nas.parameter_space import A, Choice, ParameterSpace, Walk
 from nas.search.candidates import Candidates, Key, Load, key
 from nas.search.hypervolume import REFERENCE_LOAD, expected_gain
 from nas.search.pareto import pareto_front
-from nas.search.surrogate import AccuracySurrogate
+from nas.search.surrogate import AccuracySurrogate, Hyperparameters
 from nas.search.trials import Stopped
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class PriorTrial:
     Attributes:
         params: of the architecture, in the space that is searched.
         accuracy: what training gave.
-        group: 0 if it was trained as the study's trials are, else a number that it shares with
-            those trained alike; only differences within a group are relied upon.
+        group: 0 if it was trained as the study's trials are, minus the number of rungs left if it
+            stopped at one of theirs, else a number above 0 that it shares with those trained alike;
+            only differences within a group are relied upon.
     """
 
     params: dict[str, Choice]
@@ -96,7 +97,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._independent = RandomSampler(seed=seed)
         self._lock = threading.Lock()
         self._walks: dict[int, Walk[A]] = {}  # by the trial's id in its storage
-        self._hyperparameters: tuple[int, NDArray[np.float64]] | None = None
+        self._hyperparameters: tuple[int, Hyperparameters] | None = None
 
     def reseed_rng(self) -> None:
         """Give each process of a parallel study its own random numbers."""

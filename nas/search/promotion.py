@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def best_stopped(study: SearchStudy, able: Container[str]) -> FrozenTrial | None:
+def best_stopped(
+    study: SearchStudy, able: Container[str], over: bool = False
+) -> FrozenTrial | None:
     """What is to be trained further, None if nothing should be.
 
     The highest rung comes first: what is nearest to its end.
@@ -27,6 +29,7 @@ def best_stopped(study: SearchStudy, able: Container[str]) -> FrozenTrial | None
     Args:
         study: what was trained so far.
         able: ids of the architectures whose training can go on.
+        over: no further candidate will begin; of each rung one goes on however few there are.
     """
     gone = study.trials.gone_on()
     for left in range(1, study.rungs):
@@ -36,6 +39,7 @@ def best_stopped(study: SearchStudy, able: Container[str]) -> FrozenTrial | None
             load,
             gone={i for i, trial in enumerate(stopped) if trial.number in gone},
             able={i for i, trial in enumerate(stopped) if trial.user_attrs["id"] in able},
+            over=over,
         )
         if place is not None:
             return stopped[place]
@@ -75,7 +79,7 @@ def hopeless(study: SearchStudy, trials: int) -> set[str]:
     """
     gone, found = study.trials.gone_on(), set()
     for left in reversed(range(1, study.rungs)):
-        trials = share_of(trials)
+        trials = share_of(trials, over=True)
         stopped, accuracy, load = _reached(study, left)
         worst = [stopped[place] for place in ranking(accuracy, load)[trials:]]
         found |= {trial.user_attrs["id"] for trial in worst if trial.number not in gone}

@@ -8,7 +8,6 @@ within a front by what the hypervolume would lose without it (as in MO-ASHA, arX
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,14 @@ def rung_images(train_images: int, rungs: int) -> tuple[int, ...]:
     return tuple(max(1, train_images // REDUCTION**left) for left in reversed(range(rungs)))
 
 
-def share_of(count: int) -> int:
-    """How many of so many candidates of a rung may go on; rounded up, so that one always may."""
-    return math.ceil(count / REDUCTION)
+def share_of(count: int, over: bool) -> int:
+    """How many of so many candidates of a rung may go on.
+
+    Args:
+        count: candidates of the rung.
+        over: no more will come; then one may however few there are.
+    """
+    return max(count // REDUCTION, min(count, 1) if over else 0)
 
 
 def ranking(accuracy: ArrayLike, load: ArrayLike) -> list[int]:
@@ -52,7 +56,11 @@ def ranking(accuracy: ArrayLike, load: ArrayLike) -> list[int]:
 
 
 def next_to_go_on(
-    accuracy: ArrayLike, load: ArrayLike, gone: Collection[int], able: Collection[int]
+    accuracy: ArrayLike,
+    load: ArrayLike,
+    gone: Collection[int],
+    able: Collection[int],
+    over: bool = False,
 ) -> int | None:
     """Which candidate of a rung goes on to the next, None if none should.
 
@@ -60,9 +68,10 @@ def next_to_go_on(
         accuracy, load: see `ranking`; of all that reached the rung.
         gone: places of those that have gone on.
         able: places of those that can.
+        over: see `share_of`.
     """
     ranked = ranking(accuracy, load)
-    best = ranked[: share_of(len(ranked))]
+    best = ranked[: share_of(len(ranked), over)]
     return next((place for place in best if place in able and place not in gone), None)
 
 

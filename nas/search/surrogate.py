@@ -6,6 +6,9 @@ network have in common (depth, widths), plus an effect of every single choice, p
 of how choices act together. Each is a kernel, and the data decide (by marginal likelihood under
 weak priors) how much of the variance each gets.
 
+What was trained in another way is a group of its own: it has its own level, its differences are
+larger or smaller by a factor, and what it knows is more or less noisy.
+
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
 2.26 and 5.9.
 """
@@ -33,12 +36,15 @@ PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
 choices, of choices together; their length scale; variance of the noise. Accuracies have
 variance 1."""
 
+SCALE_SPREAD = 0.7
+"""The same of the factor of each further group, whose mean is 1; its noise is as above."""
+
 CONSTANT_VARIANCE = 10.0
 """The mean of all accuracies is nearly free."""
 
 GROUP_SHARE = 0.4
-"""How much of that is of a group of observations alone: groups that were trained in another way
-are better or worse as a whole."""
+"""How much of that is of a group alone. Each group is centred on its own mean before; what is left
+is how much better its architectures are than those of others."""
 
 JITTER = 1e-6
 
@@ -47,13 +53,54 @@ MOST_FOR_HYPERPARAMETERS = 300
 
 
 @dataclass(frozen=True)
+class Hyperparameters:
+    """What was chosen for a set of groups.
+
+    Attributes:
+        groups: the largest one first.
+        theta: logarithms as in `PRIOR_LOG`, then factor and noise of each further group.
+    """
+
+    groups: tuple[int, ...]
+    theta: NDArray[np.float64]
+
+    @staticmethod
+    def prior(groups: tuple[int, ...]) -> Hyperparameters:
+        """The most probable ones before anything was seen."""
+        further = np.tile([0.0, PRIOR_LOG[4]], len(groups) - 1)
+        return Hyperparameters(groups, np.concatenate([PRIOR_LOG, further]))
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Standard deviations of the prior."""
+        further = np.tile([SCALE_SPREAD, PRIOR_SPREAD[4]], len(self.groups) - 1)
+        return np.concatenate([PRIOR_SPREAD, further])
+
+    @property
+    def factor(self) -> NDArray[np.float64]:
+        """How large the differences of each group are: [groups]."""
+        factor: NDArray[np.float64] = np.exp(np.append(0.0, self.theta[5::2]))
+        return factor
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """Variance of each group's noise: [groups]."""
+        noise: NDArray[np.float64] = np.exp(np.append(self.theta[4], self.theta[6::2]))
+        return noise
+
+
+@dataclass(frozen=True)
 class _Distances:
-    """What the kernels are made of, between two sets of architectures: [n, m] each."""
+    """What the kernels are made of, between two sets of architectures: [n, m] each.
+
+    The places of their groups are [n, 1] and [1, m].
+    """
 
     trend: NDArray[np.float64]
     choices: NDArray[np.float64]
     together: NDArray[np.float64]
     constant: NDArray[np.float64]
+    places: tuple[NDArray[np.int_], NDArray[np.int_]]
 
     def kernels(self, log_length: float) -> tuple[NDArray[np.float64], ...]:
         return self.trend, self.choices, np.exp(-0.5 * self.together * math.exp(-2 * log_length))
@@ -69,7 +116,7 @@ class AccuracySurrogate:
         groups: a number for how each was trained, [n]; all alike by default. Predictions are for
             the largest group (``group``): elsewhere they differ by a constant that is less certain.
         hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
-        refit: False takes them as they are.
+        refit: False takes them as they are, if they are of the same groups.
     """
 
     def __init__(
@@ -77,26 +124,29 @@ class AccuracySurrogate:
         walks: Sequence[Walk[Any]],
         load: ArrayLike,
         accuracy: ArrayLike,
-        hyperparameters: NDArray[np.float64] | None = None,
+        hyperparameters: Hyperparameters | None = None,
         refit: bool = True,
         groups: ArrayLike | None = None,
     ) -> None:
         self._encoder = Encoder(walks)
         observed = np.asarray(accuracy, dtype=np.float64)
-        group = np.zeros(len(observed)) if groups is None else np.asarray(groups, dtype=np.float64)
-        kinds, places, counts = np.unique(group, return_inverse=True, return_counts=True)
-        self.group = int(kinds[np.argmax(counts)])
-        means = np.bincount(places, observed) / np.bincount(places)
-        deviation = float(np.sqrt(np.mean((observed - means[places]) ** 2)))
-        self._center = float(observed.mean())
+        group = np.zeros(len(observed), int) if groups is None else np.asarray(groups, dtype=int)
+        kinds = sorted(set(group.tolist()), key=lambda kind: (-np.sum(group == kind), kind))
+        self.group = kinds[0]
+        self._place = np.array([kinds.index(kind) for kind in group])
+        means = np.bincount(self._place, observed) / np.bincount(self._place)
+        deviation = float(observed[self._place == 0].std())
+        self._center = float(means[0])
         self._scale = deviation if deviation > 1e-9 else 1.0
         raw = _raw_trend(self._encoder.encode(walks), load)
         self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
-        self._features = self._featurise(walks, load, group)
-        self._target = (observed - self._center) / self._scale
-        theta = PRIOR_LOG if hyperparameters is None else hyperparameters
-        self.hyperparameters = self._fit(theta) if refit else theta
+        self._features = self._featurise(walks, load, self._place)
+        self._target = (observed - means[self._place]) / self._scale
+        start = hyperparameters or Hyperparameters.prior(tuple(kinds))
+        if start.groups != tuple(kinds):
+            start, refit = Hyperparameters.prior(tuple(kinds)), True
+        self.hyperparameters = self._fit(start) if refit else start
         self._condition()
 
     def predict(
@@ -108,7 +158,7 @@ class AccuracySurrogate:
             walks: architectures, trained or not.
             load: their latencies, [n, devices].
         """
-        features = self._featurise(walks, load, np.full(len(walks), float(self.group)))
+        features = self._featurise(walks, load, np.zeros(len(walks), int))
         cross = self._covariance(_distances(features, self._features))
         mean = cross @ self._weights
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
@@ -117,41 +167,41 @@ class AccuracySurrogate:
         return mean * self._scale + self._center, np.sqrt(variance) * self._scale
 
     def _featurise(
-        self, walks: Sequence[Walk[Any]], load: ArrayLike, group: NDArray[np.float64]
+        self, walks: Sequence[Walk[Any]], load: ArrayLike, place: NDArray[np.int_]
     ) -> _Features:
         encoded = self._encoder.encode(walks)
         trend = (_raw_trend(encoded, load) - self._trend_center) / self._trend_scale
         trend /= math.sqrt(trend.shape[1])
         choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))
         together = np.hstack([trend, 2.0 * encoded.ranks / math.sqrt(max(1, self._encoder.fields))])
-        return _Features(trend, choices, together, group)
+        return _Features(trend, choices, together, place)
 
     def _covariance(self, distances: _Distances) -> NDArray[np.float64]:
-        theta = self.hyperparameters
-        return _weighted(distances, distances.kernels(theta[3]), theta)
+        return distances.constant + _shared(distances, self.hyperparameters)[0]
 
     def _condition(self) -> None:
         covariance = self._covariance(_distances(self._features, self._features))
-        covariance[np.diag_indices_from(covariance)] += math.exp(self.hyperparameters[4]) + JITTER
+        noise = self.hyperparameters.noise[self._place]
+        covariance[np.diag_indices_from(covariance)] += noise + JITTER
         self._factor, _ = cho_factor(covariance, lower=True, check_finite=False)
         self._weights = cho_solve((self._factor, True), self._target, check_finite=False)
 
-    def _fit(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _fit(self, start: Hyperparameters) -> Hyperparameters:
         """The most probable hyperparameters (equation 5.9, and the priors)."""
         count = min(len(self._target), MOST_FOR_HYPERPARAMETERS)
         chosen = np.linspace(0, len(self._target) - 1, count).astype(int)
         features = self._features.of(chosen)
+        prior = Hyperparameters.prior(start.groups)
         found = minimize(
             _log_loss,
-            start,
-            args=(_distances(features, features), self._target[chosen]),
+            start.theta,
+            args=(_distances(features, features), self._target[chosen], prior),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(m - 4 * s, m + 4 * s) for m, s in zip(PRIOR_LOG, PRIOR_SPREAD, strict=True)],
+            bounds=[(m - 4 * s, m + 4 * s) for m, s in zip(prior.theta, prior.spread, strict=True)],
             options={"maxiter": 40},
         )
-        best: NDArray[np.float64] = found.x
-        return best
+        return Hyperparameters(start.groups, found.x)
 
 
 def _raw_trend(encoded: Encoded, load: ArrayLike) -> NDArray[np.float64]:
@@ -160,27 +210,31 @@ def _raw_trend(encoded: Encoded, load: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Scaled so that typical inner products and distances are about 1: [n, ...] each."""
+    """Scaled so that typical inner products and distances are about 1: [n, ...] each.
+
+    The place of a group is that in `Hyperparameters.groups`.
+    """
 
     trend: NDArray[np.float64]
     choices: NDArray[np.float64]
     together: NDArray[np.float64]
-    group: NDArray[np.float64]
+    place: NDArray[np.int_]
 
     def of(self, chosen: Any) -> _Features:
-        parts = (self.trend, self.choices, self.together, self.group)
+        parts = (self.trend, self.choices, self.together, self.place)
         return _Features(*(part[chosen] for part in parts))
 
 
 def _distances(left: _Features, right: _Features) -> _Distances:
     a, b = left.together, right.together
     squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * a @ b.T
-    same = left.group[:, None] == right.group
+    same = left.place[:, None] == right.place
     return _Distances(
         left.trend @ right.trend.T,
         left.choices @ right.choices.T,
         np.maximum(squared, 0.0),
         CONSTANT_VARIANCE * np.where(same, 1.0, 1.0 - GROUP_SHARE),
+        (left.place[:, None], right.place[None, :]),
     )
 
 
@@ -191,38 +245,52 @@ def _self_distances(features: _Features) -> _Distances:
         np.sum(features.choices**2, axis=1),
         np.zeros(len(features.trend)),
         np.full(len(features.trend), CONSTANT_VARIANCE),
+        (features.place, features.place),
     )
 
 
-def _weighted(
-    distances: _Distances, parts: tuple[NDArray[np.float64], ...], theta: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The covariance without noise: the kernels by their variances."""
-    total = distances.constant.copy()
-    for weight, part in zip(theta[:3], parts, strict=True):
-        total += math.exp(weight) * part
-    return total
+def _shared(
+    distances: _Distances, hyperparameters: Hyperparameters
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """What all groups have in common, each by its factor, and the kernels it is the sum of."""
+    theta, factor = hyperparameters.theta, hyperparameters.factor
+    left, right = distances.places
+    both = factor[left] * factor[right]
+    kernels = distances.kernels(theta[3])
+    parts = [math.exp(theta[i]) * kernel * both for i, kernel in enumerate(kernels)]
+    return sum(parts[1:], parts[0]), parts
 
 
 def _log_loss(
-    theta: NDArray[np.float64], distances: _Distances, target: NDArray[np.float64]
+    theta: NDArray[np.float64],
+    distances: _Distances,
+    target: NDArray[np.float64],
+    prior: Hyperparameters,
 ) -> tuple[float, NDArray[np.float64]]:
     """Negative log posterior of hyperparameters, and its gradient."""
-    parts = distances.kernels(theta[3])
-    covariance = _weighted(distances, parts, theta)
-    noise = math.exp(theta[4])
+    hyperparameters = Hyperparameters(prior.groups, theta)
+    shared, parts = _shared(distances, hyperparameters)
+    place = distances.places[0][:, 0]
+    noise = hyperparameters.noise[place]
+    covariance = distances.constant + shared
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     factor = cho_factor(covariance, lower=True, check_finite=False)
     weights = cho_solve(factor, target, check_finite=False)
     inverse = cho_solve(factor, np.eye(len(target)), check_finite=False)
     outer = np.outer(weights, weights) - inverse
-    slope = np.empty(5)
+    slope = np.empty(len(theta))
     for index, part in enumerate(parts):
-        slope[index] = 0.5 * math.exp(theta[index]) * np.sum(outer * part)
+        slope[index] = 0.5 * np.sum(outer * part)
     by_length = parts[2] * distances.together * math.exp(-2 * theta[3])
-    slope[3] = 0.5 * math.exp(theta[2]) * np.sum(outer * by_length)
-    slope[4] = 0.5 * noise * np.trace(outer)
-    from_prior = (theta - PRIOR_LOG) / PRIOR_SPREAD**2
+    slope[3] = 0.5 * np.sum(outer * by_length)
+    by_noise = 0.5 * noise * np.diag(outer)
+    by_factor = np.sum(outer * shared, axis=1)  # of a row's factor, and of its column's
+    for number in range(len(prior.groups)):
+        here = place == number
+        slope[4 if number == 0 else 4 + 2 * number] = np.sum(by_noise[here])
+        if number:
+            slope[3 + 2 * number] = np.sum(by_factor[here])
+    from_prior = (theta - prior.theta) / prior.spread**2
     likelihood = -0.5 * target @ weights - np.sum(np.log(np.diag(factor[0])))
-    loss = -likelihood + 0.5 * np.sum((theta - PRIOR_LOG) * from_prior)
+    loss = -likelihood + 0.5 * np.sum((theta - prior.theta) * from_prior)
     return float(loss), from_prior - slope

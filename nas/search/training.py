@@ -113,12 +113,16 @@ class Crew:
         study = self._study
         while len(self._pending) < self._config.workers:
             new = sum(CONTINUES not in p.trial.user_attrs for p in self._pending.values())
+            over = stopped is not None or study.trials.begun() + new >= trials
             able = {path.stem for path in self._checkpoints.glob("*.pt")}
-            promising = best_stopped(study, able)
-            if not promising and (stopped or study.trials.begun() + new >= trials):
+            promising = best_stopped(study, able, over)
+            if not promising and over:
                 break
             if self._deadline is not None and time.monotonic() >= self._deadline:
-                return f"time limit of {self._config.time_limit_s:g} s reached"
+                stopped = f"time limit of {self._config.time_limit_s:g} s reached"
+                promising = promising or best_stopped(study, able, over=True)
+                if not promising or study.trials.complete():
+                    break
             proposal = go_on(study, promising) if promising else study.propose()
             if proposal is None:
                 stopped = "nothing new within budget was found in the space"

@@ -1,8 +1,9 @@
 """What earlier runs have trained, for a new one to begin with.
 
 A run that trained as the new one will (same proxy, same seed) has done part of its work: what keeps
-the new limits becomes finished trials. Everything else is a prior for the sampler: its accuracies
-count as compared with one another, since another proxy is harder or easier as a whole.
+the new limits becomes finished trials. Everything else, also what stopped at a rung, is a prior for
+the sampler: its accuracies count as compared with one another, since another proxy is harder or
+easier as a whole.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.trial import TrialState
+import optuna
+from optuna.trial import FrozenTrial
 
 from nas.architecture import Architecture
-from nas.config import SearchConfig
+from nas.config import MAX_RUNGS, SearchConfig
 from nas.errors import RunError
 from nas.paths import is_file
 from nas.search.latency_aware import PriorTrial
 from nas.search.result import SEARCHED
 from nas.search.run import STUDY, open_study, read_run
+from nas.search.trials import Stopped, Trials
 from nas.space import SearchSpace
 
 
@@ -52,17 +55,14 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
         earlier = read_run(path, "--warm-start")
         if not is_file(path / STUDY):
             raise RunError(f"--warm-start {path}: holds no trials ({STUDY} is missing)")
-        alike = earlier.proxy == config.proxy and earlier.seed == config.seed
-        study = open_study(path, earlier)
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         known = [
             EarlierTrial(
                 Architecture.from_json(trial.user_attrs["architecture"]),
-                float(trial.values[0]),
-                0 if alike else number,
+                accuracy,
+                _group(left, number, earlier, config),
                 str(trial.user_attrs.get("origin", SEARCHED)),
             )
-            for trial in trials
+            for trial, accuracy, left in _trained(open_study(path, earlier))
             if "architecture" in trial.user_attrs
         ]
         inside = [trial for trial in known if trial.architecture in space]
@@ -73,6 +73,24 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
             )
         found += inside
     return found
+
+
+def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:
+    """Trials with their accuracy, and how many rungs were still to come."""
+    trials = Trials(study)
+    stopped = [(trial, Stopped.of(trial.user_attrs)) for trial in trials.stopped()]
+    return [
+        *((trial, float(trial.values[0]), 0) for trial in trials.complete()),
+        *((trial, s.accuracy, s.left) for trial, s in stopped if s is not None),
+    ]
+
+
+def _group(left: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
+    """That of the new run's own trials if they are trained alike, else one of that run alone."""
+    alike = earlier.proxy == config.proxy and earlier.seed == config.seed
+    if alike and (left == 0 or earlier.rungs == config.rungs):
+        return -left
+    return (MAX_RUNGS + 1) * number + left
 
 
 def as_prior(trials: Sequence[EarlierTrial], space: SearchSpace) -> list[PriorTrial]:

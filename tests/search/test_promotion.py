@@ -36,8 +36,9 @@ def work(study: SearchStudy, trials: int) -> list[tuple[str, int]]:
     """Train until nothing is left to do: who was trained, with how many rungs to come."""
     done = []
     while True:
-        stopped = best_stopped(study, Everything())
-        if stopped is None and study.trials.begun() >= trials:
+        over = study.trials.begun() >= trials
+        stopped = best_stopped(study, Everything(), over)
+        if stopped is None and over:
             return done
         proposal = go_on(study, stopped) if stopped else study.propose()
         done.append((proposal.architecture.id, proposal.left))
@@ -51,7 +52,7 @@ def test_the_best_third_of_each_rung_goes_on_and_nobody_twice(halving):
     at = {left: [name for name, trained in done if trained == left] for left in (2, 1, 0)}
     assert len(at[2]) == 27
     # Asynchronous: what was best early on went on as well.
-    assert 9 <= len(at[1]) <= 16 and 3 <= len(at[0]) <= 9
+    assert 9 <= len(at[1]) <= 14 and 3 <= len(at[0]) <= 7
     assert set(at[0]) < set(at[1]) < set(at[2])
     assert halving.trials.begun() == 27
     complete = {c.architecture.id for c in halving.candidates()}
@@ -78,16 +79,16 @@ def test_only_what_has_a_checkpoint_goes_on(halving):
     work(halving, 1)
     second = halving.propose()
     halving.finish(second, Evaluation(1.0, False, 1.0, 100))
-    assert best_stopped(halving, {"another"}) is None
-    assert best_stopped(halving, {second.architecture.id}).number == second.trial.number
+    assert best_stopped(halving, {"another"}, over=True) is None
+    assert best_stopped(halving, {second.architecture.id}, over=True).number == second.trial.number
 
 
 def test_what_diverges_on_its_way_is_gone(halving):
     first = halving.propose()
     halving.finish(first, Evaluation(0.9, False, 1.0, 100))
-    again = go_on(halving, best_stopped(halving, Everything()))
+    again = go_on(halving, best_stopped(halving, Everything(), over=True))
     halving.finish(again, Evaluation(0.0, True, 1.0, 120))
-    assert best_stopped(halving, Everything()) is None
+    assert best_stopped(halving, Everything(), over=True) is None
     assert halving.trials.begun() == 1 and halving.trials.diverged() == 1
     assert not halving.candidates() and not halving.partly_trained()
 
@@ -96,14 +97,14 @@ def test_what_diverges_on_its_way_is_gone(halving):
 def test_who_was_interrupted_on_the_way_goes_on_again(halving, budget, killed):
     first = halving.propose()
     halving.finish(first, Evaluation(0.9, False, 1.0, 100))
-    proposal = go_on(halving, best_stopped(halving, Everything()))
-    assert best_stopped(halving, Everything()) is None
+    proposal = go_on(halving, best_stopped(halving, Everything(), over=True))
+    assert best_stopped(halving, Everything(), over=True) is None
     if killed:
         halving = SearchStudy(halving.study, budget, seed=0, rungs=3)
         assert halving.recover() == 1
     else:
         halving.interrupt(proposal)
-    again = go_on(halving, best_stopped(halving, Everything()))
+    again = go_on(halving, best_stopped(halving, Everything(), over=True))
     assert (again.architecture, again.left) == (first.architecture, 1)
     assert halving.trials.interrupted() == 1 and halving.trials.begun() == 1
     waiting = halving.study.get_trials(states=[TrialState.WAITING])
@@ -116,7 +117,7 @@ def test_hopeless_are_those_that_cannot_be_among_the_best(halving):
         proposal = halving.propose()
         halving.finish(proposal, Evaluation(number / 10, False, 1.0, 100))
     gone = hopeless(halving, trials=6)
-    best = best_stopped(halving, Everything()).user_attrs["id"]
+    best = best_stopped(halving, Everything(), over=True).user_attrs["id"]
     assert len(gone) == 4 and best not in gone
     assert hopeless(halving, trials=18) == set()
 
@@ -126,4 +127,4 @@ def test_over_the_budget_nobody_goes_on(halving, budget):
     halving.finish(proposal, Evaluation(0.9, False, 1.0, 100))
     (device,) = budget.devices
     halving.budget = replace(budget, devices=(replace(device, budget_ms=1e-3),))
-    assert best_stopped(halving, Everything()) is None
+    assert best_stopped(halving, Everything(), over=True) is None

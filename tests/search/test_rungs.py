@@ -61,7 +61,6 @@ def test_a_rung_sends_its_best_third_on_one_by_one():
     accuracy = [0.5, 0.9, 0.7, 0.6, 0.8, 0.4]
     load = [[0.5]] * 6
     everyone = range(6)
-    assert share_of(6) == 2
     assert next_to_go_on(accuracy, load, gone=set(), able=everyone) == 1
     assert next_to_go_on(accuracy, load, gone={1}, able=everyone) == 4
     assert next_to_go_on(accuracy, load, gone={1, 4}, able=everyone) is None
@@ -70,8 +69,11 @@ def test_a_rung_sends_its_best_third_on_one_by_one():
     assert next_to_go_on([], [], gone=set(), able=()) is None
 
 
-def test_the_only_candidate_goes_on():
-    assert next_to_go_on([0.3], [[0.9]], gone=set(), able={0}) == 0
+def test_of_a_few_one_goes_on_when_no_more_will_come():
+    assert next_to_go_on([0.3, 0.4], [[0.9], [0.9]], gone=set(), able={0, 1}) is None
+    assert next_to_go_on([0.3, 0.4], [[0.9], [0.9]], gone=set(), able={0, 1}, over=True) == 1
+    assert [share_of(count, over=False) for count in (0, 2, 3, 8, 9)] == [0, 0, 1, 2, 3]
+    assert [share_of(count, over=True) for count in (0, 2, 3, 8, 9)] == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,19 @@ from scipy.stats import kendalltau, multivariate_normal, norm
 import nas.search.surrogate as surrogate_module
 from nas.parameter_space import Walk, tilted
 from nas.search.encoding import Encoder
-from nas.search.surrogate import PRIOR_LOG, PRIOR_SPREAD, AccuracySurrogate, _distances, _log_loss
+from nas.search.surrogate import (
+    PRIOR_LOG,
+    PRIOR_SPREAD,
+    AccuracySurrogate,
+    Hyperparameters,
+    _distances,
+    _log_loss,
+)
 from tests.toy import Layer, Toy, every_walk, toy_accuracy, toy_latency
 
 THETA = np.log([0.8, 1.3, 0.4, 0.7, 0.02])
+ALONE = Hyperparameters((0,), THETA)
+"""Where all were trained alike."""
 
 
 def sampled(count: int, seed: int = 0, places: int = 3) -> list[Walk[tuple[Layer, ...]]]:
@@ -80,7 +89,7 @@ def test_the_posterior_is_that_of_the_documented_kernels(devices):
         np.hstack([loads(w), loads(w) ** 1.5 + 0.3][:devices]) for w in (known, new)
     )
     accuracy = accuracies(known) + np.random.default_rng(0).normal(0, 0.01, 25)
-    fitted = AccuracySurrogate(known, known_load, accuracy, THETA, refit=False)
+    fitted = AccuracySurrogate(known, known_load, accuracy, ALONE, refit=False)
     mean, deviation = fitted.predict(new, new_load)
 
     k = covariance(known, known, known_load, known_load, known, known_load, THETA)
@@ -95,16 +104,27 @@ def test_the_posterior_is_that_of_the_documented_kernels(devices):
     np.testing.assert_allclose(deviation, accuracy.std() * np.sqrt(variance), rtol=1e-5)
 
 
+def loss(theta, distances, target):
+    """The loss where there is one group."""
+    return _log_loss(theta, distances, target, Hyperparameters.prior((0,)))[0]
+
+
 def _loss_arguments(count: int = 25):
     known = sampled(count)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known), THETA, refit=False)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
     return _distances(fitted._features, fitted._features), fitted._target, fitted
 
 
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("shift", [0.0, -1.0, 0.8])
-def test_the_gradient_of_the_loss_is_that_of_finite_differences(shift):
-    arguments = _loss_arguments()[:2]
-    theta = THETA + shift * np.array([1, -1, 1, 0.5, 1])
+def test_the_gradient_of_the_loss_is_that_of_finite_differences(shift, groups):
+    known = sampled(25)
+    kinds = [number % groups for number in range(25)]
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known), None, False, kinds)
+    prior = Hyperparameters.prior(fitted.hyperparameters.groups)
+    arguments = (_distances(fitted._features, fitted._features), fitted._target, prior)
+    theta = np.append(THETA, [0.4, -2.0, -0.6, -3.0][: 2 * (groups - 1)])
+    theta += shift * np.resize([1, -1, 1, 0.5, 1], len(theta))
 
     def loss(at):
         return _log_loss(at, *arguments)[0]
@@ -120,14 +140,14 @@ def test_the_loss_is_the_negative_log_posterior_up_to_a_constant():
     distances, target, fitted = _loss_arguments()
 
     def log_posterior(theta):
-        fitted.hyperparameters = theta
+        fitted.hyperparameters = Hyperparameters((0,), theta)
         k = fitted._covariance(distances) + (math.exp(theta[4]) + 1e-6) * np.eye(len(target))
         likelihood = multivariate_normal(np.zeros(len(target)), k).logpdf(target)
         return likelihood + norm(PRIOR_LOG, PRIOR_SPREAD).logpdf(theta).sum()
 
     others = [THETA + 0.5, PRIOR_LOG, THETA * 1.2]
     for theta in others:
-        difference = _log_loss(theta, distances, target)[0] - _log_loss(THETA, distances, target)[0]
+        difference = loss(theta, distances, target) - loss(THETA, distances, target)
         assert difference == pytest.approx(log_posterior(THETA) - log_posterior(theta), rel=1e-6)
 
 
@@ -135,9 +155,9 @@ def test_fitting_lowers_the_loss():
     distances, target, _ = _loss_arguments()
     known = sampled(25)
     fitted = AccuracySurrogate(known, loads(known), accuracies(known))
-    found = _log_loss(fitted.hyperparameters, distances, target)[0]
-    assert found < _log_loss(PRIOR_LOG, distances, target)[0]
-    assert found < _log_loss(THETA, distances, target)[0]
+    found = loss(fitted.hyperparameters.theta, distances, target)
+    assert found < loss(PRIOR_LOG, distances, target)
+    assert found < loss(THETA, distances, target)
 
 
 def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
@@ -145,7 +165,8 @@ def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
     known, new = walks[:20], walks[20:]
     theta = THETA.copy()
     theta[4] = math.log(1e-9)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known), theta, refit=False)
+    exact = Hyperparameters((0,), theta)
+    fitted = AccuracySurrogate(known, loads(known), accuracies(known), exact, refit=False)
     mean, deviation = fitted.predict(known, loads(known))
     np.testing.assert_allclose(mean, accuracies(known), atol=1e-4)
     assert deviation.max() < 2e-3 * accuracies(known).std()
@@ -186,7 +207,7 @@ def test_the_order_of_observations_does_not_matter():
     walks = sampled(40)
     known, new = walks[:25], walks[25:]
     fitted = [
-        AccuracySurrogate(part, loads(part), accuracies(part), THETA, refit=False)
+        AccuracySurrogate(part, loads(part), accuracies(part), ALONE, refit=False)
         for part in (known, known[::-1])
     ]
     one, other = (np.array(f.predict(new, loads(new))) for f in fitted)
@@ -222,15 +243,19 @@ def test_equal_accuracies_are_predicted_for_everything(value):
 
 def test_hyperparameters_are_kept_unless_they_are_to_be_refitted():
     known = sampled(25)
-    kept = AccuracySurrogate(known, loads(known), accuracies(known), THETA, refit=False)
-    np.testing.assert_array_equal(kept.hyperparameters, THETA)
+    kept = AccuracySurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
+    np.testing.assert_array_equal(kept.hyperparameters.theta, THETA)
     first = AccuracySurrogate(known, loads(known), accuracies(known), refit=False)
-    np.testing.assert_array_equal(first.hyperparameters, PRIOR_LOG)
+    np.testing.assert_array_equal(first.hyperparameters.theta, PRIOR_LOG)
+    others = AccuracySurrogate(
+        known, loads(known), accuracies(known), ALONE, refit=False, groups=[7] * 20 + [0] * 5
+    )
+    assert others.hyperparameters.groups == (7, 0)  # chosen, as what was given is of other groups
     before = THETA.copy()
-    refitted = AccuracySurrogate(known, loads(known), accuracies(known), THETA)
-    assert not np.allclose(refitted.hyperparameters, THETA)
+    refitted = AccuracySurrogate(known, loads(known), accuracies(known), ALONE)
+    assert not np.allclose(refitted.hyperparameters.theta, THETA)
     np.testing.assert_array_equal(THETA, before)
-    within = np.abs(refitted.hyperparameters - PRIOR_LOG) <= 4 * PRIOR_SPREAD + 1e-12
+    within = np.abs(refitted.hyperparameters.theta - PRIOR_LOG) <= 4 * PRIOR_SPREAD + 1e-12
     assert np.all(within)
 
 
@@ -238,9 +263,9 @@ def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch)
     monkeypatch.setattr(surrogate_module, "MOST_FOR_HYPERPARAMETERS", 20)
     sizes = []
 
-    def recorded(theta, distances, target):
+    def recorded(theta, distances, target, prior):
         sizes.append((distances.trend.shape, len(target)))
-        return _log_loss(theta, distances, target)
+        return _log_loss(theta, distances, target, prior)
 
     monkeypatch.setattr(surrogate_module, "_log_loss", recorded)
     known = sampled(60)
@@ -258,25 +283,42 @@ def test_nothing_to_predict_gives_nothing():
     assert mean.shape == deviation.shape == (0,)
 
 
-def test_a_group_counts_by_its_differences():
-    """Trained on another task, everything is 0.3 worse: as good as trained here, but for level."""
+@pytest.mark.parametrize(
+    ("factor", "level", "noise"),
+    [(1.0, -0.3, 0.0), (1.0, 30.0, 0.0), (0.3, 5.0, 0.01), (3.0, 0.0, 0.05)],
+)
+def test_a_group_counts_by_its_differences(factor, level, noise):
+    """What was trained otherwise has another level, smaller or larger differences, and noise."""
     walks = list(every_walk(Toy()))[::7]
     load = np.array([[toy_latency(walk.architecture)] for walk in walks])
     truth = np.array([toy_accuracy(walk.architecture) for walk in walks])
     rng = random.Random(0)
     order = rng.sample(range(len(walks)), len(walks))
-    other, here, unseen = order[:30], order[30:33], order[33:]
+    other, here, unseen = order[:40], order[40:52], order[52:]
     known = other + here
-    groups = [1] * len(other) + [0] * len(here)
-    accuracy = np.append(truth[other] - 0.3, truth[here])
+    elsewhere = [level + factor * truth[i] + rng.gauss(0.0, noise) for i in other]
+    accuracy = np.append(elsewhere, truth[here])
 
-    def error(groups: list[int] | None) -> float:
+    def tau(used: slice) -> float:
+        groups = ([1] * len(other) + [0] * len(here))[used]
+        chosen = known[used]
         surrogate = AccuracySurrogate(
-            [walks[i] for i in known], load[known], accuracy, groups=groups
+            [walks[i] for i in chosen], load[chosen], accuracy[used], groups=groups
         )
         mean, _ = surrogate.predict([walks[i] for i in unseen], load[unseen])
-        level = -0.3 if surrogate.group == 1 else 0.0  # predictions are for the largest group
-        return float(np.abs(mean - level - truth[unseen]).mean())
+        return float(kendalltau(mean, truth[unseen]).statistic)
 
-    assert error(groups) < 0.05
-    assert error(None) > 3 * error(groups)
+    both, alone = tau(slice(None)), tau(slice(40, None))
+    assert both > alone + 0.05
+    assert both > tau(slice(40)) - 0.03
+
+
+def test_predictions_are_for_the_largest_group():
+    known = sampled(30)
+    values = accuracies(known) + np.where(np.arange(30) < 20, 10.0, 0.0)
+    groups = [2] * 20 + [0] * 10
+    surrogate = AccuracySurrogate(known, loads(known), values, groups=groups)
+    mean, _ = surrogate.predict(known, loads(known))
+    assert surrogate.group == 2
+    np.testing.assert_allclose(mean[:20], values[:20], atol=0.05)
+    np.testing.assert_allclose(mean[20:], values[20:] + 10.0, atol=0.1)

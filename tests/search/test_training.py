@@ -46,6 +46,13 @@ def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
     assert result.stopped is None
 
 
+def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
+    config = run_config(folder, trials=50, rungs=3, time_limit_s=0.2)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert "time limit" in result.stopped
+    assert len(result.candidates) == 1 and result.recommended
+
+
 def _die(*_args):
     os._exit(9)
 

@@ -9,6 +9,8 @@ import nas
 from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.search.engine import resume, search
+from nas.search.warm_start import read_earlier
+from nas.space_file import load_space
 from tests.search.runs import THREADS, run_config
 from tests.tiny import TINY_PROXY
 
@@ -49,7 +51,24 @@ def test_a_warm_start_from_another_proxy_is_a_prior_alone(finished, folder, tmp_
     )
     kept = study.user_attrs["earlier"]
     assert {entry["accuracy"] for entry in kept} == {c.accuracy for c in earlier.candidates}
-    assert {entry["group"] for entry in kept} == {1}
+    assert len({entry["group"] for entry in kept}) == 1 and kept[0]["group"] > 0
+
+
+def test_what_stopped_at_a_rung_is_a_prior_of_its_own_kind(folder, tmp_path):
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    rungs = run_config(folder, trials=6, rungs=2, proxy=proxy)
+    earlier = search(rungs, tmp_path / "earlier", tables_dir=folder / "tables", **THREADS)
+
+    def groups(**changes) -> set[int]:
+        run = str(tmp_path / "earlier")
+        config = rungs.model_copy(update={"warm_start": (run,), **changes})
+        found = read_earlier(config, load_space(config.space))
+        assert len(found) == len(earlier.candidates) + 6
+        return {trial.group for trial in found}
+
+    assert groups() == {0, -1}
+    assert {group > 0 for group in groups(rungs=1)} == {False, True}
+    assert min(groups(seed=1)) > 0 and len(groups(seed=1)) == 2
 
 
 def test_a_warm_start_from_another_space_is_refused(finished, tmp_path):
