@@ -18,6 +18,7 @@ from nas.proxy.imagefolder import read_source
 from nas.proxy.source import absolute_source, check_source
 from nas.search.budget import Budget, DeviceBudget
 from nas.search.listener import Listener
+from nas.search.rungs import rung_images
 from nas.search.sampler import check_sampler
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
@@ -44,6 +45,7 @@ def prepare(
     config = _with_absolute_paths(config)
     space = load_space(config.space)
     check_sampler(config.sampler)
+    _check_rungs(config)
     check_source(config.proxy)
     space.check_resolution(config.resolution)
     try:
@@ -105,6 +107,15 @@ def _warn_of_changes(table: LatencyTable) -> None:
             f"python run_search.py tables verify {table.name}",
             TableWarning,
             stacklevel=3,
+        )
+
+
+def _check_rungs(config: SearchConfig) -> None:
+    first, batch = rung_images(config.proxy.train_images, config.rungs)[0], config.proxy.batch_size
+    if config.rungs > 1 and first < batch:
+        raise ConfigError(
+            f"--rungs {config.rungs}: the first would end after {first} images, which is less than "
+            f"a batch of {batch}; use fewer rungs or more --proxy-images"
         )
 
 

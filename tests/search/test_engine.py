@@ -269,6 +269,13 @@ def test_rungs_train_the_best_in_full_and_what_they_are_is_as_without_rungs(fold
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_rungs_shorter_than_a_batch_are_refused(folder, tmp_path):
+    wrong = r"--rungs 3: the first would end after 14 images.* of 32"
+    with pytest.raises(ConfigError, match=wrong):
+        search(run_config(folder, rungs=3), tmp_path / "run", tables_dir=folder / "tables")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, monkeypatch):
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
     config = run_config(folder, trials=6, rungs=3, proxy=proxy)

@@ -9,6 +9,7 @@ import pytest
 from nas.errors import RunError
 from nas.search.engine import resume, search
 from tests.search.runs import THREADS, run_config
+from tests.tiny import TINY_PROXY
 
 
 def test_any_executor_will_do_and_several_workers(folder, tmp_path):
@@ -47,7 +48,8 @@ def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
 
 
 def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
-    config = run_config(folder, trials=50, rungs=3, time_limit_s=0.2)
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    config = run_config(folder, trials=50, rungs=3, time_limit_s=0.2, proxy=proxy)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert "time limit" in result.stopped
     assert len(result.candidates) == 1 and result.recommended
