@@ -126,9 +126,12 @@ def main() -> int:
 
 def all_proxies(architectures: list[Architecture], trainings: Trainings) -> list[Proxy]:
     truths = [trainings.of("test", TRUTH_IMAGES, 32, seed) for seed in TRUTH_SEEDS]
-    free = [Proxy(*entry, _with_all(truths, scores)) for *entry, scores in sizes(architectures)]
+    free = [
+        Proxy(name, cost, _with_all(truths, scores)) for name, cost, scores in sizes(architectures)
+    ]
     free += [
-        Proxy(*entry, _with_all(truths, scores)) for *entry, scores in zero_cost(architectures)
+        Proxy(name, cost, _with_all(truths, scores))
+        for name, cost, scores in zero_cost(architectures)
     ]
     short = []
     for images, resolution in SHORT:
@@ -144,14 +147,14 @@ def all_proxies(architectures: list[Architecture], trainings: Trainings) -> list
         way.append(Proxy(name, long_s * images / TRUTH_IMAGES, _with_others(truths, scores)))
     ends = [trainings.of("val", TRUTH_IMAGES, 32, seed) for seed in TRUTH_SEEDS]
     whole = Proxy(f"{TRUTH_IMAGES:,} images, another seed", long_s, _with_others(truths, ends))
-    mixed = [mixture(trained, cheap) for trained in (*short[2:4], *way[:2]) for cheap in free]
+    mixed = [mixture(trained, cheap) for trained in (*short[3:5], *way[1:3]) for cheap in free]
     return [*free, *short, *way, *mixed, whole]
 
 
 def sizes(architectures: list[Architecture]) -> list[tuple[str, float, Scores]]:
     """Names, costs and scores of what needs no network."""
     predictor = nas.LatencyPredictor.fit(nas.load_table("onnxruntime", device=TABLE_DEVICE))
-    latency_ms = zip(architectures, predictor.predict(architectures).latency_ms, strict=True)
+    latency_ms = predictor.predict(architectures).latency_ms
     costs = {a.id: network_cost(a.blocks(224)) for a in architectures}
     return [
         ("parameters", 0.0, {name: float(cost.params) for name, cost in costs.items()}),

@@ -39,7 +39,7 @@ RUNGS = (4_000, 8_000, 16_000, 32_000)
 """Images after which long trainings are looked at on their way."""
 
 PROXY_SEED = 2
-SHORT = ((1_000, 32), (2_000, 32), (4_000, 32), (8_000, 32), (16_000, 32), (8_000, 28), (4_000, 48))
+SHORT = ((1_000, 32), (2_000, 32), (4_000, 32), (8_000, 32), (16_000, 32), (8_000, 28))
 """Images seen and resolution of the short trainings."""
 
 

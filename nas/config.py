@@ -84,7 +84,7 @@ class ProxyConfig(BaseModel):
 
     data: str = "digits"
     resolution: int = Field(default=32, ge=8, le=1024)
-    train_images: int = Field(default=8_000, ge=1)
+    train_images: int = Field(default=16_000, ge=1)
     batch_size: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=1.5e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)

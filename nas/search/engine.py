@@ -28,7 +28,7 @@ from nas.search.run import (
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
-from nas.search.training import CHECKPOINTS, Crew
+from nas.search.training import CHECKPOINTS, EXHAUSTED, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
@@ -95,13 +95,13 @@ def resume(
     config = read_run(run_dir).model_copy(update=updates)
     require_writable(run_dir, remedy="make it writable")
     prepared = prepare(config, False, tables_dir, listener)
-    return _run(run_dir, prepared, [], executor, listener)
+    return _run(run_dir, prepared, None, executor, listener)
 
 
 def _run(
     run_dir: Path,
     prepared: Prepared,
-    earlier: Sequence[EarlierTrial],
+    earlier: Sequence[EarlierTrial] | None,
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> SearchResult:
@@ -113,7 +113,7 @@ def _run(
         study = _open(run_dir, prepared, earlier)
         crew = Crew(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
         stopped, unverified = _train_and_verify(study, prepared, crew, listener)
-        if not stopped:
+        if stopped in (None, EXHAUSTED):
             crew.clean_up()
         result = conclude(run_dir, prepared, study, stopped, unverified)
         listener.stage("writing")
@@ -121,10 +121,13 @@ def _run(
     return result
 
 
-def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial]) -> SearchStudy:
+def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | None) -> SearchStudy:
+    """The study of a run; what earlier runs have trained is read where it is neither given nor
+    known."""
     config, space = prepared.config, prepared.space
     study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed, config.rungs)
-    study.remember(earlier)
+    if not study.remembers():
+        study.remember(read_earlier(config, space) if earlier is None else earlier)
     # A resumed sampler must not repeat the proposals it began with.
     seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
     study.study.sampler = make_sampler(

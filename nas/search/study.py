@@ -91,6 +91,7 @@ class SearchStudy:
         """Begin with what earlier runs have trained; the study keeps it.
 
         What was trained as this run trains, and is within the limits, becomes finished trials.
+        One that was killed while it did so does the rest.
         """
         kept = []
         for trial in earlier:
@@ -99,8 +100,11 @@ class SearchStudy:
                 self._import(trial)
             elif not (trial.group == 0 and known):
                 kept.append(asdict(trial) | {"architecture": trial.architecture.to_json()})
-        if earlier:
-            self.study.set_user_attr("earlier", kept)
+        self.study.set_user_attr("earlier", kept)
+
+    def remembers(self) -> bool:
+        """Whether `remember` has been done, if only with nothing."""
+        return "earlier" in self.study.user_attrs
 
     def earlier(self) -> list[EarlierTrial]:
         """What earlier runs have trained in another way, or what is over the limits."""

@@ -25,6 +25,9 @@ CHECKPOINTS = "checkpoints"
 
 MAX_CRASHES = 3
 
+EXHAUSTED = "nothing new within budget was found in the space"
+"""A reason to stop after which nothing can go on."""
+
 
 class Crew:
     """Trains the candidates of a search.
@@ -125,7 +128,7 @@ class Crew:
                     break
             proposal = go_on(study, promising) if promising else study.propose()
             if proposal is None:
-                stopped = "nothing new within budget was found in the space"
+                stopped = EXHAUSTED
                 continue
             task = (proposal.architecture.to_json(), self._config.proxy, self._config.seed)
             if self._config.rungs > 1:

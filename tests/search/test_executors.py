@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
 
 from nas.latency.device import this_cpu
+from nas.search.evaluate import SPINS
 from nas.search.executors import LocalExecutor, stop_executor
 
 
 def test_workers_share_the_cores():
     with LocalExecutor(1) as executor:
         assert executor.submit(_threads).result() == this_cpu().threads
+
+
+def test_threads_do_not_wait_awake_for_long(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for given, found in ((None, str(SPINS)), ("77", "77")):
+        if given is None:
+            monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+        else:
+            monkeypatch.setenv("GOMP_SPINCOUNT", given)
+        with LocalExecutor(1) as executor:
+            assert executor.submit(os.getenv, "GOMP_SPINCOUNT").result() == found
+
+
+def test_what_a_worker_imports_leaves_torch_for_later():
+    code = "import sys, nas.search.evaluate; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_stopping_ends_our_own_processes_alone():

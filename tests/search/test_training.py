@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 
+import nas
 from nas.errors import RunError
 from nas.search.engine import resume, search
-from tests.search.runs import THREADS, run_config
+from nas.search.training import EXHAUSTED
+from tests.search.runs import ELSEWHERE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
 
@@ -53,6 +56,21 @@ def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert "time limit" in result.stopped
     assert len(result.candidates) == 1 and result.recommended
+
+
+def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.search.study.EXHAUSTED_LIMIT", 40)
+    table = nas.load_table("onnxruntime", device=ELSEWHERE, tables_dir=folder / "tables")
+    space = nas.load_space(str(folder / "tiny.yaml"))
+    networks = {space.sample(random.Random(seed)) for seed in range(999)}
+    high_ms = nas.LatencyPredictor.fit(table).predict(list(networks), 64).high_ms
+    budget_ms = float(sorted(high_ms)[3])
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    config = run_config(folder, budget_ms=budget_ms, trials=50, rungs=2, proxy=proxy)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert result.stopped == EXHAUSTED
+    assert result.candidates and result.partly_trained
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def _die(*_args):

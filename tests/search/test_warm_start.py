@@ -9,6 +9,7 @@ import nas
 from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.search.engine import resume, search
+from nas.search.study import SearchStudy
 from nas.search.warm_start import read_earlier
 from nas.space_file import load_space
 from tests.search.runs import THREADS, run_config
@@ -52,6 +53,26 @@ def test_a_warm_start_from_another_proxy_is_a_prior_alone(finished, folder, tmp_
     kept = study.user_attrs["earlier"]
     assert {entry["accuracy"] for entry in kept} == {c.accuracy for c in earlier.candidates}
     assert len({entry["group"] for entry in kept}) == 1 and kept[0]["group"] > 0
+
+
+def test_a_run_killed_while_it_reads_earlier_ones_reads_them_on_resume(
+    finished, folder, tmp_path, monkeypatch
+):
+    earlier, _ = finished
+    config = run_config(folder, trials=1, warm_start=(str(earlier.run_dir),))
+    take_over = SearchStudy._import
+
+    def killed(study, trial):
+        if study.trials.complete():
+            raise KeyboardInterrupt
+        take_over(study, trial)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SearchStudy, "_import", killed)
+        search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    result = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    assert result.imported == len(earlier.candidates) > 1
+    assert len(result.candidates) == result.imported + 1
 
 
 def test_what_stopped_at_a_rung_is_a_prior_of_its_own_kind(folder, tmp_path):

@@ -1,0 +1,130 @@
+"""How much training slows down where something else runs on the same cores.
+
+A worker's training steps, with its limit on waiting awake (`nas.search.evaluate.SPINS`) and with
+OpenMP's own, in turns: alone, and beside as many busy processes as there are cores. Seconds a step,
+median of the turns, and the ratio with its range.
+
+Target: at least as fast alone (within 10%), and at least three times as fast on a shared machine.
+Exits 1 when missed. About five minutes.
+
+    python benchmarks/shared_machine.py [--turns 5] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from machine import json_file, provenance, write_json
+from rich.console import Console
+
+import nas
+from nas.latency.device import this_cpu
+
+MOST_ALONE = 1.1
+LEAST_SHARED = 3.0
+STEPS = 10
+WARM_UP = 3
+LOG_SIZE = -3.0
+"""Of the sampled network: about 7 ms on two cores."""
+
+OTHERS = {"limited": {}, "OpenMP's own": {"GOMP_SPINCOUNT": "300000"}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--json", type=json_file, metavar="OUT")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(seconds_a_step())
+        return 0
+    places = {}
+    for place, busy in (("alone", 0), ("shared", this_cpu().threads)):
+        with busy_processes(busy):
+            turns = [
+                {name: in_child(env) for name, env in OTHERS.items()} for _ in range(args.turns)
+            ]
+        places[place] = summarise(turns)
+        show(place, places[place])
+    met = places["alone"]["ratio"] <= MOST_ALONE and 1 / places["shared"]["ratio"] >= LEAST_SHARED
+    write_json(args.json, {**provenance("torch"), "met": met, **places})
+    return 0 if met else 1
+
+
+def in_child(environment: dict[str, str]) -> float:
+    """Seconds a step in a fresh process: OpenMP reads its settings once."""
+    command = [sys.executable, __file__, "--child"]
+    done = subprocess.run(
+        command, env=os.environ | environment, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def seconds_a_step() -> float:
+    """As a search's worker trains."""
+    from nas.search.evaluate import start_worker
+
+    start_worker(this_cpu().threads)
+    from nas.config import ProxyConfig
+    from nas.proxy.data import load_data
+    from nas.proxy.train import ProxyTraining
+
+    architecture = nas.load_space("nextvit").sample(random.Random(5), LOG_SIZE)
+    config = ProxyConfig()
+    training = ProxyTraining(architecture, load_data(config), config, 0)
+    training.run(WARM_UP)
+    before = training.train_s
+    training.run(WARM_UP + STEPS)
+    return (training.train_s - before) / STEPS
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_busy, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+
+
+def _busy() -> None:
+    while True:
+        pass
+
+
+def summarise(turns: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians, and the ratio of the first to the second with its range over the turns."""
+    ours, default = OTHERS
+    ratios = [turn[ours] / turn[default] for turn in turns]
+    return {
+        "seconds_a_step": {n: round(statistics.median(t[n] for t in turns), 4) for n in OTHERS},
+        "ratio": round(statistics.median(ratios), 4),
+        "lowest": round(min(ratios), 4),
+        "highest": round(max(ratios), 4),
+    }
+
+
+def show(place: str, found: dict[str, Any]) -> None:
+    seconds = ", ".join(f"{name} {s:.3f} s" for name, s in found["seconds_a_step"].items())
+    Console().print(
+        f"{place}: {seconds} a step; ratio {found['ratio']:.3f} "
+        f"({found['lowest']:.3f} to {found['highest']:.3f})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
