@@ -18,6 +18,7 @@ FOLDER keeps searches and trainings, so that an interrupted run goes on.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ LEAST_NTB = 128
 FACTORS = [factor / 50 for factor in range(50, 2, -1)]
 """Scalings of the widths that are tried, widest first."""
 
+WORKERS = 2
 IMAGES = 64_000
 SEEDS = (101, 102, 103)
 
@@ -68,7 +70,7 @@ def main() -> int:
             OURS: searched(args.work, budget_ms, args.trials, "latency-aware"),
             RANDOM: searched(args.work, budget_ms, args.trials, "random"),
         }
-        found |= scaled_family(table, budget_ms)
+        found |= scaled_family(table, budget_ms, args.work / f"family-{budget_ms:g}ms.json")
         rows += measured(found, table, budget_ms)
     jobs = [Job(row["id"], args.images, 32, seed) for row in rows for seed in SEEDS]
     by_id = {row["id"]: Architecture.from_json(row["architecture"]) for row in rows}
@@ -93,14 +95,21 @@ def main() -> int:
 def searched(work: Path, budget_ms: float, trials: int, sampler: str) -> Architecture:
     """What a search recommends; one that is there already is gone on with."""
     run_dir = work / f"{sampler}-{budget_ms:g}ms"
-    result = search_or_go_on(run_dir, budget_ms=budget_ms, trials=trials, sampler=sampler)
+    options = {"trials": trials, "sampler": sampler, "workers": WORKERS}
+    result = search_or_go_on(run_dir, budget_ms=budget_ms, **options)
     if result.recommended is None:
         raise SystemExit(f"{run_dir}: nothing is recommended within {budget_ms:g} ms")
     return result.recommended.architecture
 
 
-def scaled_family(table: LatencyTable, budget_ms: float) -> dict[str, Architecture]:
-    """Each published network at the greatest width that was measured within the budget."""
+def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str, Architecture]:
+    """Each published network at the greatest width that was measured within the budget.
+
+    Once found they are kept in a file, as every other part of the work.
+    """
+    if kept.exists():
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        return {name: Architecture.from_json(content) for name, content in known.items()}
     found = {}
     for name, preset in load_presets():
         widths = scalings(preset)
@@ -115,6 +124,8 @@ def scaled_family(table: LatencyTable, budget_ms: float) -> dict[str, Architectu
         if low < len(widths):
             factor, architecture = widths[low]
             found[f"{name} x{factor:g}"] = architecture
+    content = {name: architecture.to_json() for name, architecture in found.items()}
+    kept.write_text(json.dumps(content), encoding="utf-8")
     return found
 
 

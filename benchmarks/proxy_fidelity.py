@@ -8,7 +8,10 @@ it, on 20 architectures of one latency band and 20 of the whole space:
 - short trainings of several lengths and resolutions, another seed, validation accuracy;
 - what long trainings had reached on their way, validation accuracy, as compared with the other
   seed's end;
-- combinations of two: the mean of their ranks.
+- combinations of two: the mean of their ranks;
+- short trainings with size: accuracy and log2 MACs, weighted by least squares on all networks but
+  the one that is judged. Below the table: what a doubling of MACs is worth by all networks, which
+  the default proxy's ``size_bonus`` follows, and how well both predict networks left out.
 
 Kendall's tau is the mean over the seeds of the truth, with its 90% interval (bootstrap over
 architectures); regret is how much accuracy is lost, in points, by taking the best by the proxy
@@ -109,6 +112,10 @@ def main() -> int:
         return 0
     trainings = Trainings(read_rows(args.trainings))
     proxies = all_proxies(list(by_id.values()), trainings)
+    macs = {name: float(network_cost(a.blocks(224)).macs) for name, a in by_id.items()}
+    trained = [p for p in proxies if " images at 32 pixels" in p.name and "+" not in p.name]
+    trained += [p for p in proxies if " of 64,000 images" in p.name and "+" not in p.name]
+    proxies += [with_size(proxy, macs) for proxy in trained]
     result = {
         **provenance("torch"),
         "truth": {"images": TRUTH_IMAGES, "seeds": TRUTH_SEEDS, "recipe": "default"},
@@ -118,6 +125,7 @@ def main() -> int:
             | {name: judge(proxy, [a.id for a in chosen]) for name, chosen in sets.items()}
             for proxy in proxies
         ],
+        "size": {p.name: judge_size(p, macs) for p in trained},
     }
     show(result)
     write_json(args.json, result)
@@ -191,6 +199,25 @@ def mixture(first: Proxy, second: Proxy) -> Proxy:
     return Proxy(f"{first.name} + {second.name}", first.cost_s + second.cost_s, pairs)
 
 
+def with_size(proxy: Proxy, macs: Scores) -> Proxy:
+    """Accuracy and log2 MACs as they best predict the truth of all other networks."""
+    pairs = [(_left_out(scores, truth, macs), truth) for scores, truth in proxy.pairs]
+    return Proxy(f"{proxy.name}, with size", proxy.cost_s, pairs)
+
+
+def judge_size(proxy: Proxy, macs: Scores) -> dict[str, float]:
+    """What a doubling of MACs is worth in points of a proxy's accuracy, by all networks, and the
+    root mean square error in points of what is predicted for networks left out."""
+    same = dict.fromkeys(macs, 1.0)
+    fits = [_least_squares(s, truth, macs, list(s)) for s, truth in proxy.pairs]
+    _, slope, size = np.mean(fits, axis=0)
+    return {
+        "doubling_points": round(100 * float(size / slope), 2),
+        "error_points": round(_error(proxy, macs), 2),
+        "error_without_points": round(_error(proxy, same), 2),
+    }
+
+
 def judge(proxy: Proxy, ids: list[str]) -> dict[str, Any]:
     """Kendall's tau with its interval, and regret, on some architectures."""
     pairs = [
@@ -225,7 +252,43 @@ def show(result: dict[str, Any]) -> None:
             interval = f"({found['low']:.2f} to {found['high']:.2f})"
             cells += [f"{found['tau']:.2f} {interval}", f"{found['regret_points']:.1f}"]
         table.add_row(proxy["name"], f"{proxy['cost_s']:.1f}", *cells)
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    for name, found in result["size"].items():
+        console.print(
+            f"{name}: a doubling of MACs is worth {found['doubling_points']:.2f} points; long "
+            f"training predicted with an error of {found['error_points']:.2f}, without size "
+            f"{found['error_without_points']:.2f} points",
+            highlight=False,
+        )
+
+
+def _left_out(scores: Scores, truth: Scores, macs: Scores) -> Scores:
+    """What is predicted for each network by all others."""
+    found = {}
+    for name in scores:
+        others = [other for other in scores if other != name]
+        level, slope, size = _least_squares(scores, truth, macs, others)
+        found[name] = level + slope * scores[name] + size * float(np.log2(macs[name]))
+    return found
+
+
+def _error(proxy: Proxy, macs: Scores) -> float:
+    squares = [
+        (predicted - truth[name]) ** 2
+        for scores, truth in proxy.pairs
+        for name, predicted in _left_out(scores, truth, macs).items()
+    ]
+    return 100 * float(np.sqrt(np.mean(squares)))
+
+
+def _least_squares(
+    scores: Scores, truth: Scores, macs: Scores, names: list[str]
+) -> tuple[float, float, float]:
+    """Level, slope of the score, and of log2 MACs."""
+    columns = [(1.0, scores[name], np.log2(macs[name])) for name in names]
+    found = np.linalg.lstsq(np.array(columns), np.array([truth[n] for n in names]), rcond=None)[0]
+    return float(found[0]), float(found[1]), float(found[2])
 
 
 def _with_all(truths: list[Scores], scores: Scores) -> list[tuple[Scores, Scores]]:

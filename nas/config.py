@@ -78,6 +78,8 @@ class ProxyConfig(BaseModel):
         shift: farthest random move of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
         skip_unreadable: leave out images that cannot be read, with a warning.
+        size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
+            below `nas.proxy.score.LONG_IMAGES`; 0 ranks by accuracy alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +96,7 @@ class ProxyConfig(BaseModel):
     shift: float = Field(default=0.06, ge=0, le=0.5)
     jitter: float = Field(default=0.0, ge=0, lt=1)
     skip_unreadable: bool = False
+    size_bonus: float = Field(default=0.0062, ge=0, le=1)
 
 
 class TargetConfig(BaseModel):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,8 @@ class ProxyTraining:
         data: what to train on.
         config: the recipe.
         seed: of the initial weights, the order of the images and their augmentation.
+        rungs: images after which the learning rate has fallen to zero, to rise again (warm
+            restarts, arXiv 1608.03983); none but the last by default.
 
     Raises:
         ArchitectureError: the network cannot run at the resolution of the data.
@@ -89,7 +92,12 @@ class ProxyTraining:
     """
 
     def __init__(
-        self, architecture: Architecture, data: ProxyData, config: ProxyConfig, seed: int
+        self,
+        architecture: Architecture,
+        data: ProxyData,
+        config: ProxyConfig,
+        seed: int,
+        rungs: Sequence[int] = (),
     ) -> None:
         if len(data.train_images) < config.batch_size:
             raise DataError(
@@ -99,7 +107,8 @@ class ProxyTraining:
         architecture.blocks(data.train_images.shape[-1], data.num_classes)
         self.data = data
         self.config = config
-        self.total_steps = max(1, round(config.train_images / config.batch_size))
+        self.total_steps = steps_of(config.train_images, config)
+        self.rung_steps = sorted({steps_of(images, config) for images in rungs})
         self.step = 0
         self.train_s = 0.0
         self.train_loss = math.nan
@@ -118,7 +127,7 @@ class ProxyTraining:
         start = time.perf_counter()
         while self.step < last and not self.diverged:
             losses.append(self._train_step())
-            if self.step % AVERAGE_EVERY == 0 or self.step == self.total_steps:
+            if self.step % AVERAGE_EVERY == 0 or self.step in (*self.rung_steps, self.total_steps):
                 self._update_average()
             if len(losses) == CHECK_EVERY or self.step == last:
                 self._check(losses)
@@ -166,7 +175,9 @@ class ProxyTraining:
             setattr(self, name, state["progress"][name])
 
     def _train_step(self) -> Tensor:
-        share = schedule(self.step, self.total_steps, self.config.warmup)
+        begun = max((step for step in self.rung_steps if step <= self.step), default=0)
+        end = min((step for step in self.rung_steps if step > self.step), default=self.total_steps)
+        share = schedule(self.step - begun, end - begun, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = share * self.config.learning_rate * group["scale"]
         x_B3HW, labels_B = self.batches.next()
@@ -271,6 +282,11 @@ def normalise(images_B3HW: Tensor) -> Tensor:
     """uint8 colours as floats of about zero mean and unit spread, channels_last."""
     x_B3HW = images_B3HW.to(torch.float32, memory_format=torch.channels_last)
     return x_B3HW.sub_(MEAN).mul_(1.0 / STD)
+
+
+def steps_of(images: int, config: ProxyConfig) -> int:
+    """Optimiser steps in which so many images are seen."""
+    return max(1, round(images / config.batch_size))
 
 
 def schedule(step: int, total_steps: int, warmup: float) -> float:

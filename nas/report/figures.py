@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nas.architecture import Architecture
+from nas.config import SearchConfig
 from nas.models.cost import network_cost
 from nas.report.wording import (
     accuracy_text,
@@ -26,6 +27,8 @@ from nas.report.wording import (
     over_budget_text,
     proxy_data,
     proxy_name,
+    score_name,
+    score_text,
     shown_front,
     table_latency_text,
 )
@@ -65,8 +68,8 @@ class _Ranges:
 def pareto_figure(result: SearchResult) -> go.Figure:
     """Every trained candidate, the front, the recommendation, the budget and the family.
 
-    x is the latency of one call in ms, measured where it was measured; y is the proxy accuracy
-    in percent. The published family has a strip of its own below, on the same latency axis:
+    x is the latency of one call in ms, measured where it was measured; y is the proxy
+    score in percent. The published family has a strip of its own below, on the same latency axis:
     a network far beyond it is an arrow at the edge, so that it cannot squash the chart.
     """
     candidates = all_candidates(result)
@@ -100,7 +103,7 @@ def _ranges(result: SearchResult, candidates: Sequence[Candidate]) -> _Ranges:
     shown_budget = budget if budget <= 2.5 * longest else longest
     low, high = min([*times, shown_budget]), max(longest, shown_budget)
     pad = 0.07 * (high - low) or 0.2 * high
-    scores = [100 * c.accuracy for c in candidates]
+    scores = [100 * c.score for c in candidates]
     margin = max(0.09 * (max(scores) - min(scores)), 0.6)
     return _Ranges(
         max(0.0, low - pad), high + 1.4 * pad, min(scores) - margin, max(scores) + margin
@@ -141,7 +144,7 @@ def _layout(result: SearchResult, ranges: _Ranges, strip: float) -> go.Layout:
         },
         yaxis={
             **grid,
-            "title": {"text": f"Proxy accuracy, {escape(proxy_name(result.config))} (%)"},
+            "title": {"text": _score_axis(result.config)},
             "range": [ranges.low_pct, ranges.high_pct],
             "domain": [strip + AXIS_SHARE if count else 0, 1],
         },
@@ -230,7 +233,7 @@ def _dots(
 ) -> go.Scatter:
     return go.Scatter(
         x=[c.latency_ms for c in candidates],
-        y=[100 * c.accuracy for c in candidates],
+        y=[100 * c.score for c in candidates],
         name=name,
         mode="markers",
         marker=marker,
@@ -241,13 +244,13 @@ def _dots(
 
 
 def _front_line(result: SearchResult, front: Sequence[Candidate]) -> list[go.Scatter]:
-    """The best accuracy to be had at each latency: a step up at each front candidate."""
+    """The best score to be had at each latency: a step up at each front candidate."""
     if not front:
         return []
     return [
         go.Scatter(
             x=[*(c.latency_ms for c in front), result.config.budget_ms],
-            y=[*(100 * c.accuracy for c in front), 100 * front[-1].accuracy],
+            y=[*(100 * c.score for c in front), 100 * front[-1].score],
             mode="lines",
             line={"color": FRONT, "width": 2, "shape": "hv"},
             hoverinfo="skip",
@@ -263,7 +266,7 @@ def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[g
     links_pct: list[float | None] = []
     for candidate in moved:
         links_ms += [candidate.predicted.latency_ms, candidate.latency_ms, None]
-        links_pct += [100 * candidate.accuracy, 100 * candidate.accuracy, None]
+        links_pct += [100 * candidate.score, 100 * candidate.score, None]
     link = go.Scatter(
         x=links_ms,
         y=links_pct,
@@ -277,7 +280,7 @@ def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[g
     spans_pct: list[float | None] = []
     for candidate in shown:
         spans_ms += [candidate.predicted.low_ms, candidate.predicted.high_ms, None]
-        spans_pct += [100 * candidate.accuracy, 100 * candidate.accuracy, None]
+        spans_pct += [100 * candidate.score, 100 * candidate.score, None]
     name = f"{confidence_text(result.config)} interval"
     span = go.Scatter(
         x=spans_ms,
@@ -290,7 +293,7 @@ def _interval_traces(result: SearchResult, shown: Sequence[Candidate]) -> list[g
     )
     tick = go.Scatter(
         x=[c.predicted.latency_ms for c in shown],
-        y=[100 * c.accuracy for c in shown],
+        y=[100 * c.score for c in shown],
         legendgroup=name,
         mode="markers",
         marker={"symbol": "line-ns-open", "size": 9, "color": FRONT, "line": {"width": 2}},
@@ -339,9 +342,10 @@ def _family_traces(result: SearchResult, ranges: _Ranges) -> list[go.Scatter]:
 def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
     macs, params = candidate.cost_at(result.config)
     kind = "" if candidate.origin == SEARCHED else f", {candidate.origin}"
-    lines = [f"{accuracy_text(candidate.accuracy)} proxy accuracy ({proxy_data(result.config)})"]
+    trained = f"on {proxy_data(result.config)}"
     if candidate in result.partly_trained:
-        lines[0] += f" after {candidate.images:,} images"
+        trained += f" after {candidate.images:,} images"
+    lines = [score_text(candidate, result.config), trained]
     lines.append(latency_text(candidate, result))
     if candidate.measured:
         table = table_latency_text(candidate.predicted, result)
@@ -359,8 +363,9 @@ def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
 def _reference_hover(reference: Reference, result: SearchResult) -> str:
     macs, params = _cost(reference.architecture, result)
     trained = (
-        f"{accuracy_text(reference.accuracy)} proxy accuracy ({proxy_data(result.config)})"
-        if reference.accuracy is not None
+        f"{accuracy_text(reference.score)} {score_name(result.config)} "
+        f"({proxy_data(result.config)})"
+        if reference.score is not None
         else "not trained in this run"
     )
     lines = [
@@ -376,6 +381,10 @@ def _cost(architecture: Architecture, result: SearchResult) -> tuple[float, floa
     config = result.config
     cost = network_cost(architecture.blocks(config.resolution, config.num_classes))
     return cost.macs / 1e9, cost.params / 1e6
+
+
+def _score_axis(config: SearchConfig) -> str:
+    return f"{score_name(config).capitalize()}, {escape(proxy_name(config))} (%)"
 
 
 def _hover(title: str, lines: Iterable[str]) -> str:

@@ -93,7 +93,7 @@ class LivePrinter:
             latency = candidate.predicted
             text = (
                 f"{place}  {latency.latency_ms:7.2f} ms {event.provenance}  "
-                f"proxy {100 * candidate.accuracy:5.2f}%  "
+                f"score {100 * candidate.score:5.2f}%  "
                 f"{candidate.architecture.id}  {event.train_s:4.0f} s"
             )
             if candidate.origin != SEARCHED:
@@ -138,5 +138,5 @@ def _so_far(event: Trained) -> str:
         rungs = f"rungs {' > '.join(map(str, event.at_rung))}, "
     if event.best is None:
         return f"{rungs}none within budget yet"
-    best = f"best {100 * event.best.accuracy:.1f}% at {event.best.latency_ms:.2f} ms"
+    best = f"best {100 * event.best.score:.1f}% at {event.best.latency_ms:.2f} ms"
     return f"{rungs}{best}, hypervolume {event.hypervolume:.3f}"

@@ -35,7 +35,10 @@ from nas.report.wording import (
     ms_text,
     off_front,
     over_budget_text,
+    points_text,
     proxy_data,
+    score_name,
+    score_rule,
     shown_front,
     stage_text,
     trials_text,
@@ -115,6 +118,8 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "call": call_text(result),
         "batch": batch_size(result),
         "proxy_data": proxy_data(config),
+        "score_name": score_name(config).capitalize(),
+        "score_rule": score_rule(config),
         "trials": trials_text(result),
         "wall_time": duration_text(result.wall_s),
         "best": _best(result),
@@ -174,7 +179,9 @@ def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
         "spread": f"{measured.spread_pct:.1f}%" if measured else None,
         "runs": measured.runs if measured else None,
         "difference": difference_text(candidate),
+        "score": accuracy_text(candidate.score),
         "accuracy": accuracy_text(candidate.accuracy),
+        "bonus": points_text(candidate.bonus) if score_rule(result.config) else None,
         "gmacs": f"{macs:.2f}",
         "mparams": f"{params:.1f}",
         "stem": candidate.architecture.stem_width,
@@ -318,14 +325,13 @@ def _output(block: Block) -> str:
 def _family_row(result: SearchResult, index: int) -> dict[str, Any]:
     reference, config = result.references[index], result.config
     cost = network_cost(reference.architecture.blocks(config.resolution, config.num_classes))
-    accuracy = reference.accuracy
     return {
         "name": reference.name,
         "predicted": ms_text(reference.predicted.latency_ms),
         "interval": interval_text(reference.predicted),
         "over": reference.predicted.latency_ms > config.budget_ms,
         "top1": f"{reference.imagenet_top1:.1f}%",
-        "accuracy": accuracy_text(accuracy) if accuracy is not None else None,
+        "score": accuracy_text(reference.score) if reference.score is not None else None,
         "gmacs": f"{cost.macs / 1e9:.2f}",
         "mparams": f"{cost.params / 1e6:.1f}",
         "stages": [stage_text(stage) for stage in reference.architecture.stages],

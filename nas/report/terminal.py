@@ -22,6 +22,8 @@ from nas.report.wording import (
     off_front,
     over_budget,
     proxy_data,
+    score_name,
+    score_rule,
     shown_front,
     trials_text,
     warnings,
@@ -90,7 +92,8 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
     table.add_column("", width=1)
     table.add_column("network", no_wrap=True)
     confidence = confidence_text(result.config)
-    names = [f"{result.provenance} ms ({confidence})", "measured ms", "proxy\nacc."]
+    score = score_name(result.config).replace("accuracy", "acc.").replace(" ", "\n")
+    names = [f"{result.provenance} ms ({confidence})", "measured ms", score]
     for name in (*names, *(("diff.", "GMACs", "params") if full else ())):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
@@ -108,7 +111,7 @@ def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
         candidate.architecture.id,
         f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
         f"{ms_text(measured.latency_ms)} ±{measured.spread_pct:.1f}%" if measured else "no",
-        accuracy_text(candidate.accuracy),
+        accuracy_text(candidate.score),
         difference_text(candidate) or "-",
         f"{macs:.2f}",
         f"{params:.1f} M",
@@ -148,6 +151,8 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     if any(candidate.measured for candidate in result.front):
         facts.append(("measured", f"± is the spread of the runs, diff. is to {result.provenance}"))
     facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))
+    if score_rule(result.config):
+        facts.append(("score", score_rule(result.config)))
     facts.append(("trials", f"{trials_text(result)}; {duration_text(result.wall_s)}"))
     if best:
         facts.append(("best.onnx", "untrained weights, to deploy and time; train the network next"))

@@ -11,6 +11,7 @@ from statistics import median
 
 from nas.architecture import Architecture, Stage
 from nas.config import SearchConfig
+from nas.proxy.score import REFERENCE_MACS, SizeBonus
 from nas.search.result import Candidate, Latency, SearchResult
 
 TABLE_HOLDS = 0.1
@@ -41,6 +42,37 @@ def confidence_text(config: SearchConfig) -> str:
 def accuracy_text(accuracy: float) -> str:
     """Accuracy 0..1 as a percentage with one decimal."""
     return f"{100 * accuracy:.1f}%"
+
+
+def points_text(accuracy: float) -> str:
+    """A difference of accuracies (0..1) in points with one decimal: +0.8."""
+    return f"{100 * accuracy:+.1f}".replace("-0.0", "+0.0")
+
+
+def score_name(config: SearchConfig) -> str:
+    """What candidates are compared by: their accuracy, or that with something added for size."""
+    return "proxy score" if config.proxy.size_bonus else "proxy accuracy"
+
+
+def score_rule(config: SearchConfig) -> str:
+    """How the score of a full training comes of its accuracy; empty where nothing is added."""
+    doubled = SizeBonus(config.proxy.size_bonus, config.resolution, config.num_classes)
+    points = doubled.per_doubling(config.proxy.train_images)
+    if not points:
+        return ""
+    return (
+        f"accuracy, and {points_text(points)} points for each doubling of MACs above "
+        f"{REFERENCE_MACS / 1e9:g} G: short training underrates large networks"
+    )
+
+
+def score_text(candidate: Candidate, config: SearchConfig) -> str:
+    """The score of a candidate, and what it is made of."""
+    named = f"{accuracy_text(candidate.score)} {score_name(config)}"
+    if not config.proxy.size_bonus:
+        return named
+    added = points_text(candidate.bonus)
+    return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
 
 
 def difference_text(candidate: Candidate) -> str:
@@ -175,8 +207,8 @@ def headline(result: SearchResult) -> str:
     if best:
         several = len(result.everywhere) > 1
         latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
-        accuracy = f"{accuracy_text(best.accuracy)} proxy accuracy ({proxy_name(result.config)})"
-        return f"Recommended: {latencies}, {accuracy}"
+        score = f"{accuracy_text(best.score)} {score_name(result.config)}"
+        return f"Recommended: {latencies}, {score} ({proxy_name(result.config)})"
     candidates = all_candidates(result)
     if not candidates:
         return f"No recommendation: no candidate was trained (budget {budget})"

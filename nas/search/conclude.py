@@ -46,7 +46,7 @@ def conclude(
 
 
 def recommend(study: SearchStudy, verified: Sequence[int]) -> int | None:
-    """Number of the most accurate candidate within every budget, None if there is none.
+    """Number of the candidate of the best score within every budget, None if there is none.
 
     Args:
         study: what was trained and measured.
@@ -54,7 +54,7 @@ def recommend(study: SearchStudy, verified: Sequence[int]) -> int | None:
     """
     measured = [{c.number for c in study.candidates(i) if c.measured} for i in verified]
     fitting = [c for c in study.front() if all(c.number in numbers for numbers in measured)]
-    return max(fitting, key=lambda c: c.accuracy).number if fitting else None
+    return max(fitting, key=lambda c: c.score).number if fitting else None
 
 
 def _seen_on(
@@ -109,7 +109,7 @@ def _references(
     budget: Budget, device: int, candidates: Sequence[Candidate]
 ) -> tuple[Reference, ...]:
     """The published family, as far as the tables can tell its latency."""
-    trained = {c.architecture: c.accuracy for c in candidates}
+    trained = {c.architecture: c.score for c in candidates}
     references = []
     for name, architecture in load_presets():
         try:

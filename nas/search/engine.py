@@ -125,14 +125,19 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
     """The study of a run; what earlier runs have trained is read where it is neither given nor
     known."""
     config, space = prepared.config, prepared.space
-    study = SearchStudy(open_study(run_dir, config), prepared.budget, config.seed, config.rungs)
+    study = SearchStudy(
+        open_study(run_dir, config),
+        prepared.budget,
+        config.seed,
+        config.rungs,
+        config.proxy.size_bonus,
+    )
     if not study.remembers():
         study.remember(read_earlier(config, space) if earlier is None else earlier)
     # A resumed sampler must not repeat the proposals it began with.
     seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
-    study.study.sampler = make_sampler(
-        config.sampler, seed, space, study.load, as_prior(study.earlier(), space)
-    )
+    prior = as_prior(study.earlier(), space, study.bonus)
+    study.study.sampler = make_sampler(config.sampler, seed, space, study.load, prior)
     recalibrate(study, prepared)
     study.begin(load_presets())
     study.recover()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,7 +57,7 @@ def evaluate(
     architecture: dict[str, Any],
     proxy: ProxyConfig,
     seed: int,
-    images: int | None = None,
+    rungs: Sequence[int] = (),
     checkpoint: str | None = None,
 ) -> Evaluation:
     """Train one candidate, or go on with it.
@@ -65,7 +66,7 @@ def evaluate(
         architecture: as `Architecture.to_json` writes it, so that any executor can send it.
         proxy: how to train.
         seed: of weights, order and augmentation.
-        images: stop after so many, those of before included; None trains in full.
+        rungs: images at every rung up to the one to stop at; none trains in one part.
         checkpoint: file to go on from, and to keep what is needed to go on later.
 
     Raises:
@@ -76,10 +77,10 @@ def evaluate(
     from nas.proxy.train import train_proxy
 
     task = (Architecture.from_json(architecture), _data(proxy), proxy, seed)
-    if images is None or checkpoint is None:
-        result = train_proxy(*task)
+    if rungs and checkpoint is not None:
+        result = train_to(rungs, Path(checkpoint), *task)
     else:
-        result = train_to(images, Path(checkpoint), *task)
+        result = train_proxy(*task)
     seen = result.steps * proxy.batch_size
     return Evaluation(result.accuracy, result.diverged, result.train_s, seen)
 

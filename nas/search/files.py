@@ -44,7 +44,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
 
 
 _TRIAL_COLUMNS = (
-    *("number", "id", "origin", "proxy_accuracy", "images"),
+    *("number", "id", "origin", "proxy_accuracy", "proxy_score", "images"),
     *("recommended", "gmacs", "mparams", "architecture"),
 )
 _LATENCY_COLUMNS = (
@@ -66,6 +66,7 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "id": candidate.architecture.id,
         "origin": candidate.origin,
         "proxy_accuracy": round(candidate.accuracy, 5),
+        "proxy_score": round(candidate.score, 5),
         "images": candidate.images,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
@@ -137,7 +138,7 @@ def result_json(result: SearchResult) -> dict[str, Any]:
                 "verified": seen.verified,
                 "note": seen.verification_note,
                 "front": [
-                    {"id": c.architecture.id, "proxy_accuracy": c.accuracy} | _latency_json(seen, c)
+                    {"id": c.architecture.id} | _accuracy_json(c) | _latency_json(seen, c)
                     for c in seen.front
                 ],
             }
@@ -164,7 +165,7 @@ def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
     ]
     content = {
         "id": best.architecture.id,
-        "proxy_accuracy": best.accuracy,
+        **_accuracy_json(best),
         "proxy_data": config.proxy.data,
         "latency": latencies[0],
         "resolution": config.resolution,
@@ -172,6 +173,11 @@ def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
         "architecture": best.architecture.to_json(),
     }
     return content | ({"elsewhere": latencies[1:]} if result.elsewhere else {})
+
+
+def _accuracy_json(candidate: Candidate) -> dict[str, float]:
+    """0..1 each; the score is the accuracy with what is added for size."""
+    return {"proxy_accuracy": candidate.accuracy, "proxy_score": round(candidate.score, 6)}
 
 
 def _latency_json(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:

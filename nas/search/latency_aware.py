@@ -175,7 +175,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         for trial in trials:
             stopped = Stopped.of(trial.user_attrs)
             if stopped is not None:
-                accuracy, group = stopped.accuracy, -stopped.left
+                accuracy, group = stopped.score, -stopped.left
             elif trial.state == TrialState.COMPLETE and np.isfinite(trial.values[0]):
                 accuracy, group = trial.values[0], 0
             else:

@@ -13,7 +13,7 @@ from nas.architecture import Architecture
 from nas.search.result import SEARCHED
 from nas.search.rungs import next_to_go_on, ranking, share_of
 from nas.search.study import Proposal, SearchStudy, set_constraints
-from nas.search.trials import CONTINUES, STOPPED
+from nas.search.trials import CONTINUES, STOPPED, Stopped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,9 +33,9 @@ def best_stopped(
     """
     gone = study.trials.gone_on()
     for left in range(1, study.rungs):
-        stopped, accuracy, load = _reached(study, left)
+        stopped, score, load = _reached(study, left)
         place = next_to_go_on(
-            accuracy,
+            score,
             load,
             gone={i for i, trial in enumerate(stopped) if trial.number in gone},
             able={i for i, trial in enumerate(stopped) if trial.user_attrs["id"] in able},
@@ -80,8 +80,8 @@ def hopeless(study: SearchStudy, trials: int) -> set[str]:
     gone, found = study.trials.gone_on(), set()
     for left in reversed(range(1, study.rungs)):
         trials = share_of(trials, over=True)
-        stopped, accuracy, load = _reached(study, left)
-        worst = [stopped[place] for place in ranking(accuracy, load)[trials:]]
+        stopped, score, load = _reached(study, left)
+        worst = [stopped[place] for place in ranking(score, load)[trials:]]
         found |= {trial.user_attrs["id"] for trial in worst if trial.number not in gone}
     return found
 
@@ -89,7 +89,7 @@ def hopeless(study: SearchStudy, trials: int) -> set[str]:
 def _reached(
     study: SearchStudy, left: int
 ) -> tuple[list[FrozenTrial], NDArray[np.float64], NDArray[np.float64]]:
-    """What stopped at a rung and is within the limits: trials, accuracy [n], load [n, devices].
+    """What stopped at a rung and is within the limits: trials, score [n], load [n, devices].
 
     Args:
         study: what was trained so far.
@@ -100,5 +100,6 @@ def _reached(
     load = study.load(architectures) if stopped else np.empty((0, len(study.budget.devices)))
     fits = np.all(load <= 1.0, axis=1)
     stopped = [trial for trial, fit in zip(stopped, fits, strict=True) if fit]
-    accuracy = np.array([trial.user_attrs[STOPPED]["accuracy"] for trial in stopped])
-    return stopped, accuracy, load[fits]
+    reached = [Stopped.of(trial.user_attrs) for trial in stopped]
+    score = np.array([state.score for state in reached if state is not None])
+    return stopped, score, load[fits]

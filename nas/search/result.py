@@ -34,6 +34,7 @@ class Candidate:
         number: its trial's number in the study.
         architecture: the network.
         accuracy: proxy validation accuracy, 0..1.
+        bonus: what is added to it for size (`nas.proxy.score`).
         predicted: its latency from the table.
         measured: its latency measured whole, None if it was not verified.
         again_high_ms: upper end of what measuring it again may give; None as above.
@@ -49,6 +50,12 @@ class Candidate:
     origin: str = SEARCHED
     images: int | None = None
     again_high_ms: float | None = None
+    bonus: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """What it is compared by with others: accuracy, and what is added for size."""
+        return self.accuracy + self.bonus
 
     @property
     def latency_ms(self) -> float:
@@ -76,14 +83,14 @@ class Reference:
         architecture: the network.
         imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels.
         predicted: latency from the same table.
-        accuracy: proxy validation accuracy where it was trained in this run, else None.
+        score: see `Candidate`, where it was trained in this run, else None.
     """
 
     name: str
     architecture: Architecture
     imagenet_top1: float
     predicted: Latency
-    accuracy: float | None
+    score: float | None
 
 
 @dataclass(frozen=True)

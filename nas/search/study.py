@@ -21,12 +21,13 @@ from nas.errors import RunError
 from nas.latency.intervals import MEASURED_AGAIN
 from nas.latency.measure import Timing
 from nas.parameter_space import picked_from
+from nas.proxy.score import SizeBonus
 from nas.search.budget import Budget
 from nas.search.candidates import Candidates, Key, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
 from nas.search.result import SEARCHED, Candidate, Latency
-from nas.search.trials import CONTINUES, Stopped, Trials
+from nas.search.trials import ACCURACY, CONTINUES, Stopped, Trials
 from nas.search.warm_start import EarlierTrial
 
 if TYPE_CHECKING:
@@ -68,18 +69,28 @@ class SearchStudy:
     """Proposes, and keeps, the trials of one search.
 
     Args:
-        study: maximises accuracy and minimises the latency on each device.
+        study: maximises the score (proxy accuracy, and what is added to it for size) and minimises
+            the latency on each device.
         budget: what may be trained; may be replaced by a better calibrated one.
         seed: of the candidates made without the sampler.
         rungs: in how many parts a candidate is trained; presets are trained in one.
+        size_bonus: see `nas.config.ProxyConfig`.
     """
 
-    def __init__(self, study: optuna.Study, budget: Budget, seed: int, rungs: int = 1) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        budget: Budget,
+        seed: int,
+        rungs: int = 1,
+        size_bonus: float = 0.0,
+    ) -> None:
         self.study = study
         self.trials = Trials(study)
         self.budget = self._uncalibrated = budget
         self.seed = seed
         self.rungs = rungs
+        self.bonus = SizeBonus(size_bonus, budget.resolution, budget.num_classes)
         self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
         self._seen = {
             trial.user_attrs["id"]
@@ -197,12 +208,16 @@ class SearchStudy:
         if evaluation.diverged:
             trial.set_user_attr("diverged", True)
             self.study.tell(trial, state=TrialState.PRUNED)
-        elif proposal.left:
-            Stopped(proposal.left, evaluation.images, evaluation.accuracy).keep(trial)
+            return
+        accuracy, images = evaluation.accuracy, evaluation.images
+        bonus = self.bonus.of(proposal.architecture, images)
+        if proposal.left:
+            Stopped(proposal.left, images, accuracy, bonus).keep(trial)
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
+            trial.set_user_attr(ACCURACY, accuracy)
             latencies = (latency.latency_ms for latency in proposal.latencies)
-            self.study.tell(trial, (evaluation.accuracy, *latencies))
+            self.study.tell(trial, (accuracy + bonus, *latencies))
 
     def interrupt(self, proposal: Proposal) -> None:
         """Give up a training run; its architecture is tried again."""
@@ -234,7 +249,7 @@ class SearchStudy:
         """
         within = self.within()
         candidates = [c for c in self.candidates(device) if c.number in within]
-        return pareto_front(candidates, [(c.accuracy, c.latency_ms) for c in candidates])
+        return pareto_front(candidates, [(c.score, c.latency_ms) for c in candidates])
 
     def within(self) -> set[int]:
         """Numbers of the candidates within every budget, with the upper end of the interval.
@@ -275,11 +290,13 @@ class SearchStudy:
                 distributions={
                     name: CategoricalDistribution(offered) for name, offered in walk.offered.items()
                 },
-                values=[earlier.accuracy, *latencies],
+                values=[earlier.accuracy + self.bonus.of(architecture, earlier.images), *latencies],
                 user_attrs={
                     "id": architecture.id,
                     "architecture": architecture.to_json(),
                     "origin": earlier.origin,
+                    "images": earlier.images,
+                    ACCURACY: earlier.accuracy,
                     "imported": True,
                 },
             )
@@ -320,6 +337,8 @@ class SearchStudy:
     def _candidate(self, trial: FrozenTrial, device: int) -> Candidate:
         architecture = Architecture.from_json(trial.user_attrs["architecture"])
         stopped = Stopped.of(trial.user_attrs)
+        score = stopped.score if stopped else trial.values[0]
+        accuracy = stopped.accuracy if stopped else trial.user_attrs.get(ACCURACY, score)
         measured = self._timing(architecture, device)
         again = MEASURED_AGAIN.factor(self.budget.confidence)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
@@ -327,7 +346,8 @@ class SearchStudy:
         return Candidate(
             number=trial.number,
             architecture=architecture,
-            accuracy=stopped.accuracy if stopped else trial.values[0],
+            accuracy=accuracy,
+            bonus=score - accuracy,
             images=trial.user_attrs.get("images"),
             predicted=budget.latencies(architecture)[device],
             measured=measured,

@@ -132,9 +132,9 @@ class Crew:
                 continue
             task = (proposal.architecture.to_json(), self._config.proxy, self._config.seed)
             if self._config.rungs > 1:
-                images = self._images[-1 - proposal.left]
+                rungs = self._images[: len(self._images) - proposal.left]
                 checkpoint = str(self._checkpoint(proposal.architecture.id))
-                future = executor.submit(evaluate, *task, images, checkpoint)
+                future = executor.submit(evaluate, *task, rungs, checkpoint)
             else:
                 future = executor.submit(evaluate, *task)
             self._pending[future] = proposal
@@ -172,7 +172,7 @@ class Crew:
             on_front=any(c.number == number for c in front),
             best=front[-1] if front else None,
             hypervolume=hypervolume(
-                [c.accuracy for c in front], [c.latency_ms / budget_ms for c in front], (0.0, 1.0)
+                [c.score for c in front], [c.latency_ms / budget_ms for c in front], (0.0, 1.0)
             ),
             train_s=evaluation.train_s,
             provenance=self._prepared.tables[0].latency_kind,

@@ -16,6 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 STOPPED = "stopped"
 """User attribute of a trial that stopped at a rung: a `Stopped` as a mapping."""
 
+ACCURACY = "accuracy"
+"""User attribute of a trial that was trained in full: its proxy validation accuracy, 0..1; its
+first value is its score."""
+
 CONTINUES = "continues"
 """User attribute of a trial that goes on from a rung: the number of the one that stopped there."""
 
@@ -28,11 +32,18 @@ class Stopped:
         left: rungs that come after this one.
         images: seen so far.
         accuracy: proxy validation accuracy there, 0..1.
+        bonus: what is added to it for size.
     """
 
     left: int
     images: int
     accuracy: float
+    bonus: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """What it is compared by with others at the same rung."""
+        return self.accuracy + self.bonus
 
     def keep(self, trial: optuna.Trial) -> None:
         """Write it into a trial."""

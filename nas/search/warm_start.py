@@ -19,10 +19,11 @@ from nas.architecture import Architecture
 from nas.config import MAX_RUNGS, SearchConfig
 from nas.errors import RunError
 from nas.paths import is_file
+from nas.proxy.score import LONG_IMAGES, SizeBonus
 from nas.search.latency_aware import PriorTrial
 from nas.search.result import SEARCHED
 from nas.search.run import STUDY, open_study, read_run
-from nas.search.trials import Stopped, Trials
+from nas.search.trials import ACCURACY, Stopped, Trials
 from nas.space import SearchSpace
 
 
@@ -35,12 +36,14 @@ class EarlierTrial:
         accuracy: proxy validation accuracy, 0..1.
         group: see `PriorTrial`.
         origin: a preset's name, else ``searched``.
+        images: seen in training.
     """
 
     architecture: Architecture
     accuracy: float
     group: int
     origin: str
+    images: int = LONG_IMAGES
 
 
 def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
@@ -61,6 +64,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
                 accuracy,
                 _group(left, number, earlier, config),
                 str(trial.user_attrs.get("origin", SEARCHED)),
+                int(trial.user_attrs.get("images", earlier.proxy.train_images)),
             )
             for trial, accuracy, left in _trained(open_study(path, earlier))
             if "architecture" in trial.user_attrs
@@ -80,7 +84,7 @@ def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:
     trials = Trials(study)
     stopped = [(trial, Stopped.of(trial.user_attrs)) for trial in trials.stopped()]
     return [
-        *((trial, float(trial.values[0]), 0) for trial in trials.complete()),
+        *((t, float(t.user_attrs.get(ACCURACY, t.values[0])), 0) for t in trials.complete()),
         *((trial, s.accuracy, s.left) for trial, s in stopped if s is not None),
     ]
 
@@ -93,6 +97,13 @@ def _group(left: int, number: int, earlier: SearchConfig, config: SearchConfig) 
     return (MAX_RUNGS + 1) * number + left
 
 
-def as_prior(trials: Sequence[EarlierTrial], space: SearchSpace) -> list[PriorTrial]:
-    """The trials in the terms of the sampler."""
-    return [PriorTrial(space.params(t.architecture), t.accuracy, t.group) for t in trials]
+def as_prior(
+    trials: Sequence[EarlierTrial], space: SearchSpace, bonus: SizeBonus
+) -> list[PriorTrial]:
+    """The trials in the terms of the sampler, which compares scores."""
+    return [
+        PriorTrial(
+            space.params(t.architecture), t.accuracy + bonus.of(t.architecture, t.images), t.group
+        )
+        for t in trials
+    ]

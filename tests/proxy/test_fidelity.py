@@ -14,7 +14,7 @@ from nas.config import ProxyConfig
 from nas.errors import RunError
 from nas.proxy.data import ProxyData, load_data
 from nas.proxy.fidelity import train_to
-from nas.proxy.train import ProxyTraining, train_proxy
+from nas.proxy.train import ProxyTraining, schedule
 from tests.samples import TINY
 
 CONFIG = ProxyConfig(train_images=960, batch_size=32, jitter=0.2)
@@ -43,10 +43,12 @@ def steps(monkeypatch) -> list[int]:
 
 
 def test_in_parts_it_ends_as_in_one_go_without_a_step_done_twice(data, tmp_path, steps):
-    whole = train_proxy(TINY, data, CONFIG, seed=5)
+    training = ProxyTraining(TINY, data, CONFIG, 5, RUNGS)
+    training.run()
+    whole = training.result()
     del steps[:]
     checkpoint = tmp_path / "folder" / "one.pt"
-    parts = [train_to(images, checkpoint, TINY, data, CONFIG, 5) for images in RUNGS]
+    parts = [train_to(RUNGS[:n], checkpoint, TINY, data, CONFIG, 5) for n in (1, 2, 3)]
     assert steps == list(range(30))
     assert [part.steps for part in parts] == [5, 15, 30]
     assert parts[-1].accuracy == whole.accuracy
@@ -55,7 +57,7 @@ def test_in_parts_it_ends_as_in_one_go_without_a_step_done_twice(data, tmp_path,
 
 
 def test_every_weight_and_moment_is_that_of_one_go(data):
-    whole, first, second = (ProxyTraining(TINY, data, CONFIG, 5) for _ in range(3))
+    whole, first, second = (ProxyTraining(TINY, data, CONFIG, 5, RUNGS) for _ in range(3))
     whole.run()
     first.run(13)
     second.load_state_dict(first.state_dict())
@@ -81,31 +83,33 @@ from nas.proxy.fidelity import train_to
 from tests.samples import TINY
 torch.set_num_threads({torch.get_num_threads()})
 config = ProxyConfig(**{CONFIG.model_dump()!r})
-train_to(160, Path({str(checkpoint)!r}), TINY, load_data(config), config, 5)
+train_to((160,), Path({str(checkpoint)!r}), TINY, load_data(config), config, 5)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
-    in_parts = train_to(960, checkpoint, TINY, data, CONFIG, 5)
-    assert in_parts.accuracy == train_proxy(TINY, data, CONFIG, seed=5).accuracy
+    in_parts = train_to((160, 960), checkpoint, TINY, data, CONFIG, 5)
+    whole = ProxyTraining(TINY, data, CONFIG, 5, (160,))
+    whole.run()
+    assert in_parts.accuracy == whole.result().accuracy
 
 
 def test_a_damaged_checkpoint_begins_anew(data, tmp_path, steps):
     checkpoint = tmp_path / "one.pt"
-    train_to(160, checkpoint, TINY, data, CONFIG, 5)
+    train_to((160,), checkpoint, TINY, data, CONFIG, 5)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     del steps[:]
-    again = train_to(160, checkpoint, TINY, data, CONFIG, 5)
+    again = train_to((160,), checkpoint, TINY, data, CONFIG, 5)
     assert steps == list(range(5)) and again.steps == 5
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(data, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"checkpoint .*one\.pt cannot be written"):
-        train_to(160, tmp_path / "file" / "one.pt", TINY, data, CONFIG, 5)
+        train_to((160,), tmp_path / "file" / "one.pt", TINY, data, CONFIG, 5)
 
 
 def test_what_diverged_leaves_no_checkpoint(data, tmp_path):
     wild = CONFIG.model_copy(update={"learning_rate": 1e4})
-    result = train_to(480, tmp_path / "one.pt", TINY, data, wild, 5)
+    result = train_to((480,), tmp_path / "one.pt", TINY, data, wild, 5)
     assert result.diverged and not list(tmp_path.iterdir())
 
 
@@ -114,10 +118,26 @@ def test_the_checkpoint_is_written_in_one_piece(data, tmp_path, monkeypatch):
         path.write_bytes(b"part")
         raise OSError(28, "No space left on device")
 
-    train_to(160, tmp_path / "one.pt", TINY, data, CONFIG, 5)
+    train_to((160,), tmp_path / "one.pt", TINY, data, CONFIG, 5)
     before = (tmp_path / "one.pt").read_bytes()
     monkeypatch.setattr(torch, "save", fill_the_disk)
     with pytest.raises(RunError, match="No space left"):
-        train_to(480, tmp_path / "one.pt", TINY, data, CONFIG, 5)
+        train_to((480,), tmp_path / "one.pt", TINY, data, CONFIG, 5)
     assert [path.name for path in tmp_path.iterdir()] == ["one.pt"]
     assert (tmp_path / "one.pt").read_bytes() == before
+
+
+def test_the_rate_falls_to_zero_at_every_rung_and_rises_after_it(data, monkeypatch):
+    rates: list[float] = []
+    training = ProxyTraining(TINY, data, CONFIG, 5, RUNGS)
+    step = training.optimizer.step
+
+    def noted(*args: object) -> object:
+        rates.append(training.optimizer.param_groups[-1]["lr"] / CONFIG.learning_rate)
+        return step(*args)
+
+    monkeypatch.setattr(training.optimizer, "step", noted)
+    training.run()
+    cycles = [schedule(n, length, CONFIG.warmup) for length in (5, 10, 15) for n in range(length)]
+    assert rates == pytest.approx(cycles)
+    assert rates[4] < 0.1 and rates[14] < 0.1 and rates[29] == 0.0

@@ -13,6 +13,7 @@ from nas.architecture_file import load_architecture
 from nas.config import ProxyConfig, SearchConfig
 from nas.latency.measure import Timing
 from nas.models.cost import block_cost, network_cost
+from nas.proxy.score import SizeBonus
 from nas.search.result import Candidate, Latency, Reference, SearchResult
 from nas.space_file import load_space
 
@@ -44,11 +45,17 @@ def accuracy_of(architecture: Architecture, rng: random.Random) -> float:
     return min(0.9, 0.62 + 0.24 * gmacs / (gmacs + 0.7) + rng.gauss(0, 0.012))
 
 
+def bonus_of(architecture: Architecture) -> float:
+    """What the default proxy adds for size."""
+    proxy = ProxyConfig()
+    return SizeBonus(proxy.size_bonus, 224, 1000).of(architecture, proxy.train_images)
+
+
 def front_of(candidates: tuple[Candidate, ...], budget_ms: float) -> tuple[Candidate, ...]:
     """The Pareto-optimal ones within budget, fastest first."""
     front: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.accuracy)):
-        better = not front or candidate.accuracy > front[-1].accuracy
+    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.score)):
+        better = not front or candidate.score > front[-1].score
         if candidate.latency_ms <= budget_ms and better:
             front.append(candidate)
     return tuple(front)
@@ -88,17 +95,27 @@ def make_result(
             continue
         accuracy = accuracy_of(architecture, rng)
         number = len(found) + untrained
-        found.append(Candidate(number, architecture, accuracy, predicted))
+        found.append(
+            Candidate(number, architecture, accuracy, predicted, bonus=bonus_of(architecture))
+        )
     references = []
     for name, top1 in TOP1.items():
         architecture = load_architecture(name)
         predicted = latency_of(architecture, scale)
         fits = predicted.latency_ms <= budget_ms and count > 1
-        accuracy_or_none = accuracy_of(architecture, rng) if fits else None
-        if accuracy_or_none is not None:
-            number = len(found) + untrained
-            found.append(Candidate(number, architecture, accuracy_or_none, predicted, None, name))
-        references.append(Reference(name, architecture, top1, predicted, accuracy_or_none))
+        score = None
+        if fits:
+            trained = Candidate(
+                number=len(found) + untrained,
+                architecture=architecture,
+                accuracy=accuracy_of(architecture, rng),
+                predicted=predicted,
+                origin=name,
+                bonus=bonus_of(architecture),
+            )
+            found.append(trained)
+            score = trained.score
+        references.append(Reference(name, architecture, top1, predicted, score))
     candidates = tuple(found)
     if kind == "verified":
         proposed = {c.number for c in front_of(candidates, budget_ms)}

@@ -30,7 +30,7 @@ def test_every_candidate_is_drawn_and_in_view(result: SearchResult) -> None:
         for x, y in zip(trace.x, trace.y, strict=True)
     }
     for candidate in all_candidates(result):
-        assert (candidate.latency_ms, 100 * candidate.accuracy) in drawn
+        assert (candidate.latency_ms, 100 * candidate.score) in drawn
         assert low < candidate.latency_ms < high
     for candidate in shown_front(result):
         assert low < candidate.predicted.low_ms < candidate.predicted.high_ms < high
@@ -85,7 +85,8 @@ def test_hover_names_network_and_provenance(kind: str) -> None:
     assert best.architecture.id in text
     assert "S4: (NCB" in text
     assert "GMACs" in text
-    assert "proxy accuracy (digits at 32x32)" in text
+    assert f"{100 * best.accuracy:.1f}% accuracy" in text
+    assert "proxy score" in text and "on digits at 32x32" in text
     assert ("60 runs)" in text) == (kind == "verified")
     assert ("ms estimated" if kind == "estimated" else "ms predicted") in text
 

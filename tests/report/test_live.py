@@ -20,7 +20,7 @@ def _watch(terminal: bool) -> str:
     listener.training(0, 3)
     candidates = make_result(count=3).candidates
     for number, candidate in enumerate(candidates[:2], start=1):
-        best = max(candidates[:number], key=lambda c: c.accuracy)
+        best = max(candidates[:number], key=lambda c: c.score)
         listener.trained(
             Trained(candidate, number, 3, (number,), 1, True, best, 0.25, 4.0, "predicted")
         )
@@ -39,8 +39,8 @@ def test_lines_without_a_terminal() -> None:
 
 def test_a_terminal_shows_what_there_is_so_far() -> None:
     shown = _watch(terminal=True)
-    best = max(make_result(count=3).candidates[:2], key=lambda c: c.accuracy)
+    best = max(make_result(count=3).candidates[:2], key=lambda c: c.score)
     assert "2/3" in shown and "time left" in shown
-    assert f"best {100 * best.accuracy:.1f}% at {best.latency_ms:.2f} ms" in shown
+    assert f"best {100 * best.score:.1f}% at {best.latency_ms:.2f} ms" in shown
     assert "hypervolume 0.250" in shown
     assert "none within budget yet" in shown

@@ -49,7 +49,7 @@ def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
     assert all(candidate.measured for candidate in result.front)
     within = [c for c in result.front if c.measured.latency_ms <= 0.9]
     if within:
-        assert result.recommended == max(within, key=lambda c: c.accuracy)
+        assert result.recommended == max(within, key=lambda c: c.score)
         blocks = result.recommended.architecture.blocks(64)
         assert len(result.breakdown_ms) == len(blocks)
         predicted_ms = result.recommended.predicted.latency_ms
