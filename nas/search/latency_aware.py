@@ -50,6 +50,10 @@ does not know that a hundred follow. Mean hypervolume of four seeds on Once-for-
 3719 and 3829 with 0.35, 3710 and 3818 with 0.5, 3669 and 3785 with 1, 3561 and 3720 with 2; of six
 more seeds after 200: 3900 with 0.5, 3883 with 1."""
 
+HIGHEST_REFERENCE = 100.0
+"""Reference load of a suggestion that is for the best network within the limits: so far beyond them
+that a gain in accuracy counts nearly the same at every load."""
+
 REFIT_GROWTH = 1.1
 """Growth of the number of observations after which hyperparameters are chosen anew."""
 
@@ -82,6 +86,9 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         load: latencies as shares of their limits.
         seed: of its random numbers.
         prior: trials of other studies to learn from.
+        best_every: every so manyth suggestion is for the best network within the limits, whatever
+            its load; 0 for none. A front is raised more by the fast networks on it, as each counts
+            at all loads above its own.
     """
 
     def __init__(
@@ -90,8 +97,10 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         load: Load[A],
         seed: int,
         prior: Sequence[PriorTrial] = (),
+        best_every: int = 0,
     ) -> None:
         self._prior = prior
+        self._best_every = best_every
         self._rng = random.Random(seed)
         self._candidates = Candidates(space, load, self._rng)
         self._independent = RandomSampler(seed=seed)
@@ -162,7 +171,9 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             kept = surrogate.hyperparameters
             surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
         lowest = float(accuracy[np.array(groups) == surrogate.group].min())
-        found = self._breed(known, load, surrogate, elsewhere, lowest, seen)
+        for_best = self._best_every and len(walks) % self._best_every == 0
+        reference = (lowest, HIGHEST_REFERENCE if for_best else REFERENCE_LOAD)
+        found = self._breed(known, load, surrogate, elsewhere, reference, seen)
         return found or self._spread(0, seen)
 
     def _observed(
@@ -225,16 +236,15 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         load: NDArray[np.float64],
         surrogate: AccuracySurrogate,
         elsewhere: int,
-        lowest: float,
+        reference: tuple[float, float],
         seen: set[Key],
     ) -> Walk[A] | None:
         """The best of some generations that live by their expected gain; None if nothing fits.
 
         The first ``elsewhere`` of the known were trained elsewhere: they breed, but the front that
-        is to be raised is only of what was trained here; ``lowest`` is the lowest accuracy known.
+        is to be raised is only of what was trained here; ``reference`` is that of its hypervolume.
         """
         expected, _ = surrogate.predict(known, load)
-        reference = (lowest, REFERENCE_LOAD)
         points = list(zip(expected, load.max(axis=1), strict=True))
         parents = pareto_front(known, points)
         brood = self._candidates.fresh(FRESH)

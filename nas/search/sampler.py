@@ -14,11 +14,15 @@ from nas.parameter_space import A, ParameterSpace
 from nas.search.candidates import Load
 from nas.search.latency_aware import LatencyAwareSampler, PriorTrial
 
+BEST_EVERY = 2
+"""Suggestions of the latency-aware sampler of which one is for the best network within the limits,
+which is what a search recommends."""
+
 
 def _latency_aware(
     seed: int, space: ParameterSpace[A], load: Load[A], prior: Sequence[PriorTrial]
 ) -> BaseSampler:
-    return LatencyAwareSampler(space, load, seed, prior)
+    return LatencyAwareSampler(space, load, seed, prior, BEST_EVERY)
 
 
 def _tpe(seed: int, *_: Any) -> BaseSampler:

@@ -102,6 +102,19 @@ def test_it_searches_a_space_of_networks(tmp_path):
     assert max(map(accuracy, built)) >= max(map(accuracy, fitting))
 
 
+def test_suggestions_for_the_best_network_use_more_of_the_limit():
+    def highest_loads(best_every: int, seed: int) -> np.ndarray:
+        study = optuna.create_study(
+            sampler=LatencyAwareSampler(SPACE, LOAD, seed, best_every=best_every),
+            directions=["maximize", "minimize"],
+        )
+        return LOAD(run(study, START + 12)[START:])[:, 0]
+
+    for seed in range(3):
+        front, every_second, best = (highest_loads(n, seed) for n in (0, 2, 1))
+        assert best.mean() > every_second.mean() > front.mean()
+
+
 def test_a_space_is_exhausted_without_repeats_then_values_are_random():
     study = study_of(SMALL, SMALL_LOAD)
     run(study, len(FITTING), SMALL, SMALL_LOAD)
