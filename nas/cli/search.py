@@ -93,6 +93,10 @@ def search(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
     ] = False,
+    by_accuracy: Annotated[
+        bool,
+        typer.Option("--by-accuracy", help="Compare by proxy accuracy; nothing added for size."),
+    ] = False,
     tables_dir: TablesDir = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")
@@ -122,6 +126,7 @@ def search(
             "skip_unreadable": skip_unreadable,
             "train_images": proxy_images,
             "resolution": proxy_resolution,
+            **({"size_bonus": 0.0} if by_accuracy else {}),
         },
         trials=trials,
         rungs=rungs,
