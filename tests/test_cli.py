@@ -66,6 +66,7 @@ def _fast(*arguments: str) -> list[str]:
         ([*TRT, "--target", "coreml", "--budget", "4"], "--budget '4' has no unit"),
         ([*TRT, "--target", "coreml", "--budget", "0.01ms"], "--budget 0.01ms is below"),
         ([*TRT, "--max-params", "many"], "--max-params 'many' is not a number above zero"),
+        ([*TRT, "--max-params", ""], "--max-params '' is not a number above zero"),
         ([*TRT, "--max-params", "0"], "--max-params '0' is not a number above zero"),
         ([*TRT, "--max-params", "1k"], "--max-params 0.001M is below the smallest network"),
         ([*TRT, "--max-macs", "1M"], "--max-macs 1M is below the smallest network"),
@@ -306,7 +307,7 @@ def test_tables_show_an_empty_folder(capsys, tmp_path):
 @pytest.mark.slow
 def test_estimated_search_end_to_end(tmp_path, capsys):
     run = tmp_path / "run"
-    arguments = _fast(*TRT, "--trials", "2", "--output", str(run))
+    arguments = _fast(*TRT, "--trials", "2", "--by-accuracy", "--output", str(run))
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "estimated" in text
@@ -315,6 +316,8 @@ def test_estimated_search_end_to_end(tmp_path, capsys):
     best = json.loads((run / "best.json").read_text())
     assert best["latency"]["provenance"] == "estimated"
     assert best["latency"]["measured_ms"] is None
+    assert best["proxy_score"] == round(best["proxy_accuracy"], 6)
+    assert "proxy accuracy (digits)" in text and "score" not in text
     assert (run / "best.onnx").exists() and (run / "report.html").exists()
 
 

@@ -56,7 +56,10 @@ def search(
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates to train. [24]")] = None,
     rungs: Annotated[
-        int, typer.Option(min=1, help="Train in so many parts; only the best go on to the next.")
+        int,
+        typer.Option(
+            min=1, help="Train in so many parts, up to 6; the best third go on to the next."
+        ),
     ] = 1,
     time_limit: Annotated[
         str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
@@ -105,7 +108,7 @@ def search(
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
         return
-    from nas.config import parse_count, parse_duration
+    from nas.config import parse_duration
 
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
@@ -114,8 +117,8 @@ def search(
         return
     config = _config(
         targets=_targets(target, budget, device, precision, batch_size),
-        max_params=parse_count(max_params, "--max-params", "25M") if max_params else None,
-        max_macs=parse_count(max_macs, "--max-macs", "1.2G") if max_macs else None,
+        max_params=_limit(max_params, "--max-params", "25M"),
+        max_macs=_limit(max_macs, "--max-macs", "1.2G"),
         confidence=confidence,
         space=space,
         resolution=resolution,
@@ -258,6 +261,12 @@ def _config(**values: Any) -> SearchConfig:
         raise ConfigError(
             f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}"
         ) from None
+
+
+def _limit(text: str | None, option: str, example: str) -> float | None:
+    from nas.config import parse_count
+
+    return None if text is None else parse_count(text, option, example)
 
 
 _OPTION_OF = {"proxy.train_images": "proxy-images", "proxy.resolution": "proxy-resolution"}

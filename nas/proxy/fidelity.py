@@ -45,7 +45,10 @@ def train_to(
     training = ProxyTraining(architecture, data, config, seed, rungs)
     state = _read(checkpoint)
     if state is not None:
-        training.load_state_dict(state)
+        try:
+            training.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError, ValueError):  # of something else
+            training = ProxyTraining(architecture, data, config, seed, rungs)
     training.run(steps_of(rungs[-1], config))
     result = training.result()
     if training.step < training.total_steps and not result.diverged:

@@ -86,7 +86,9 @@ def pareto_figure(result: SearchResult) -> go.Figure:
         )
     if not candidates:
         middle = (1 + strip) / 2
-        figure.add_annotation(text="No candidate was trained", **_note(x=0.4, y=middle, size=15))
+        figure.add_annotation(
+            text="No candidate was trained in full", **_note(x=0.4, y=middle, size=15)
+        )
     return figure
 
 

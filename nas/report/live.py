@@ -93,7 +93,7 @@ class LivePrinter:
             latency = candidate.predicted
             text = (
                 f"{place}  {latency.latency_ms:7.2f} ms {event.provenance}  "
-                f"score {100 * candidate.score:5.2f}%  "
+                f"proxy {100 * candidate.score:5.2f}%  "
                 f"{candidate.architecture.id}  {event.train_s:4.0f} s"
             )
             if candidate.origin != SEARCHED:

@@ -45,6 +45,7 @@ from nas.report.wording import (
     warnings,
 )
 from nas.search.result import SEARCHED, Candidate, SearchResult
+from nas.search.rungs import rung_images
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -120,6 +121,9 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "proxy_data": proxy_data(config),
         "score_name": score_name(config).capitalize(),
         "score_rule": score_rule(config),
+        "rungs": " > ".join(
+            f"{images:,}" for images in rung_images(config.proxy.train_images, config.rungs)
+        ),
         "trials": trials_text(result),
         "wall_time": duration_text(result.wall_s),
         "best": _best(result),

@@ -51,13 +51,18 @@ def points_text(accuracy: float) -> str:
 
 def score_name(config: SearchConfig) -> str:
     """What candidates are compared by: their accuracy, or that with something added for size."""
-    return "proxy score" if config.proxy.size_bonus else "proxy accuracy"
+    return "proxy score" if per_doubling(config) else "proxy accuracy"
+
+
+def per_doubling(config: SearchConfig) -> float:
+    """What is added to the accuracy of a full training for each doubling of MACs."""
+    bonus = SizeBonus(config.proxy.size_bonus, config.resolution, config.num_classes)
+    return bonus.per_doubling(config.proxy.train_images)
 
 
 def score_rule(config: SearchConfig) -> str:
     """How the score of a full training comes of its accuracy; empty where nothing is added."""
-    doubled = SizeBonus(config.proxy.size_bonus, config.resolution, config.num_classes)
-    points = doubled.per_doubling(config.proxy.train_images)
+    points = per_doubling(config)
     if not points:
         return ""
     return (
@@ -69,7 +74,7 @@ def score_rule(config: SearchConfig) -> str:
 def score_text(candidate: Candidate, config: SearchConfig) -> str:
     """The score of a candidate, and what it is made of."""
     named = f"{accuracy_text(candidate.score)} {score_name(config)}"
-    if not config.proxy.size_bonus:
+    if not per_doubling(config):
         return named
     added = points_text(candidate.bonus)
     return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
@@ -211,7 +216,8 @@ def headline(result: SearchResult) -> str:
         return f"Recommended: {latencies}, {score} ({proxy_name(result.config)})"
     candidates = all_candidates(result)
     if not candidates:
-        return f"No recommendation: no candidate was trained (budget {budget})"
+        full = " in full" if result.partly_trained else ""
+        return f"No recommendation: no candidate was trained{full} (budget {budget})"
     seen = [(c, s.config) for s in result.everywhere for c in all_candidates(s) if c.measured]
     if seen and all(over_budget(candidate, config) for candidate, config in seen):
         return f"No recommendation: everything measured is over the budget of {budget} or too close"

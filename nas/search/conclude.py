@@ -98,7 +98,7 @@ def _verification_note(table: LatencyTable, unverified: str | None, trained: boo
     if unverified is not None:
         return f"Latencies are {table.latency_kind}, not verified: {unverified}."
     if not trained:
-        return "Nothing was verified: no candidate was trained."
+        return "Nothing was verified: no candidate was trained in full."
     return (
         f"The front was measured whole on this machine ({table.meta.device_description}, "
         f"{table.meta.target} {table.meta.runtime_version})."

@@ -35,6 +35,9 @@ from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 MORE_ROUNDS = 2
 """How often a search goes on because the most accurate candidate was measured over a budget."""
 
+INTERRUPTED = "measuring the front was interrupted; go on with --resume"
+"""Why nothing was measured after Ctrl-C."""
+
 MORE_TRIALS = 0.25
 """Candidates it then trains, as a share of what was asked for."""
 
@@ -113,7 +116,7 @@ def _run(
         study = _open(run_dir, prepared, earlier)
         crew = Crew(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
         stopped, unverified = _train_and_verify(study, prepared, crew, listener)
-        if stopped in (None, EXHAUSTED):
+        if stopped in (None, EXHAUSTED) and INTERRUPTED not in unverified.values():
             crew.clean_up()
         result = conclude(run_dir, prepared, study, stopped, unverified)
         listener.stage("writing")
@@ -167,6 +170,5 @@ def _train_and_verify(
             stopped = crew.train(study.trials.begun() + math.ceil(MORE_TRIALS * config.trials))
             missed = measure_front(study, prepared, listener)
     except KeyboardInterrupt:
-        interrupted = "measuring the front was interrupted; go on with --resume"
-        unverified |= dict.fromkeys(devices_here(prepared), interrupted)
+        unverified |= dict.fromkeys(devices_here(prepared), INTERRUPTED)
     return stopped, unverified

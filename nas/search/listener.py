@@ -19,9 +19,9 @@ class Trained:
         at_rung: how many have been trained up to each rung so far, the last of them in full.
         rung: the one that this candidate was trained to, from 1.
         on_front: whether the candidate is Pareto-optimal so far.
-        best: the most accurate one within every budget so far, None if there is none.
-        hypervolume: of the front so far on the first device: accuracy (0..1) times the share of
-            the budget within which it is reached, 0 to 1.
+        best: the one of the best score within every budget so far, None if there is none.
+        hypervolume: of the front so far on the first device: score (about 0 to 1) times the share
+            of the budget within which it is reached.
         train_s: seconds it took.
         provenance: of the candidate's latency: ``predicted`` or ``estimated``.
     """

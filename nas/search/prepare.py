@@ -23,6 +23,9 @@ from nas.search.sampler import check_sampler
 from nas.space import SearchSpace
 from nas.space_file import load_space, space_names
 
+MIN_STEPS = 3
+"""Batches that a rung has at least; with fewer nothing is learnt on the way to it."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -112,10 +115,10 @@ def _warn_of_changes(table: LatencyTable) -> None:
 
 def _check_rungs(config: SearchConfig) -> None:
     first, batch = rung_images(config.proxy.train_images, config.rungs)[0], config.proxy.batch_size
-    if config.rungs > 1 and first < batch:
+    if config.rungs > 1 and first < MIN_STEPS * batch:
         raise ConfigError(
             f"--rungs {config.rungs}: the first would end after {first} images, which is less than "
-            f"a batch of {batch}; use fewer rungs or more --proxy-images"
+            f"{MIN_STEPS} batches of {batch}; use fewer rungs or more --proxy-images"
         )
 
 

@@ -23,6 +23,8 @@ CONFIG = "config.json"
 STUDY = "study.db"
 STUDY_NAME = "search"
 
+_UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
+
 
 def create_run(config: SearchConfig, output: Path | None) -> Path:
     """Make a run's folder and write its config.json.
@@ -77,6 +79,8 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
         raise RunError(f"{option} {path}: holds no run ({CONFIG} is missing)")
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        if isinstance(content, dict) and isinstance(content.get("proxy"), dict):
+            content["proxy"].setdefault("size_bonus", 0.0)  # of before there was one
         return SearchConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
@@ -103,11 +107,31 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["accuracy", *_latency_names(config)])
-    except (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path / STUDY}: not readable as a study: {reason}") from None
+            study.set_metric_names(["score", *_latency_names(config)])
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
     return study
+
+
+def read_study(path: Path) -> optuna.Study:
+    """Open the study of another run, which is left as it is.
+
+    Raises:
+        RunError: study.db is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        if not (path / STUDY).stat().st_size:  # Optuna would make its tables in it
+            raise ValueError("the file is empty")
+        storage = optuna.storages.RDBStorage(f"sqlite:///{(path / STUDY).resolve()}")
+        return optuna.load_study(storage=storage, study_name=STUDY_NAME)
+    except (*_UNREADABLE, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    reason = " ".join(str(error).split())[:200]
+    return RunError(f"{path / STUDY}: not readable as a study: {reason}")
 
 
 def _latency_names(config: SearchConfig) -> list[str]:

@@ -45,13 +45,15 @@ def ranking(accuracy: ArrayLike, load: ArrayLike) -> list[int]:
         load: latencies as shares of their limits, [n, devices].
     """
     accuracies, loads = np.asarray(accuracy, dtype=float), np.asarray(load, dtype=float)
-    left = np.arange(len(accuracies))
+    beats = _beats(accuracies, loads)
+    beaten_by = beats.sum(axis=0)  # of those not ranked yet
     ranked: list[int] = []
-    while len(left):
-        front = left[_undominated(accuracies[left], loads[left])]
+    while len(ranked) < len(accuracies):
+        front = np.flatnonzero(beaten_by == 0)
         lost = _contributions(accuracies[front], loads[front], float(accuracies.min()))
         ranked += [int(place) for place in front[np.argsort(-lost, kind="stable")]]
-        left = left[~np.isin(left, front)]
+        beaten_by -= beats[front].sum(axis=0)
+        beaten_by[front] = -1
     return ranked
 
 
@@ -75,13 +77,13 @@ def next_to_go_on(
     return next((place for place in best if place in able and place not in gone), None)
 
 
-def _undominated(accuracy: NDArray[np.float64], load: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points no other is at least as good as in everything, and better in something."""
+def _beats(accuracy: NDArray[np.float64], load: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which point is at least as good as which other in everything, and better in something."""
     losses = np.column_stack([-accuracy, load])
     no_worse = np.all(losses[:, None] <= losses[None], axis=2)
     better = np.any(losses[:, None] < losses[None], axis=2)
-    undominated: NDArray[np.bool_] = ~np.any(no_worse & better, axis=0)
-    return undominated
+    both: NDArray[np.bool_] = no_worse & better
+    return both
 
 
 def _contributions(

@@ -1,9 +1,9 @@
 """What earlier runs have trained, for a new one to begin with.
 
-A run that trained as the new one will (same proxy, same seed) has done part of its work: what keeps
-the new limits becomes finished trials. Everything else, also what stopped at a rung, is a prior for
-the sampler: its accuracies count as compared with one another, since another proxy is harder or
-easier as a whole.
+A run that trained as the new one will (same proxy, seed, rungs) has done part of its work: what
+keeps the new limits becomes finished trials. Everything else, also what stopped at a rung, is a
+prior for the sampler: its accuracies count as compared with one another, since another proxy is
+harder or easier as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nas.paths import is_file
 from nas.proxy.score import LONG_IMAGES, SizeBonus
 from nas.search.latency_aware import PriorTrial
 from nas.search.result import SEARCHED
-from nas.search.run import STUDY, open_study, read_run
+from nas.search.run import STUDY, read_run, read_study
 from nas.search.trials import ACCURACY, Stopped, Trials
 from nas.space import SearchSpace
 
@@ -66,9 +66,11 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
                 str(trial.user_attrs.get("origin", SEARCHED)),
                 int(trial.user_attrs.get("images", earlier.proxy.train_images)),
             )
-            for trial, accuracy, left in _trained(open_study(path, earlier))
+            for trial, accuracy, left in _trained(read_study(path))
             if "architecture" in trial.user_attrs
         ]
+        if not known:
+            raise RunError(f"--warm-start {path}: has trained no network yet")
         inside = [trial for trial in known if trial.architecture in space]
         if not inside:
             raise RunError(
@@ -91,8 +93,9 @@ def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:
 
 def _group(left: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
     """That of the new run's own trials if they are trained alike, else one of that run alone."""
-    alike = earlier.proxy == config.proxy and earlier.seed == config.seed
-    if alike and (left == 0 or earlier.rungs == config.rungs):
+    unscored = {"size_bonus": 0.0}  # compares what was trained, and does not train
+    proxies = [c.proxy.model_copy(update=unscored) for c in (earlier, config)]
+    if proxies[0] == proxies[1] and (earlier.seed, earlier.rungs) == (config.seed, config.rungs):
         return -left
     return (MAX_RUNGS + 1) * number + left
 

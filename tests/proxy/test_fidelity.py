@@ -101,6 +101,13 @@ def test_a_damaged_checkpoint_begins_anew(data, tmp_path, steps):
     assert steps == list(range(5)) and again.steps == 5
 
 
+@pytest.mark.parametrize("state", [{"a": 1}, {"network": {}, "average": 3}, [1, 2]])
+def test_a_checkpoint_of_something_else_begins_anew(data, tmp_path, steps, state):
+    torch.save(state, tmp_path / "one.pt")
+    again = train_to((160,), tmp_path / "one.pt", TINY, data, CONFIG, 5)
+    assert steps == list(range(5)) and again.steps == 5
+
+
 def test_a_checkpoint_that_cannot_be_written_is_said(data, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"checkpoint .*one\.pt cannot be written"):

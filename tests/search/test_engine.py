@@ -24,12 +24,13 @@ from nas.latency.catalogue import own_key
 from nas.latency.measure import Timing
 from nas.lock import locked
 from nas.proxy.data import load_data
-from nas.proxy.train import train_proxy
+from nas.proxy.train import ProxyTraining
 from nas.report.wording import headline
 from nas.search.engine import resume, search
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.listener import Listener
 from nas.search.run import read_run
+from nas.search.rungs import rung_images
 from tests.search.runs import ELSEWHERE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
@@ -248,7 +249,7 @@ def test_the_same_device_twice_is_refused(folder, tmp_path):
         search(SearchConfig(**values), tmp_path / "run", tables_dir=folder / "tables")
 
 
-def test_rungs_train_the_best_in_full_and_what_they_are_is_as_without_rungs(folder, tmp_path):
+def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
     heard = []
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
     config = run_config(folder, trials=9, rungs=2, proxy=proxy, sampler="latency-aware")
@@ -262,37 +263,45 @@ def test_rungs_train_the_best_in_full_and_what_they_are_is_as_without_rungs(fold
     assert set(result.front) <= set(full)
     data = load_data(proxy)
     for candidate in full:
-        whole = train_proxy(candidate.architecture, data, proxy, config.seed)
-        assert candidate.accuracy == whole.accuracy
+        rungs = rung_images(proxy.train_images, config.rungs)
+        whole = ProxyTraining(candidate.architecture, data, proxy, config.seed, rungs)
+        whole.run()
+        assert candidate.accuracy == whole.result().accuracy
     trials = pd.read_csv(tmp_path / "run" / "trials.csv")
     assert trials["images"].value_counts().to_dict() == {288: len(full), 96: len(partly)}
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_rungs_shorter_than_a_batch_are_refused(folder, tmp_path):
-    wrong = r"--rungs 3: the first would end after 14 images.* of 32"
+def test_a_run_of_before_the_bonus_for_size_goes_on_without_it(finished, tmp_path):
+    result, _ = finished
+    content = json.loads((result.run_dir / "config.json").read_text())
+    del content["proxy"]["size_bonus"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert read_run(tmp_path).proxy.size_bonus == 0.0
+
+
+def test_rungs_shorter_than_some_batches_are_refused(folder, tmp_path):
+    wrong = r"--rungs 3: the first would end after 14 images.* 3 batches of 32"
     with pytest.raises(ConfigError, match=wrong):
         search(run_config(folder, rungs=3), tmp_path / "run", tables_dir=folder / "tables")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, monkeypatch):
-    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    proxy = TINY_PROXY.model_copy(update={"train_images": 27 * 32})
     config = run_config(folder, trials=6, rungs=3, proxy=proxy)
-    asked = []
 
-    def killed(architecture, proxy, seed, images, checkpoint):
-        asked.append(images)
-        if images == 9 * 32:
+    def killed(architecture, proxy, seed, rungs, checkpoint):
+        if rungs[-1] == 27 * 32:
             raise KeyboardInterrupt
-        return evaluate(architecture, proxy, seed, images, checkpoint)
+        return evaluate(architecture, proxy, seed, rungs, checkpoint)
 
     monkeypatch.setattr("nas.search.training.evaluate", killed)
     places = {"tables_dir": folder / "tables"}
     stopped = search(config, tmp_path / "run", **places, **THREADS)
     assert "--resume" in stopped.stopped and not stopped.candidates
     assert list((tmp_path / "run" / "checkpoints").glob("*.pt"))
-    assert "No recommendation" in headline(stopped)
+    assert "no candidate was trained in full" in headline(stopped)
     monkeypatch.undo()
     result = resume(tmp_path / "run", **places, **THREADS)
     assert len(result.candidates) + len(result.partly_trained) == 6

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from nas.architecture_file import load_architecture
 from nas.latency.measure import Timing
+from nas.proxy.score import SizeBonus
 from nas.search.evaluate import Evaluation
 from nas.search.study import INITIAL_CANDIDATES, SearchStudy
 from tests.search.conftest import every
@@ -112,6 +113,21 @@ def test_candidates_remember_their_prediction(study, budget):
     assert candidate.accuracy == 0.6
     assert study.front() == [candidate]
     assert replace(candidate, origin="searched") == candidate
+
+
+def test_what_is_compared_is_accuracy_with_what_is_added_for_size(study, budget):
+    scored = SearchStudy(study.study, budget, seed=0, size_bonus=0.01)
+    bonus = SizeBonus(0.01, budget.resolution, budget.num_classes)
+    proposals = [scored.propose() for _ in range(4)]
+    for proposal in proposals:
+        scored.finish(proposal, _evaluation(0.6))
+    for proposal, candidate in zip(proposals, scored.candidates(), strict=True):
+        added = bonus.of(proposal.architecture, 8_000)
+        assert added != 0 and candidate.accuracy == 0.6
+        assert candidate.score == pytest.approx(0.6 + added)
+        assert scored.study.trials[candidate.number].values[0] == pytest.approx(0.6 + added)
+    best = max(proposals, key=lambda p: bonus.of(p.architecture, 8_000))
+    assert scored.front()[-1].architecture == best.architecture
 
 
 def test_measured_close_to_the_budget_is_not_within_it(study, budget):

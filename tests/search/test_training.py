@@ -51,7 +51,7 @@ def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
 
 
 def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
-    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    proxy = TINY_PROXY.model_copy(update={"train_images": 27 * 32})
     config = run_config(folder, trials=50, rungs=3, time_limit_s=0.2, proxy=proxy)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert "time limit" in result.stopped
