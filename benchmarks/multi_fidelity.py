@@ -3,7 +3,7 @@
 Two searches a seed, in turn, on the default space and task with this machine's ONNX Runtime table:
 all candidates trained in full, and in two rungs. Each front is judged twice: by the validation
 accuracy that the search saw, and by the test accuracy of its networks trained again, in full, in
-one part and with another seed, which no search has looked at; both with what the search adds for
+one part and with another seed, which no search looks at; both with what the search adds for
 size (`nas.proxy.score`). Hypervolume is that of these above chance times share of the budget.
 Nothing is measured, as a search that finds its best network over the budget trains more.
 
