@@ -44,7 +44,7 @@ print(timing.latency_ms)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--work", type=Path, required=True, help="keep the searches here")
-    parser.add_argument("--trials", type=int, default=16, help="of each search")
+    parser.add_argument("--trials", type=int, default=12, help="of each search")
     parser.add_argument("--proxy-images", type=int, default=4_000, help="of each training")
     parser.add_argument("--json", type=json_file, metavar="OUT")
     args = parser.parse_args()
