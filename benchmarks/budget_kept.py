@@ -1,8 +1,8 @@
 """Whether recommended networks keep their budgets, and how much of them they use.
 
-Ten searches with ten budgets and seeds on this machine's ONNX Runtime, with short proxy trainings,
-as it is not accuracy that is judged. Each recommended network is then measured again, from a
-process that knows nothing of the search.
+Ten searches with ten budgets and seeds on this machine's ONNX Runtime, with few and short proxy
+trainings, so that it takes a quarter of an hour. Each recommended network is then measured again,
+from a process that knows nothing of the search.
 
 Target: within budget in 10 of 10, and the mean share of the budget used is at least 90%. Exits 1
 when missed.

@@ -78,8 +78,6 @@ class ProxyConfig(BaseModel):
         shift: farthest random move of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
         skip_unreadable: leave out images that cannot be read, with a warning.
-        size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
-            below `nas.proxy.score.LONG_IMAGES`; 0 ranks by accuracy alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +94,6 @@ class ProxyConfig(BaseModel):
     shift: float = Field(default=0.06, ge=0, le=0.5)
     jitter: float = Field(default=0.0, ge=0, lt=1)
     skip_unreadable: bool = False
-    size_bonus: float = Field(default=0.0062, ge=0, le=1)
 
 
 class TargetConfig(BaseModel):
@@ -132,6 +129,8 @@ class SearchConfig(BaseModel):
         confidence: a network counts as within a budget if the upper end of its latency's interval
             of this confidence is.
         proxy: how candidates are trained.
+        size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
+            below `nas.proxy.score.LONG_IMAGES`; 0 ranks by accuracy alone.
         trials: candidates to train, at most.
         time_limit_s: seconds after which no further candidate is started; None for no limit.
         interpolate: estimate blocks that a table lacks instead of measuring them.
@@ -153,6 +152,7 @@ class SearchConfig(BaseModel):
     max_macs: float | None = Field(default=None, gt=0)
     confidence: float = Field(default=0.9, ge=0.5, lt=1)
     proxy: ProxyConfig = ProxyConfig()
+    size_bonus: float = Field(default=0.0062, ge=0, le=1)
     trials: int = Field(default=24, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
     interpolate: bool = False

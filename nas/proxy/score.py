@@ -35,13 +35,13 @@ class SizeBonus:
     num_classes: int
 
     def of(self, architecture: Architecture, images: int) -> float:
-        """For an architecture that has seen so many images in training."""
-        points = self.per_doubling(images)
-        if not points:
+        """For an architecture that has seen so many images in training; accuracy, 0..1."""
+        doubling = self.per_doubling(images)
+        if not doubling:
             return 0.0
         macs = network_cost(architecture.blocks(self.resolution, self.num_classes)).macs
-        return points * math.log2(macs / REFERENCE_MACS)
+        return doubling * math.log2(macs / REFERENCE_MACS)
 
     def per_doubling(self, images: int) -> float:
-        """For a network of twice `REFERENCE_MACS` that has seen so many images."""
+        """For a network of twice `REFERENCE_MACS` after so many images; accuracy, 0..1."""
         return self.weight * max(0.0, math.log2(LONG_IMAGES / max(1, images)))

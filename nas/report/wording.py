@@ -55,18 +55,18 @@ def score_name(config: SearchConfig) -> str:
 
 
 def per_doubling(config: SearchConfig) -> float:
-    """What is added to the accuracy of a full training for each doubling of MACs."""
-    bonus = SizeBonus(config.proxy.size_bonus, config.resolution, config.num_classes)
+    """Accuracy (0..1) added to that of a full training for each doubling of MACs."""
+    bonus = SizeBonus(config.size_bonus, config.resolution, config.num_classes)
     return bonus.per_doubling(config.proxy.train_images)
 
 
 def score_rule(config: SearchConfig) -> str:
     """How the score of a full training comes of its accuracy; empty where nothing is added."""
-    points = per_doubling(config)
-    if not points:
+    added = per_doubling(config)
+    if not added:
         return ""
     return (
-        f"accuracy, and {points_text(points)} points for each doubling of MACs above "
+        f"accuracy, and {points_text(added)} points for each doubling of MACs above "
         f"{REFERENCE_MACS / 1e9:g} G: short training underrates large networks"
     )
 

@@ -133,7 +133,7 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
         prepared.budget,
         config.seed,
         config.rungs,
-        config.proxy.size_bonus,
+        config.size_bonus,
     )
     if not study.remembers():
         study.remember(read_earlier(config, space) if earlier is None else earlier)

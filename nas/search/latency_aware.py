@@ -86,7 +86,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         load: latencies as shares of their limits.
         seed: of its random numbers.
         prior: trials of other studies to learn from.
-        best_every: every so manyth suggestion is for the best network within the limits, whatever
+        best_every: of so many suggestions one is for the best network within the limits, whatever
             its load; 0 for none. A front is raised more by the fast networks on it, as each counts
             at all loads above its own.
     """

@@ -79,8 +79,8 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
         raise RunError(f"{option} {path}: holds no run ({CONFIG} is missing)")
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("proxy"), dict):
-            content["proxy"].setdefault("size_bonus", 0.0)  # of before there was one
+        if isinstance(content, dict):
+            content.setdefault("size_bonus", 0.0)  # of before there was one
         return SearchConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]

@@ -41,7 +41,7 @@ def ranking(accuracy: ArrayLike, load: ArrayLike) -> list[int]:
     """Places of candidates, the best first.
 
     Args:
-        accuracy: of each, all trained alike, [n].
+        accuracy: of each, or its score, all trained alike, [n].
         load: latencies as shares of their limits, [n, devices].
     """
     accuracies, loads = np.asarray(accuracy, dtype=float), np.asarray(load, dtype=float)

@@ -74,7 +74,7 @@ class SearchStudy:
         budget: what may be trained; may be replaced by a better calibrated one.
         seed: of the candidates made without the sampler.
         rungs: in how many parts a candidate is trained; presets are trained in one.
-        size_bonus: see `nas.config.ProxyConfig`.
+        size_bonus: see `nas.config.SearchConfig`.
     """
 
     def __init__(

@@ -93,9 +93,8 @@ def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:
 
 def _group(left: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
     """That of the new run's own trials if they are trained alike, else one of that run alone."""
-    unscored = {"size_bonus": 0.0}  # compares what was trained, and does not train
-    proxies = [c.proxy.model_copy(update=unscored) for c in (earlier, config)]
-    if proxies[0] == proxies[1] and (earlier.seed, earlier.rungs) == (config.seed, config.rungs):
+    how, how_now = ((c.proxy, c.seed, c.rungs) for c in (earlier, config))
+    if how == how_now:
         return -left
     return (MAX_RUNGS + 1) * number + left
 

@@ -47,8 +47,8 @@ def accuracy_of(architecture: Architecture, rng: random.Random) -> float:
 
 def bonus_of(architecture: Architecture) -> float:
     """What the default proxy adds for size."""
-    proxy = ProxyConfig()
-    return SizeBonus(proxy.size_bonus, 224, 1000).of(architecture, proxy.train_images)
+    weight = SearchConfig.model_fields["size_bonus"].default
+    return SizeBonus(weight, 224, 1000).of(architecture, ProxyConfig().train_images)
 
 
 def front_of(candidates: tuple[Candidate, ...], budget_ms: float) -> tuple[Candidate, ...]:

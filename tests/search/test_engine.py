@@ -275,9 +275,9 @@ def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
 def test_a_run_of_before_the_bonus_for_size_goes_on_without_it(finished, tmp_path):
     result, _ = finished
     content = json.loads((result.run_dir / "config.json").read_text())
-    del content["proxy"]["size_bonus"]
+    del content["size_bonus"]
     (tmp_path / "config.json").write_text(json.dumps(content))
-    assert read_run(tmp_path).proxy.size_bonus == 0.0
+    assert read_run(tmp_path).size_bonus == 0.0
 
 
 def test_rungs_shorter_than_some_batches_are_refused(folder, tmp_path):

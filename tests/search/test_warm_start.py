@@ -89,8 +89,7 @@ def test_what_stopped_at_a_rung_is_a_prior_of_its_own_kind(folder, tmp_path):
 
     assert groups() == {0, -1}
     assert min(groups(rungs=1)) > 0
-    by_accuracy = proxy.model_copy(update={"size_bonus": 0.0})
-    assert groups(proxy=by_accuracy) == {0, -1}
+    assert groups(size_bonus=0.0) == {0, -1}
     assert min(groups(seed=1)) > 0 and len(groups(seed=1)) == 2
 
 
