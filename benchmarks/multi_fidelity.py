@@ -39,7 +39,7 @@ from nas.search.listener import Listener, Trained
 from nas.search.result import Candidate, SearchResult
 from nas.search.rungs import rung_images
 
-ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 21}}
+ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 18}}
 WORKERS = 2
 CHANCE = 0.1
 AGAIN = 1_000
@@ -70,6 +70,7 @@ def main() -> int:
                 trials=trials,
                 rungs=options["rungs"],
                 workers=WORKERS,
+                finalists=0,
                 seed=seed,
             )
             runs.append({"arm": arm, "seed": seed} | run(config))

@@ -15,6 +15,7 @@ _DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*
 MAX_BATCH = 65_536
 MAX_TARGETS = 8
 MAX_RUNGS = 6
+MAX_FINALISTS = 1000
 MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -139,6 +140,8 @@ class SearchConfig(BaseModel):
         rungs: in how many parts a candidate is trained, each `nas.search.rungs.REDUCTION` times
             as long as the one before; only the best of each go on. 1 trains every one in full.
         workers: candidates trained at once, each in its own process.
+        finalists: candidates of the best score that are trained once more, longer and with another
+            seed, before one of them is recommended; with fewer than two that of the best score is.
         warm_start: folders of earlier runs to begin with what they have trained.
     """
 
@@ -160,6 +163,7 @@ class SearchConfig(BaseModel):
     sampler: str = "latency-aware"
     rungs: int = Field(default=1, ge=1, le=MAX_RUNGS)
     workers: int = Field(default=1, ge=1)
+    finalists: int = Field(default=4, ge=0, le=MAX_FINALISTS)
     warm_start: tuple[str, ...] = ()
 
     @model_validator(mode="before")

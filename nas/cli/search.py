@@ -75,6 +75,12 @@ def search(
     ] = None,
     resolution: Resolution = 224,
     num_classes: NumClasses = 1000,
+    finalists: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="So many of the best are trained 4 times as long, to choose among. [4]"
+        ),
+    ] = None,
     sampler: Annotated[
         str, typer.Option(help="latency-aware, or of Optuna: tpe, nsga2, nsga3, gp, random.")
     ] = "latency-aware",
@@ -137,6 +143,7 @@ def search(
         seed=seed,
         sampler=sampler,
         workers=workers,
+        finalists=finalists,
         warm_start=[str(path) for path in warm_start or ()],
     )
     _search(config, output, measure, tables_dir, as_json)

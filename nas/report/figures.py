@@ -20,6 +20,7 @@ from nas.report.wording import (
     budget_text,
     confidence_text,
     difference_text,
+    final_text,
     latency_text,
     ms_text,
     off_front,
@@ -348,6 +349,8 @@ def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
     if candidate in result.partly_trained:
         trained += f" after {candidate.images:,} images"
     lines = [score_text(candidate, result.config), trained]
+    if candidate.final:
+        lines.append(f"finalist: {final_text(candidate)}")
     lines.append(latency_text(candidate, result))
     if candidate.measured:
         table = table_latency_text(candidate.predicted, result)

@@ -44,7 +44,8 @@ class LivePrinter:
             measuring=self.measuring,
             training=self.training,
             trained=self.trained,
-            verifying=lambda done, total: self.measuring("front", done, total),
+            verifying=lambda done, total: self.measuring("networks", done, total),
+            finalists=lambda done, total: self.measuring("finalists", done, total, "trained"),
         )
 
     def stage(self, name: str) -> None:
@@ -54,7 +55,8 @@ class LivePrinter:
         text = {
             "measuring": "No complete latency table for this machine yet: measuring it first.",
             "training": "Training candidates by proxy.",
-            "verifying": "Measuring the front on this machine.",
+            "verifying": "Measuring the best on this machine.",
+            "finalists": "Training the finalists once more, longer and with another seed.",
         }.get(name)
         if text:
             self.console.print(text, style="bold")

@@ -30,6 +30,8 @@ from nas.report.wording import (
     difference_text,
     duration_text,
     estimate_warning,
+    final_text,
+    finalists_rule,
     headline,
     interval_text,
     ms_text,
@@ -124,6 +126,7 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "rungs": " > ".join(
             f"{images:,}" for images in rung_images(config.proxy.train_images, config.rungs)
         ),
+        "finalists": finalists_rule(result),
         "trials": trials_text(result),
         "wall_time": duration_text(result.wall_s),
         "best": _best(result),
@@ -186,6 +189,7 @@ def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
         "score": accuracy_text(candidate.score),
         "accuracy": accuracy_text(candidate.accuracy),
         "bonus": points_text(candidate.bonus) if score_rule(result.config) else None,
+        "final": final_text(candidate),
         "gmacs": f"{macs:.2f}",
         "mparams": f"{params:.1f}",
         "stem": candidate.architecture.stem_width,

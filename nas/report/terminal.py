@@ -15,6 +15,7 @@ from nas.report.wording import (
     difference_text,
     duration_text,
     estimate_warning,
+    finalists_rule,
     headline,
     interval_text,
     latency_text,
@@ -32,6 +33,11 @@ from nas.search.result import SEARCHED, Candidate, SearchResult
 
 _FULL_WIDTH = 78
 """Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
+
+_FINAL_WIDTH = 8
+"""More columns that the finalists' scores need; without them the last is left out."""
+
+_FINAL = "trained\nlonger"
 
 _ASCII = str.maketrans({"–": "-", "±": "~"})  # noqa: RUF001
 
@@ -88,23 +94,43 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    full = console.width >= _FULL_WIDTH
     table.add_column("", width=1)
     table.add_column("network", no_wrap=True)
     confidence = confidence_text(result.config)
     score = score_name(result.config).replace("accuracy", "acc.").replace(" ", "\n")
     names = [f"{result.provenance} ms ({confidence})", "measured ms", score]
-    for name in (*names, *(("diff.", "GMACs", "params") if full else ())):
+    further = _further(front, console.width)
+    for name in (*names, *further):
         table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
     for candidate in front:
-        cells = [_text(console, cell) for cell in _cells(candidate, result)]
-        table.add_row(*(cells if full else cells[:-3]), style=styles[_mark(candidate, result)])
+        further_cells = _further_cells(candidate, result)
+        cells = [*_cells(candidate, result), *(further_cells[name] for name in further)]
+        style = styles[_mark(candidate, result)]
+        table.add_row(*(_text(console, cell) for cell in cells), style=style)
     return table
 
 
-def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
+def _further(front: tuple[Candidate, ...], width: int) -> list[str]:
+    """The columns that a narrow terminal does not get."""
+    if width < _FULL_WIDTH:
+        return []
+    if not any(candidate.final for candidate in front):
+        return ["diff.", "GMACs", "params"]
+    return [_FINAL, "diff.", "GMACs", "params"][: 4 if width >= _FULL_WIDTH + _FINAL_WIDTH else 3]
+
+
+def _further_cells(candidate: Candidate, result: SearchResult) -> dict[str, str]:
     macs, params = candidate.cost_at(result.config)
+    return {
+        _FINAL: accuracy_text(candidate.final.score) if candidate.final else "-",
+        "diff.": difference_text(candidate) or "-",
+        "GMACs": f"{macs:.2f}",
+        "params": f"{params:.1f} M",
+    }
+
+
+def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
     predicted, measured = candidate.predicted, candidate.measured
     return [
         _mark(candidate, result),
@@ -112,9 +138,6 @@ def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
         f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
         f"{ms_text(measured.latency_ms)} ±{measured.spread_pct:.1f}%" if measured else "no",
         accuracy_text(candidate.score),
-        difference_text(candidate) or "-",
-        f"{macs:.2f}",
-        f"{params:.1f} M",
     ]
 
 
@@ -153,6 +176,8 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))
     if score_rule(result.config):
         facts.append(("score", score_rule(result.config)))
+    if finalists_rule(result):
+        facts.append(("finalists", finalists_rule(result)))
     facts.append(("trials", f"{trials_text(result)}; {duration_text(result.wall_s)}"))
     if best:
         facts.append(("best.onnx", "untrained weights, to deploy and time; train the network next"))

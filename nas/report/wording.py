@@ -80,6 +80,24 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
     return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
 
 
+def final_text(candidate: Candidate) -> str:
+    """What a finalist's longer training gave; empty for others."""
+    final = candidate.final
+    return f"{accuracy_text(final.score)} after {final.images:,} images" if final else ""
+
+
+def finalists_rule(result: SearchResult) -> str:
+    """How the recommended one was chosen from the finalists; empty if it was not."""
+    images = {c.final.images for c in result.candidates if c.final}
+    if not images or result.undecided:
+        return ""
+    count = sum(c.final is not None for c in result.candidates)
+    return (
+        f"{count} of the best score were trained again on {max(images):,} images, with another "
+        f"seed; the best of them is recommended"
+    )
+
+
 def difference_text(candidate: Candidate) -> str:
     """Measured latency relative to the table's, in percent; empty where it was not measured."""
     if candidate.measured is None:
@@ -213,7 +231,8 @@ def headline(result: SearchResult) -> str:
         several = len(result.everywhere) > 1
         latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
         score = f"{accuracy_text(best.score)} {score_name(result.config)}"
-        return f"Recommended: {latencies}, {score} ({proxy_name(result.config)})"
+        longer = f", {final_text(best)}" if best.final else ""
+        return f"Recommended: {latencies}, {score}{longer} ({proxy_name(result.config)})"
     candidates = all_candidates(result)
     if not candidates:
         full = " in full" if result.partly_trained else ""
@@ -246,6 +265,11 @@ def warnings(result: SearchResult) -> list[str]:
     for seen in result.everywhere:
         where = f"{seen.table_name}: " if result.elsewhere else ""
         notes += [where + note for note in _warnings_here(seen)]
+    if result.undecided:
+        notes.append(
+            f"The finalists were not trained longer ({result.undecided}): the recommendation is by "
+            f"short training."
+        )
     if result.stopped:
         notes.append(f"Stopped early: {result.stopped}")
     return notes

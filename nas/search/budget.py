@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+OPENED = 0.04
+"""By how much of itself the upper end of a predicted latency must fall for that."""
+
+
 @dataclass(frozen=True)
 class DeviceBudget:
     """A latency limit on one device.
@@ -111,6 +115,16 @@ class Budget:
     def fits(self, architecture: Architecture) -> bool:
         """Whether every limit is kept."""
         return bool(np.all(self.shares([architecture]) <= 1.0))
+
+    def opened_since(self, before: Budget, architecture: Architecture) -> bool:
+        """Whether so much more fits than did ``before`` that a search should go on.
+
+        Args:
+            before: the same limits with other predictors.
+            architecture: where to look: near the limits.
+        """
+        now, then = (float(budget.load([architecture]).max()) for budget in (self, before))
+        return now < (1 - OPENED) * then
 
     def fastest(self) -> Architecture:
         """What uses least of the limit it uses most of: the end of steepest descents.

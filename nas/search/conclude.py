@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.architecture_file import load_presets
@@ -20,12 +20,23 @@ PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 
 """ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended.
+
+    Attributes:
+        stopped: why before all trials, or None.
+        unverified: why nothing was measured on a device, by its index.
+        undecided: why the finalists were not trained longer; None if they were, or were not to be.
+    """
+
+    stopped: str | None
+    unverified: dict[int, str]
+    undecided: str | None
+
+
 def conclude(
-    run_dir: Path,
-    prepared: Prepared,
-    study: SearchStudy,
-    stopped: str | None,
-    unverified: dict[int, str],
+    run_dir: Path, prepared: Prepared, study: SearchStudy, outcome: Outcome
 ) -> SearchResult:
     """The search as seen on its first device, and through that on all.
 
@@ -33,28 +44,35 @@ def conclude(
         run_dir: the run's folder.
         prepared: what was asked for.
         study: what was trained and measured.
-        stopped: why it ended before all trials, or None.
-        unverified: why nothing was measured on a device, by its index.
+        outcome: how it ended.
     """
-    verified = [index for index in devices_here(prepared) if index not in unverified]
-    number = recommend(study, verified)
+    verified = [index for index in devices_here(prepared) if index not in outcome.unverified]
+    number = recommend(study, verified, prepared.config.finalists)
     seen = [
-        _seen_on(index, run_dir, prepared, study, stopped, unverified.get(index), number)
+        _seen_on(index, run_dir, prepared, study, outcome, number)
         for index in range(len(prepared.tables))
     ]
     return replace(seen[0], elsewhere=tuple(seen[1:]))
 
 
-def recommend(study: SearchStudy, verified: Sequence[int]) -> int | None:
-    """Number of the candidate of the best score within every budget, None if there is none.
+def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> int | None:
+    """Number of the best candidate within every budget, None if there is none.
+
+    That is by the score of longer training if all finalists were trained longer.
 
     Args:
         study: what was trained and measured.
         verified: indices of devices on which only what was measured counts.
+        finalists: how many there are, at most.
     """
-    measured = [{c.number for c in study.candidates(i) if c.measured} for i in verified]
-    fitting = [c for c in study.front() if all(c.number in numbers for numbers in measured)]
-    return max(fitting, key=lambda c: c.score).number if fitting else None
+    within = study.within()
+    for index in verified:
+        within &= {c.number for c in study.candidates(index) if c.measured}
+    fitting = [c for c in study.candidates() if c.number in within]
+    score_of = {c.number: c.score for c in fitting}
+    if all(c.final for c in study.finalists(finalists)):
+        score_of = {c.number: c.final.score for c in fitting if c.final} or score_of
+    return max(score_of, key=lambda number: score_of[number]) if score_of else None
 
 
 def _seen_on(
@@ -62,11 +80,11 @@ def _seen_on(
     run_dir: Path,
     prepared: Prepared,
     study: SearchStudy,
-    stopped: str | None,
-    unverified: str | None,
+    outcome: Outcome,
     recommended: int | None,
 ) -> SearchResult:
     config, table = prepared.config.on(index), prepared.tables[index]
+    unverified = outcome.unverified.get(index)
     candidates = study.candidates(index)
     best = next((c for c in candidates if c.number == recommended), None)
     estimated = table.latency_kind == "estimated"
@@ -90,7 +108,8 @@ def _seen_on(
         untrained=study.trials.untrained(),
         failed=study.trials.diverged() + study.trials.interrupted(),
         wall_s=study.wall_s(),
-        stopped=stopped,
+        stopped=outcome.stopped,
+        undecided=outcome.undecided,
     )
 
 

@@ -13,8 +13,9 @@ from nas.errors import RunError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
-from nas.search.conclude import conclude
+from nas.search.conclude import Outcome, conclude
 from nas.search.executors import LocalExecutor
+from nas.search.finals import train_finalists
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
 from nas.search.result import SearchResult
@@ -28,12 +29,13 @@ from nas.search.run import (
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
-from nas.search.training import CHECKPOINTS, EXHAUSTED, Crew
+from nas.search.training import CHECKPOINTS, CUT_OFF, EXHAUSTED, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
 MORE_ROUNDS = 2
-"""How often a search goes on because the most accurate candidate was measured over a budget."""
+"""How often a search goes on because the most accurate candidate was measured over a budget, or
+because more fits than it seemed."""
 
 INTERRUPTED = "measuring the front was interrupted; go on with --resume"
 """Why nothing was measured after Ctrl-C."""
@@ -115,10 +117,10 @@ def _run(
         write_config(run_dir, config)
         study = _open(run_dir, prepared, earlier)
         crew = Crew(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
-        stopped, unverified = _train_and_verify(study, prepared, crew, listener)
-        if stopped in (None, EXHAUSTED) and INTERRUPTED not in unverified.values():
+        outcome = _carry_out(study, prepared, crew, make_executor, listener)
+        if outcome.stopped in (None, EXHAUSTED) and INTERRUPTED not in outcome.unverified.values():
             crew.clean_up()
-        result = conclude(run_dir, prepared, study, stopped, unverified)
+        result = conclude(run_dir, prepared, study, outcome)
         listener.stage("writing")
         write_run_files(result)
     return result
@@ -147,28 +149,59 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
     return study
 
 
-def _train_and_verify(
+def _carry_out(
+    study: SearchStudy,
+    prepared: Prepared,
+    crew: Crew,
+    make_executor: Callable[[int], Executor],
+    listener: Listener,
+) -> Outcome:
+    """Train, measure, and train the finalists longer, as far as time and Ctrl-C allow."""
+    stopped = crew.train(prepared.config.trials)
+    reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
+    unverified = {index: reason for index, reason in reasons.items() if reason is not None}
+    undecided = None
+    try:
+        stopped = _verify(study, prepared, crew, listener, stopped)
+    except KeyboardInterrupt:
+        unverified |= dict.fromkeys(devices_here(prepared), INTERRUPTED)
+        undecided = INTERRUPTED
+    if len(study.finalists(prepared.config.finalists)) < 2:
+        return Outcome(stopped, unverified, None)
+    if undecided is None and stopped == CUT_OFF:
+        undecided = CUT_OFF
+    if undecided is None and crew.out_of_time():
+        undecided = "the time limit was reached"
+    if undecided is None:
+        try:
+            train_finalists(study, prepared, make_executor, listener)
+        except KeyboardInterrupt:
+            stopped = undecided = CUT_OFF
+    return Outcome(stopped, unverified, undecided)
+
+
+def _verify(
     study: SearchStudy,
     prepared: Prepared,
     crew: Crew,
     listener: Listener,
-) -> tuple[str | None, dict[int, str]]:
-    """Train, measure, and go on with what that taught where the budget was missed.
+    stopped: str | None,
+) -> str | None:
+    """Measure, and go on with what that taught where the budget was missed, or is larger than it
+    seemed.
 
     Returns:
-        Why it stopped early, or None; and why nothing was measured on a device, by its index.
+        Why training stopped early, or None.
+
+    Raises:
+        KeyboardInterrupt: while measuring.
     """
     config = prepared.config
-    stopped = crew.train(config.trials)
-    reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
-    unverified = {index: reason for index, reason in reasons.items() if reason is not None}
-    try:
+    for more in range(MORE_ROUNDS + 1):
+        before, leader = study.budget, study.finalists(1)
         missed = measure_front(study, prepared, listener)
-        for _ in range(MORE_ROUNDS):
-            if stopped or not missed:
-                break
-            stopped = crew.train(study.trials.begun() + math.ceil(MORE_TRIALS * config.trials))
-            missed = measure_front(study, prepared, listener)
-    except KeyboardInterrupt:
-        unverified |= dict.fromkeys(devices_here(prepared), INTERRUPTED)
-    return stopped, unverified
+        opened = bool(leader) and study.budget.opened_since(before, leader[0].architecture)
+        if stopped or more == MORE_ROUNDS or not (missed or opened):
+            break
+        stopped = crew.train(study.trials.begun() + math.ceil(MORE_TRIALS * config.trials))
+    return stopped

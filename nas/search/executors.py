@@ -11,6 +11,14 @@ from nas.latency.device import this_cpu
 from nas.latency.process import interrupts_blocked
 from nas.search.evaluate import start_worker
 
+MAX_CRASHES = 3
+
+WORKER_DIED = (
+    f"a training process died {MAX_CRASHES} times (out of memory?): try fewer --workers, then "
+    f"--resume"
+)
+"""What is said after as many crashes."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -22,6 +22,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
     Candidates that stopped at a rung have seen fewer ``images``, and their accuracy is of then.
+    ``final_score`` is what finalists got after ``final_images``.
 
     The columns of a second device end in ``_2``, of a third in ``_3``.
     """
@@ -45,7 +46,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
 
 _TRIAL_COLUMNS = (
     *("number", "id", "origin", "proxy_accuracy", "proxy_score", "images"),
-    *("recommended", "gmacs", "mparams", "architecture"),
+    *("final_score", "final_images", "recommended", "gmacs", "mparams", "architecture"),
 )
 _LATENCY_COLUMNS = (
     *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
@@ -68,6 +69,8 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "proxy_accuracy": round(candidate.accuracy, 5),
         "proxy_score": round(candidate.score, 5),
         "images": candidate.images,
+        "final_score": round(candidate.final.score, 5) if candidate.final else None,
+        "final_images": candidate.final.images if candidate.final else None,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
         "mparams": round(mparams, 4),
@@ -175,9 +178,14 @@ def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
     return content | ({"elsewhere": latencies[1:]} if result.elsewhere else {})
 
 
-def _accuracy_json(candidate: Candidate) -> dict[str, float]:
-    """0..1 each; the score is the accuracy with what is added for size."""
-    return {"proxy_accuracy": candidate.accuracy, "proxy_score": round(candidate.score, 6)}
+def _accuracy_json(candidate: Candidate) -> dict[str, float | None]:
+    """0..1 each; a score is an accuracy with what is added for size."""
+    return {
+        "proxy_accuracy": candidate.accuracy,
+        "proxy_score": round(candidate.score, 6),
+        "final_score": round(candidate.final.score, 6) if candidate.final else None,
+        "final_images": candidate.final.images if candidate.final else None,
+    }
 
 
 def _latency_json(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:

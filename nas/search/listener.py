@@ -43,7 +43,8 @@ class Listener:
     """What a caller wants to be told while a search runs; every entry may be left out.
 
     ``training`` is told how many candidates are trained, and how many shall be, when it begins;
-    ``trained`` about each.
+    ``trained`` about each. ``verifying`` and ``finalists`` are told how many of how many networks
+    are measured, and trained longer.
     """
 
     stage: Callable[[str], None] = lambda _: None
@@ -51,3 +52,4 @@ class Listener:
     training: Callable[[int, int], None] = lambda *_: None
     trained: Callable[[Trained], None] = lambda _: None
     verifying: Callable[[int, int], None] = lambda *_: None
+    finalists: Callable[[int, int], None] = lambda *_: None

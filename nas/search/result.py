@@ -27,6 +27,26 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Final:
+    """What the longer training of a finalist gave (`nas.search.finals`).
+
+    Attributes:
+        accuracy: proxy validation accuracy, 0..1; 0 if it diverged.
+        bonus: what is added to it for size.
+        images: seen in that training.
+    """
+
+    accuracy: float
+    bonus: float
+    images: int
+
+    @property
+    def score(self) -> float:
+        """What finalists are compared by."""
+        return self.accuracy + self.bonus
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A trained architecture, as seen on one device.
 
@@ -40,6 +60,7 @@ class Candidate:
         again_high_ms: upper end of what measuring it again may give; None as above.
         origin: a preset's name, else ``searched``.
         images: seen in proxy training; None if unknown.
+        final: what training it longer gave; None if it was not.
     """
 
     number: int
@@ -51,6 +72,7 @@ class Candidate:
     images: int | None = None
     again_high_ms: float | None = None
     bonus: float = 0.0
+    final: Final | None = None
 
     @property
     def score(self) -> float:
@@ -106,8 +128,9 @@ class SearchResult:
         replace_command: command that replaces an estimate by a measured table, else None.
         candidates: every fully trained candidate, by trial number.
         front: Pareto-optimal candidates within every budget, fastest here first.
-        recommended: most accurate candidate within every budget, measured where possible; None if
-            none.
+        recommended: the candidate within every budget, measured where possible, of the best score
+            after longer training, or where finalists were not trained longer, after the usual one;
+            None if none.
         breakdown_ms: predicted milliseconds of each Block of the recommended one, in order; what
             they lack of its prediction is the device's constant. Empty if none is recommended.
         verified: whether the front was measured on the device of the table.
@@ -119,6 +142,8 @@ class SearchResult:
         stopped: why it ended before all trials, None if it did not.
         imported: how many of the candidates an earlier run trained.
         partly_trained: candidates that stopped at a rung; their accuracy is what they had there.
+        undecided: why the finalists were not compared by longer training; None if they were, or
+            were not to be.
         elsewhere: the same search as seen on its further devices.
     """
 
@@ -141,6 +166,7 @@ class SearchResult:
     stopped: str | None
     imported: int = 0
     partly_trained: tuple[Candidate, ...] = ()
+    undecided: str | None = None
     elsewhere: tuple[SearchResult, ...] = ()
 
     @property

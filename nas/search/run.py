@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.study import StudyDirection as Direction
@@ -22,6 +23,9 @@ RESULTS_DIR = Path(__file__).resolve().parents[2] / "results"
 CONFIG = "config.json"
 STUDY = "study.db"
 STUDY_NAME = "search"
+
+OF_BEFORE: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
+"""What a run did that was begun before its configuration said so."""
 
 _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
 
@@ -80,7 +84,7 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if isinstance(content, dict):
-            content.setdefault("size_bonus", 0.0)  # of before there was one
+            content = OF_BEFORE | content
         return SearchConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]

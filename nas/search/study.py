@@ -26,7 +26,7 @@ from nas.search.budget import Budget
 from nas.search.candidates import Candidates, Key, key
 from nas.search.evaluate import Evaluation
 from nas.search.pareto import pareto_front
-from nas.search.result import SEARCHED, Candidate, Latency
+from nas.search.result import SEARCHED, Candidate, Final, Latency
 from nas.search.trials import ACCURACY, CONTINUES, Stopped, Trials
 from nas.search.warm_start import EarlierTrial
 
@@ -92,6 +92,7 @@ class SearchStudy:
         self.rungs = rungs
         self.bonus = SizeBonus(size_bonus, budget.resolution, budget.num_classes)
         self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
+        self._finals: dict[str, dict[str, Any]] = dict(study.user_attrs.get("finals", {}))
         self._seen = {
             trial.user_attrs["id"]
             for trial in self.trials.of(TrialState.COMPLETE, TrialState.PRUNED)
@@ -271,6 +272,21 @@ class SearchStudy:
             self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
         self.study.set_user_attr("measured", self._measured)
 
+    def finalists(self, count: int) -> list[Candidate]:
+        """The ``count`` candidates within every budget of the best score, best first."""
+        within = self.within()
+        candidates = [c for c in self.candidates() if c.number in within]
+        return sorted(candidates, key=lambda c: -c.score)[:count]
+
+    def record_final(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        """Keep what a finalist's longer training gave."""
+        self._finals[architecture.id] = {
+            "accuracy": evaluation.accuracy,
+            "bonus": self.bonus.of(architecture, evaluation.images),
+            "images": evaluation.images,
+        }
+        self.study.set_user_attr("finals", self._finals)
+
     def wall_s(self) -> float:
         """Seconds spent in earlier sessions of this run."""
         return float(self.study.user_attrs.get("wall_s", 0.0))
@@ -340,6 +356,7 @@ class SearchStudy:
         score = stopped.score if stopped else trial.values[0]
         accuracy = stopped.accuracy if stopped else trial.user_attrs.get(ACCURACY, score)
         measured = self._timing(architecture, device)
+        final = self._finals.get(architecture.id)
         again = MEASURED_AGAIN.factor(self.budget.confidence)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
@@ -353,6 +370,7 @@ class SearchStudy:
             measured=measured,
             again_high_ms=measured.latency_ms * again if measured else None,
             origin=trial.user_attrs.get("origin", SEARCHED),
+            final=Final(**final) if final else None,
         )
 
     def _timing(self, architecture: Architecture, device: int) -> Timing | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
-from nas.search.executors import stop_executor
+from nas.search.executors import MAX_CRASHES, WORKER_DIED, stop_executor
+from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
@@ -23,7 +24,8 @@ from nas.search.trials import CONTINUES
 CHECKPOINTS = "checkpoints"
 """Folder in a run's folder: the states of trainings that stopped at a rung."""
 
-MAX_CRASHES = 3
+CUT_OFF = "interrupted; go on with --resume"
+"""A reason to stop: somebody wants it."""
 
 EXHAUSTED = "nothing new within budget was found in the space"
 """A reason to stop after which nothing can go on."""
@@ -54,8 +56,7 @@ class Crew:
         self._checkpoints = checkpoints
         self._make_executor = make_executor
         self._listener = listener
-        limit_s = self._config.time_limit_s
-        self._deadline = time.monotonic() + limit_s if limit_s is not None else None
+        self._begun = time.monotonic()
         self._images = rung_images(self._config.proxy.train_images, self._config.rungs)
         self._pending: dict[Future[Evaluation], Proposal] = {}
 
@@ -91,21 +92,23 @@ class Crew:
                         crashes += 1
                         self._give_up()
                         if crashes >= MAX_CRASHES:
-                            raise RunError(
-                                f"a training process died {crashes} times (out of memory?): "
-                                f"try fewer --workers, then --resume"
-                            ) from None
+                            raise RunError(WORKER_DIED) from None
                         stop_executor(executor)
                         executor = self._make_executor(self._config.workers)
                         break
                     self._finish(self._pending.pop(future), evaluation, trials)
                     study.record_wall_s(before + time.monotonic() - started)
         except KeyboardInterrupt:
-            return "interrupted; go on with --resume"
+            return CUT_OFF
         finally:
             self._give_up()
             study.record_wall_s(before + time.monotonic() - started)
             stop_executor(executor)
+
+    def out_of_time(self) -> bool:
+        """Whether the time limit is reached."""
+        limit_s = self._config.time_limit_s
+        return limit_s is not None and time.monotonic() - self._begun >= limit_s
 
     def clean_up(self) -> None:
         """Remove the states of trainings that stopped: they will not go on."""
@@ -121,7 +124,7 @@ class Crew:
             promising = best_stopped(study, able, over)
             if not promising and over:
                 break
-            if self._deadline is not None and time.monotonic() >= self._deadline:
+            if self._time_is_up():
                 stopped = f"time limit of {self._config.time_limit_s:g} s reached"
                 promising = promising or best_stopped(study, able, over=True)
                 if not promising or study.trials.complete():
@@ -139,6 +142,14 @@ class Crew:
                 future = executor.submit(evaluate, *task)
             self._pending[future] = proposal
         return stopped
+
+    def _time_is_up(self) -> bool:
+        """Whether what is left of the time limit, at most half of it, is for the finalists."""
+        limit_s = self._config.time_limit_s
+        if limit_s is None:
+            return False
+        kept_s = min(expected_s(self._study, self._config), limit_s / 2)
+        return time.monotonic() - self._begun >= limit_s - kept_s
 
     def _finish(self, proposal: Proposal, evaluation: Evaluation, trials: int) -> None:
         study = self._study

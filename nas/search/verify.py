@@ -1,8 +1,8 @@
 """Measures what a search found, and gives what that shows back to the predictors.
 
-The front is measured whole on every device that is this machine. All predictions of a device are
-then shifted by what the measured networks have in common, which may bring others onto the front:
-they are measured next, until the whole front is.
+The front and the finalists are measured whole on every device that is this machine. All predictions
+of a device are then shifted by what the measured networks have in common, which may bring others
+among them: they are measured next, until all are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nas.search.result import Candidate
 from nas.search.study import SearchStudy
 
 MAX_ROUNDS = 4
-"""Of measuring what came onto the front by the round before."""
+"""Of measuring what came onto the front or among the finalists by the round before."""
 
 
 def devices_here(prepared: Prepared) -> list[int]:
@@ -27,7 +27,7 @@ def devices_here(prepared: Prepared) -> list[int]:
 
 
 def measure_front(study: SearchStudy, prepared: Prepared, listener: Listener) -> bool:
-    """Measure every front on the devices that are here, and recalibrate their predictors.
+    """Measure every front, and the finalists, on the devices that are here; recalibrate those.
 
     Returns:
         Whether the most accurate candidate turned out to be over a budget.
@@ -37,7 +37,7 @@ def measure_front(study: SearchStudy, prepared: Prepared, listener: Listener) ->
     """
     here, missed = devices_here(prepared), False
     for _ in range(MAX_ROUNDS):
-        found = [_unmeasured(study, index) for index in here]
+        found = [_unmeasured(study, index, prepared.config.finalists) for index in here]
         if not any(found):
             break
         leader = study.front()[-1]
@@ -85,8 +85,9 @@ def recalibrate(study: SearchStudy, prepared: Prepared) -> None:
     study.budget = replace(budget, devices=tuple(devices))
 
 
-def _unmeasured(study: SearchStudy, device: int) -> list[Candidate]:
-    """What is on the front of any device and was not measured on this one."""
-    fronts = {c.number for index in range(len(study.budget.devices)) for c in study.front(index)}
+def _unmeasured(study: SearchStudy, device: int, finalists: int) -> list[Candidate]:
+    """What is on the front of any device, or a finalist, and was not measured on this one."""
+    wanted = {c.number for c in study.finalists(finalists)}
+    wanted |= {c.number for index in range(len(study.budget.devices)) for c in study.front(index)}
     candidates = study.candidates(device)
-    return [c for c in candidates if c.number in fronts and c.measured is None]
+    return [c for c in candidates if c.number in wanted and c.measured is None]

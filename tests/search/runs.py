@@ -27,5 +27,6 @@ def run_config(folder: Path, **changes: Any) -> SearchConfig:
         "proxy": TINY_PROXY,
         "trials": 4,
         "sampler": "random",
+        "finalists": 0,
     }
     return SearchConfig(**{**values, **changes})

@@ -220,6 +220,30 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
     assert [c.predicted for c in again.candidates] == [c.predicted for c in result.candidates]
 
 
+def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, monkeypatch):
+    """As more fits than it seemed."""
+    predictor = nas.LatencyPredictor.fit(
+        nas.load_table("onnxruntime", tables_dir=folder / "tables")
+    )
+
+    def search_where_it_takes(share):
+        def measured(networks, table, resolution, num_classes, progress):
+            truth = share * predictor.predict(networks, resolution, num_classes).latency_ms
+            return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
+
+        monkeypatch.setattr("nas.search.verify.measure_networks", measured)
+        config = run_config(folder, device=None, budget_ms=0.8, trials=8)
+        run_dir = tmp_path / f"{share:g}"
+        return search(config, run_dir, tables_dir=folder / "tables", **THREADS)
+
+    assert len(search_where_it_takes(1.0).candidates) == 8
+    faster = search_where_it_takes(0.85)
+    assert len(faster.candidates) in (10, 12)
+    first, added = faster.candidates[:8], faster.candidates[8:]
+    assert max(c.predicted.latency_ms for c in first) <= 0.8
+    assert all(c.high_ms <= 0.8 for c in added)
+
+
 def test_two_devices_keep_both_budgets(folder, tmp_path):
     here = {"target": "onnxruntime", "budget_ms": 0.9, "device": own_key("onnxruntime").device}
     there = {"target": "onnxruntime", "budget_ms": 0.75, "device": ELSEWHERE}
@@ -272,12 +296,12 @@ def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_a_run_of_before_the_bonus_for_size_goes_on_without_it(finished, tmp_path):
+def test_a_run_of_before_bonus_and_finalists_goes_on_without_them(finished, tmp_path):
     result, _ = finished
     content = json.loads((result.run_dir / "config.json").read_text())
-    del content["size_bonus"]
+    del content["size_bonus"], content["finalists"]
     (tmp_path / "config.json").write_text(json.dumps(content))
-    assert read_run(tmp_path).size_bonus == 0.0
+    assert read_run(tmp_path).size_bonus == read_run(tmp_path).finalists == 0
 
 
 def test_rungs_shorter_than_some_batches_are_refused(folder, tmp_path):
