@@ -18,7 +18,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
 from nas.parameter_space import Choice, picked_from
+from nas.search.candidates import Load
 from nas.search.latency_aware import LatencyAwareSampler
+from nas.search.sampler import make_sampler
 
 SMALL_POPULATION = 20
 """For methods whose usual population is half of the evaluations here, or all."""
@@ -53,12 +55,22 @@ Method = Callable[[Problem, int, int], None]
 
 
 def ours(problem: Problem, evaluations: int, seed: int) -> None:
-    space, model = OfaSpace(), problem.cost_model
+    """Every suggestion is for the front."""
+    space = OfaSpace()
+    sampler = LatencyAwareSampler(space, load_of(problem.cost_model), seed)
+    search_with(problem, evaluations, sampler, space)
 
-    def load(subnets: Sequence[Subnet]) -> np.ndarray:
-        return model.predict(subnets)[:, None] / model.limit
 
-    search_with(problem, evaluations, LatencyAwareSampler(space, load, seed), space)
+def ours_in_a_search(problem: Problem, evaluations: int, seed: int) -> None:
+    """As `run_search.py` uses it: some suggestions are for the best network alone."""
+    space = OfaSpace()
+    sampler = make_sampler("latency-aware", seed, space, load_of(problem.cost_model))
+    search_with(problem, evaluations, sampler, space)
+
+
+def load_of(model: CostModel) -> Load[Subnet]:
+    """Costs as shares of the limit: [n, 1]."""
+    return lambda subnets: model.predict(subnets)[:, None] / model.limit
 
 
 def tpe(problem: Problem, evaluations: int, seed: int) -> None:
@@ -142,6 +154,7 @@ def syne_tune_evolution(problem: Problem, evaluations: int, seed: int) -> None:
 
 METHODS: dict[str, Method] = {
     "ours": ours,
+    "ours-in-a-search": ours_in_a_search,
     "optuna-tpe": tpe,
     "optuna-tpe-multivariate": tpe_multivariate,
     "optuna-nsga2": nsga2,

@@ -30,7 +30,7 @@ from nas.parameter_space import A, Choice, ParameterSpace, Walk
 from nas.search.candidates import Candidates, Key, Load, key
 from nas.search.hypervolume import REFERENCE_LOAD, expected_gain
 from nas.search.pareto import pareto_front
-from nas.search.surrogate import AccuracySurrogate, Hyperparameters
+from nas.search.surrogate import NOISE, AccuracySurrogate, Hyperparameters
 from nas.search.trials import Stopped
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         best_every: of so many suggestions one is for the best network within the limits, whatever
             its load; 0 for none. A front is raised more by the fast networks on it, as each counts
             at all loads above its own.
+        noise: the share of the accuracies' variance that is expected to be noise.
     """
 
     def __init__(
@@ -98,9 +99,11 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         seed: int,
         prior: Sequence[PriorTrial] = (),
         best_every: int = 0,
+        noise: float = NOISE,
     ) -> None:
         self._prior = prior
         self._best_every = best_every
+        self._noise = noise
         self._rng = random.Random(seed)
         self._candidates = Candidates(space, load, self._rng)
         self._independent = RandomSampler(seed=seed)
@@ -225,7 +228,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
     ) -> AccuracySurrogate:
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
-        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit, groups)
+        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit, groups, self._noise)
         if refit:
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate

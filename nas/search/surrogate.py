@@ -30,7 +30,10 @@ from nas.search.encoding import Encoded, Encoder
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, 0.01])
+NOISE = 0.01
+"""Share of the accuracies' variance that is noise, as expected where nobody knows better."""
+
+PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
 PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
 """Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
 choices, of choices together; their length scale; variance of the noise. Accuracies have
@@ -65,10 +68,11 @@ class Hyperparameters:
     theta: NDArray[np.float64]
 
     @staticmethod
-    def prior(groups: tuple[int, ...]) -> Hyperparameters:
-        """The most probable ones before anything was seen."""
-        further = np.tile([0.0, PRIOR_LOG[4]], len(groups) - 1)
-        return Hyperparameters(groups, np.concatenate([PRIOR_LOG, further]))
+    def prior(groups: tuple[int, ...], noise: float = NOISE) -> Hyperparameters:
+        """The most probable ones before anything was seen, with so much noise expected."""
+        further = np.tile([0.0, math.log(noise)], len(groups) - 1)
+        own = np.append(PRIOR_LOG[:4], math.log(noise))
+        return Hyperparameters(groups, np.concatenate([own, further]))
 
     @property
     def spread(self) -> NDArray[np.float64]:
@@ -117,6 +121,7 @@ class AccuracySurrogate:
             the largest group (``group``): elsewhere they differ by a constant that is less certain.
         hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
         refit: False takes them as they are, if they are of the same groups.
+        noise: the share of the accuracies' variance that is expected to be noise.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class AccuracySurrogate:
         hyperparameters: Hyperparameters | None = None,
         refit: bool = True,
         groups: ArrayLike | None = None,
+        noise: float = NOISE,
     ) -> None:
         self._encoder = Encoder(walks)
         observed = np.asarray(accuracy, dtype=np.float64)
@@ -143,10 +149,11 @@ class AccuracySurrogate:
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
         self._features = self._featurise(walks, load, self._place)
         self._target = (observed - means[self._place]) / self._scale
-        start = hyperparameters or Hyperparameters.prior(tuple(kinds))
+        prior = Hyperparameters.prior(tuple(kinds), noise)
+        start = hyperparameters or prior
         if start.groups != tuple(kinds):
-            start, refit = Hyperparameters.prior(tuple(kinds)), True
-        self.hyperparameters = self._fit(start) if refit else start
+            start, refit = prior, True
+        self.hyperparameters = self._fit(start, prior) if refit else start
         self._condition()
 
     def predict(
@@ -186,12 +193,11 @@ class AccuracySurrogate:
         self._factor, _ = cho_factor(covariance, lower=True, check_finite=False)
         self._weights = cho_solve((self._factor, True), self._target, check_finite=False)
 
-    def _fit(self, start: Hyperparameters) -> Hyperparameters:
+    def _fit(self, start: Hyperparameters, prior: Hyperparameters) -> Hyperparameters:
         """The most probable hyperparameters (equation 5.9, and the priors)."""
         count = min(len(self._target), MOST_FOR_HYPERPARAMETERS)
         chosen = np.linspace(0, len(self._target) - 1, count).astype(int)
         features = self._features.of(chosen)
-        prior = Hyperparameters.prior(start.groups)
         found = minimize(
             _log_loss,
             start.theta,
