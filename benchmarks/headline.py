@@ -1,7 +1,7 @@
 """Whether what the search recommends beats the published family at the same latency.
 
 On this machine's ONNX Runtime, for each budget: the recommendation of a search with the default
-settings; that of a random search of as many trials; and Next-ViT-S, -B and -L with all widths
+settings; that of a random search of as many trials and finalists; and Next-ViT-S, -B and -L with all widths
 scaled by the greatest factor that the budget allows, measured. All are measured together, and
 trained long with the default recipe on ``digits``, each with the same seeds, which no search has
 used; accuracy is of the test split, which no search looks at (what is added for size was fitted to

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas.architecture import MAX_CLASSES, MAX_RESOLUTION
 from nas.errors import ConfigError
@@ -133,7 +133,8 @@ class SearchConfig(BaseModel):
         size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
             below `nas.proxy.score.LONG_IMAGES`; 0 ranks by accuracy alone.
         trials: candidates to train, at most.
-        time_limit_s: seconds after which no further candidate is started; None for no limit.
+        time_limit_s: seconds after which no training begins, measuring not counted; None for no
+            limit. Up to half of it is kept for the finalists.
         interpolate: estimate blocks that a table lacks instead of measuring them.
         seed: of the sampler and of the training.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.SAMPLERS`.
@@ -179,6 +180,17 @@ class SearchConfig(BaseModel):
         """The same search as if for one of its targets only."""
         return self.model_copy(update={"targets": (self.targets[index],)})
 
+    def changed(self, updates: dict[str, Any]) -> SearchConfig:
+        """The same search with other values.
+
+        Raises:
+            ConfigError: a value is out of its range; names the option.
+        """
+        try:
+            return SearchConfig.model_validate(self.model_dump() | updates)
+        except ValidationError as error:
+            raise option_error(error) from None
+
     @property
     def target(self) -> str:
         """Of the first target, as the properties below."""
@@ -199,3 +211,15 @@ class SearchConfig(BaseModel):
     @property
     def batch_size(self) -> int | None:
         return self.targets[0].batch_size
+
+
+_OPTION_OF = {"proxy.train_images": "proxy-images", "proxy.resolution": "proxy-resolution"}
+
+
+def option_error(error: ValidationError) -> ConfigError:
+    """The first complaint about a `SearchConfig` as one line that names the option."""
+    first = error.errors()[0]
+    parts = [str(part) for part in first["loc"]]
+    name = ".".join(parts[2:] if parts[0] == "targets" and len(parts) > 2 else parts)
+    name = _OPTION_OF.get(name, name.removesuffix("_ms").removesuffix("_s"))
+    return ConfigError(f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}")

@@ -62,7 +62,7 @@ def search(
         ),
     ] = 1,
     time_limit: Annotated[
-        str | None, typer.Option(help="Start no candidate after this long: 90s, 20min, 2h.")
+        str | None, typer.Option(help="Begin no training after this long: 90s, 20min, 2h.")
     ] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="Device of the table; default: this machine's.")
@@ -78,7 +78,8 @@ def search(
     finalists: Annotated[
         int | None,
         typer.Option(
-            min=0, help="So many of the best are trained 4 times as long, to choose among. [4]"
+            min=0,
+            help="Best candidates trained again, 4 times as long, to choose among; 0: none. [4]",
         ),
     ] = None,
     sampler: Annotated[
@@ -119,7 +120,7 @@ def search(
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
         _refuse_with_resume(ctx)
-        _resume(resume, trials, limit_s, workers, tables_dir, as_json)
+        _resume(resume, trials, limit_s, workers, finalists, tables_dir, as_json)
         return
     config = _config(
         targets=_targets(target, budget, device, precision, batch_size),
@@ -206,6 +207,7 @@ def _resume(
     trials: int | None,
     time_limit_s: float | None,
     workers: int | None,
+    finalists: int | None,
     tables_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -217,6 +219,7 @@ def _resume(
             trials=trials,
             time_limit_s=time_limit_s,
             workers=workers,
+            finalists=finalists,
             tables_dir=tables_folder(tables_dir),
             listener=listener,
         ),
@@ -240,14 +243,16 @@ def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
     """A resumed run keeps its configuration; say so rather than ignore an option."""
-    changeable = {"resume", "trials", "time_limit", "workers", "tables_dir", "as_json"}
+    changeable = {
+        *("resume", "trials", "time_limit", "workers", "finalists", "tables_dir", "as_json")
+    }
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if name not in changeable and source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
             raise ConfigError(
                 f"{option} cannot be changed with --resume, the run keeps what it was begun with "
-                f"(--trials, --time-limit and --workers can); start a new run instead"
+                f"(--trials, --finalists, --time-limit and --workers can); start a new run instead"
             )
 
 
@@ -255,28 +260,19 @@ def _config(**values: Any) -> SearchConfig:
     """The configuration, with pydantic's complaints as one line that names the option."""
     from pydantic import ValidationError
 
-    from nas.config import SearchConfig
+    from nas.config import SearchConfig, option_error
 
     values["proxy"] = _given(values["proxy"])
     try:
         return SearchConfig(**_given(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [str(part) for part in first["loc"]]
-        name = ".".join(parts[2:] if parts[0] == "targets" and len(parts) > 2 else parts)
-        name = _OPTION_OF.get(name, name.removesuffix("_ms").removesuffix("_s"))
-        raise ConfigError(
-            f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}"
-        ) from None
+        raise option_error(error) from None
 
 
 def _limit(text: str | None, option: str, example: str) -> float | None:
     from nas.config import parse_count
 
     return None if text is None else parse_count(text, option, example)
-
-
-_OPTION_OF = {"proxy.train_images": "proxy-images", "proxy.resolution": "proxy-resolution"}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

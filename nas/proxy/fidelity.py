@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,6 +40,9 @@ def train_to(
             be read is no reason to fail: training begins anew, and ends the same.
         architecture, data, config, seed: see `ProxyTraining`; the same each time.
 
+    Returns:
+        What training gave so far; its ``train_s`` is of this part.
+
     Raises:
         RunError: the checkpoint cannot be written.
     """
@@ -49,11 +53,12 @@ def train_to(
             training.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError, ValueError):  # of something else
             training = ProxyTraining(architecture, data, config, seed, rungs)
+    before_s = training.train_s
     training.run(steps_of(rungs[-1], config))
     result = training.result()
     if training.step < training.total_steps and not result.diverged:
         _write(training.state_dict(), checkpoint)
-    return result
+    return replace(result, train_s=result.train_s - before_s)
 
 
 def _read(path: Path) -> dict[str, object] | None:

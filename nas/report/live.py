@@ -71,8 +71,10 @@ class LivePrinter:
             self._advance(what, done, total, "")
         elif done == total or now - self._last_line > LINE_EVERY_S:
             self._last_line = now
-            left_s = (now - self._started) / done * (total - done)
-            left = f", about {left_s:.0f} s left" if done < total else ""
+            left = ""
+            if 0 < done < total:
+                left_s = (now - self._started) / done * (total - done)
+                left = f", about {left_s:.0f} s left"
             self.console.print(f"  {what}: {done} of {total} {verb}{left}", highlight=False)
         self._last_event = now
         if done == total:

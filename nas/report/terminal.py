@@ -155,7 +155,7 @@ def _legend(result: SearchResult, front: tuple[Candidate, ...]) -> str:
     entries = {
         ">": "> recommended",
         "!": "! measured over budget or too close",
-        "-": "- measured, no longer on the front",
+        "-": "- not on the front",
     }
     return "   ".join(text for mark, text in entries.items() if mark in marks)
 

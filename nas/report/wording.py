@@ -83,18 +83,24 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
 def final_text(candidate: Candidate) -> str:
     """What a finalist's longer training gave; empty for others."""
     final = candidate.final
-    return f"{accuracy_text(final.score)} after {final.images:,} images" if final else ""
+    if final is None:
+        return ""
+    if final.diverged:
+        return "diverged when trained longer"
+    return f"{accuracy_text(final.score)} after {final.images:,} images"
 
 
 def finalists_rule(result: SearchResult) -> str:
     """How the recommended one was chosen from the finalists; empty if it was not."""
-    images = {c.final.images for c in result.candidates if c.final}
-    if not images or result.undecided:
-        return ""
     count = sum(c.final is not None for c in result.candidates)
+    if min(count, result.config.finalists) < 2:
+        return ""
+    if result.recommended is None or result.recommended.final is None:
+        return ""
     return (
-        f"{count} of the best score were trained again on {max(images):,} images, with another "
-        f"seed; the best of them is recommended"
+        f"{count} candidates of the best scores were trained again, on "
+        f"{result.recommended.final.images:,} images and with another seed; the best of them "
+        f"within budget is recommended"
     )
 
 
@@ -207,19 +213,20 @@ def all_candidates(result: SearchResult) -> tuple[Candidate, ...]:
 
 
 def shown_front(result: SearchResult) -> tuple[Candidate, ...]:
-    """The front and whatever else was measured, fastest first.
+    """The front, the finalists and whatever else was measured, fastest first.
 
     What was measured over budget leaves `SearchResult.front`, but a reader has to see it.
     """
     numbers = {candidate.number for candidate in result.front}
-    rows = [c for c in all_candidates(result) if c.number in numbers or c.measured]
+    rows = [c for c in all_candidates(result) if c.number in numbers or c.measured or c.final]
     return tuple(sorted(rows, key=lambda c: (c.latency_ms, c.number)))
 
 
 def off_front(candidate: Candidate, result: SearchResult) -> bool:
-    """Whether a candidate was measured, is within budget, and is no longer Pareto-optimal."""
+    """Whether one of `shown_front` is within budget and not Pareto-optimal."""
+    shown = candidate.measured is not None or candidate.final is not None
     known = {c.number for c in result.front}
-    within = candidate.measured is not None and not over_budget(candidate, result.config)
+    within = shown and not over_budget(candidate, result.config)
     return within and candidate.number not in known
 
 
@@ -266,10 +273,7 @@ def warnings(result: SearchResult) -> list[str]:
         where = f"{seen.table_name}: " if result.elsewhere else ""
         notes += [where + note for note in _warnings_here(seen)]
     if result.undecided:
-        notes.append(
-            f"The finalists were not trained longer ({result.undecided}): the recommendation is by "
-            f"short training."
-        )
+        notes.append(result.undecided)
     if result.stopped:
         notes.append(f"Stopped early: {result.stopped}")
     return notes

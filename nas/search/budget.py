@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 OPENED = 0.04
-"""By how much of itself the upper end of a predicted latency must fall for that."""
+"""By how much of itself the upper end of a predicted latency must fall for more to fit."""
+
+NEAR = 0.8
+"""Share of a limit from which on more use of it would help."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,10 @@ class Budget:
 
         Args:
             before: the same limits with other predictors.
-            architecture: where to look: near the limits.
+            architecture: where to look; far below the limits nothing hinges on them.
         """
         now, then = (float(budget.load([architecture]).max()) for budget in (self, before))
-        return now < (1 - OPENED) * then
+        return then > NEAR and now < (1 - OPENED) * then
 
     def fastest(self) -> Architecture:
         """What uses least of the limit it uses most of: the end of steepest descents.

@@ -20,14 +20,18 @@ PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 
 """ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
 
 
+LEAST_COMPARED = 2
+"""Candidates with longer training from which on that decides."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a search ended.
 
     Attributes:
-        stopped: why before all trials, or None.
+        stopped: why before all that was asked for was trained, or None.
         unverified: why nothing was measured on a device, by its index.
-        undecided: why the finalists were not trained longer; None if they were, or were not to be.
+        undecided: why finalists were not trained longer; None if nothing kept them from it.
     """
 
     stopped: str | None
@@ -58,7 +62,7 @@ def conclude(
 def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> int | None:
     """Number of the best candidate within every budget, None if there is none.
 
-    That is by the score of longer training if all finalists were trained longer.
+    That is by the score of longer training if there are two and more that were trained longer.
 
     Args:
         study: what was trained and measured.
@@ -70,9 +74,19 @@ def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> in
         within &= {c.number for c in study.candidates(index) if c.measured}
     fitting = [c for c in study.candidates() if c.number in within]
     score_of = {c.number: c.score for c in fitting}
-    if all(c.final for c in study.finalists(finalists)):
-        score_of = {c.number: c.final.score for c in fitting if c.final} or score_of
+    final_of = {c.number: c.final.score for c in fitting if c.final and not c.final.diverged}
+    if min(finalists, len(final_of)) >= LEAST_COMPARED:
+        score_of = final_of
     return max(score_of, key=lambda number: score_of[number]) if score_of else None
+
+
+def _undecided(study: SearchStudy, finalists: int, reason: str | None) -> str | None:
+    """How many finalists were not trained longer, and why; None if all were."""
+    found = study.finalists(finalists)
+    left = sum(c.final is None for c in found)
+    if reason is None or not left or len(found) < LEAST_COMPARED:
+        return None
+    return f"{left} of {len(found)} finalists were not trained longer: {reason}"
 
 
 def _seen_on(
@@ -109,7 +123,7 @@ def _seen_on(
         failed=study.trials.diverged() + study.trials.interrupted(),
         wall_s=study.wall_s(),
         stopped=outcome.stopped,
-        undecided=outcome.undecided,
+        undecided=_undecided(study, prepared.config.finalists, outcome.undecided),
     )
 
 

@@ -14,7 +14,7 @@ from nas.latency.catalogue import why_not_this_machine
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
 from nas.search.conclude import Outcome, conclude
-from nas.search.executors import LocalExecutor
+from nas.search.executors import CUT_OFF, LocalExecutor
 from nas.search.finals import train_finalists
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
@@ -29,9 +29,13 @@ from nas.search.run import (
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
-from nas.search.training import CHECKPOINTS, CUT_OFF, EXHAUSTED, Crew
+from nas.search.time_limit import TimeLimit
+from nas.search.training import CHECKPOINTS, EXHAUSTED, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
+
+MORE_TRIALS = 0.25
+"""Candidates a search trains when it goes on after measuring, as a share of what was asked for."""
 
 MORE_ROUNDS = 2
 """How often a search goes on because the most accurate candidate was measured over a budget, or
@@ -39,9 +43,6 @@ because more fits than it seemed."""
 
 INTERRUPTED = "measuring the front was interrupted; go on with --resume"
 """Why nothing was measured after Ctrl-C."""
-
-MORE_TRIALS = 0.25
-"""Candidates it then trains, as a share of what was asked for."""
 
 
 def search(
@@ -80,6 +81,7 @@ def resume(
     trials: int | None = None,
     time_limit_s: float | None = None,
     workers: int | None = None,
+    finalists: int | None = None,
     tables_dir: Path = TABLES_DIR,
     executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
@@ -88,16 +90,21 @@ def resume(
 
     Args:
         run_dir: the run's folder.
-        trials, time_limit_s, workers: replace what the run was begun with, where given.
+        trials, time_limit_s, workers, finalists: replace what the run was begun with, where given.
         tables_dir, executor, listener: as for `search`.
 
     Raises:
         UserError: the folder holds no run, or it cannot go on.
     """
     listener = listener or Listener()
-    given = {"trials": trials, "time_limit_s": time_limit_s, "workers": workers}
+    given = {
+        "trials": trials,
+        "time_limit_s": time_limit_s,
+        "workers": workers,
+        "finalists": finalists,
+    }
     updates = {name: value for name, value in given.items() if value is not None}
-    config = read_run(run_dir).model_copy(update=updates)
+    config = read_run(run_dir).changed(updates)
     require_writable(run_dir, remedy="make it writable")
     prepared = prepare(config, False, tables_dir, listener)
     return _run(run_dir, prepared, None, executor, listener)
@@ -116,10 +123,8 @@ def _run(
     with locked(run_dir, RunError, "working on this run"):
         write_config(run_dir, config)
         study = _open(run_dir, prepared, earlier)
-        crew = Crew(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
-        outcome = _carry_out(study, prepared, crew, make_executor, listener)
-        if outcome.stopped in (None, EXHAUSTED) and INTERRUPTED not in outcome.unverified.values():
-            crew.clean_up()
+        checkpoints = run_dir / CHECKPOINTS
+        outcome = _carry_out(study, prepared, checkpoints, make_executor, listener)
         result = conclude(run_dir, prepared, study, outcome)
         listener.stage("writing")
         write_run_files(result)
@@ -152,56 +157,52 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
 def _carry_out(
     study: SearchStudy,
     prepared: Prepared,
-    crew: Crew,
+    checkpoints: Path,
     make_executor: Callable[[int], Executor],
     listener: Listener,
 ) -> Outcome:
     """Train, measure, and train the finalists longer, as far as time and Ctrl-C allow."""
-    stopped = crew.train(prepared.config.trials)
+    config = prepared.config
+    time_limit = TimeLimit(config.time_limit_s)
+    crew = Crew(study, prepared, time_limit, checkpoints, make_executor, listener)
+    stopped = crew.train(config.trials)
+    stopped, interrupted = _verify(study, prepared, crew, time_limit, listener, stopped)
     reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
     unverified = {index: reason for index, reason in reasons.items() if reason is not None}
-    undecided = None
-    try:
-        stopped = _verify(study, prepared, crew, listener, stopped)
-    except KeyboardInterrupt:
+    if interrupted:
         unverified |= dict.fromkeys(devices_here(prepared), INTERRUPTED)
-        undecided = INTERRUPTED
-    if len(study.finalists(prepared.config.finalists)) < 2:
-        return Outcome(stopped, unverified, None)
-    if undecided is None and stopped == CUT_OFF:
-        undecided = CUT_OFF
-    if undecided is None and crew.out_of_time():
-        undecided = "the time limit was reached"
-    if undecided is None:
-        try:
-            train_finalists(study, prepared, make_executor, listener)
-        except KeyboardInterrupt:
-            stopped = undecided = CUT_OFF
-    return Outcome(stopped, unverified, undecided)
+    if interrupted or stopped == CUT_OFF:
+        return Outcome(stopped, unverified, CUT_OFF)
+    if stopped in (None, EXHAUSTED):
+        crew.clean_up()
+    undecided = train_finalists(study, config, time_limit, make_executor, listener)
+    return Outcome(CUT_OFF if undecided == CUT_OFF else stopped, unverified, undecided)
 
 
 def _verify(
     study: SearchStudy,
     prepared: Prepared,
     crew: Crew,
+    time_limit: TimeLimit,
     listener: Listener,
     stopped: str | None,
-) -> str | None:
-    """Measure, and go on with what that taught where the budget was missed, or is larger than it
-    seemed.
+) -> tuple[str | None, bool]:
+    """Measure, and go on with what that taught where the budget was missed, or more fits.
 
     Returns:
-        Why training stopped early, or None.
-
-    Raises:
-        KeyboardInterrupt: while measuring.
+        Why training stopped early, or None; and whether measuring was interrupted.
     """
-    config = prepared.config
-    for more in range(MORE_ROUNDS + 1):
-        before, leader = study.budget, study.finalists(1)
-        missed = measure_front(study, prepared, listener)
-        opened = bool(leader) and study.budget.opened_since(before, leader[0].architecture)
-        if stopped or more == MORE_ROUNDS or not (missed or opened):
-            break
-        stopped = crew.train(study.trials.begun() + math.ceil(MORE_TRIALS * config.trials))
-    return stopped
+    more = math.ceil(MORE_TRIALS * prepared.config.trials)
+    try:
+        for left in reversed(range(MORE_ROUNDS + 1)):
+            before, leader = study.budget, study.finalists(1)
+            with time_limit.paused():
+                missed = measure_front(study, prepared, listener)
+            opened = any(study.budget.opened_since(before, c.architecture) for c in leader)
+            go_on = opened if stopped == EXHAUSTED else stopped is None and (missed or opened)
+            if not left or not go_on:
+                break
+            stopped = crew.train(study.trials.begun() + more)
+    except KeyboardInterrupt:
+        return stopped, True
+    return stopped, False

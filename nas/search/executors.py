@@ -19,6 +19,9 @@ WORKER_DIED = (
 )
 """What is said after as many crashes."""
 
+CUT_OFF = "interrupted; go on with --resume"
+"""A reason to stop: somebody wants it."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -46,7 +46,15 @@ def write_trials(result: SearchResult, path: Path) -> None:
 
 _TRIAL_COLUMNS = (
     *("number", "id", "origin", "proxy_accuracy", "proxy_score", "images"),
-    *("final_score", "final_images", "recommended", "gmacs", "mparams", "architecture"),
+    *(
+        "final_accuracy",
+        "final_score",
+        "final_images",
+        "recommended",
+        "gmacs",
+        "mparams",
+        "architecture",
+    ),
 )
 _LATENCY_COLUMNS = (
     *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
@@ -69,6 +77,7 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "proxy_accuracy": round(candidate.accuracy, 5),
         "proxy_score": round(candidate.score, 5),
         "images": candidate.images,
+        "final_accuracy": round(candidate.final.accuracy, 5) if candidate.final else None,
         "final_score": round(candidate.final.score, 5) if candidate.final else None,
         "final_images": candidate.final.images if candidate.final else None,
         "recommended": recommended is not None and candidate.number == recommended.number,
@@ -154,6 +163,7 @@ def result_json(result: SearchResult) -> dict[str, Any]:
         "failed": result.failed,
         "wall_s": result.wall_s,
         "stopped": result.stopped,
+        "undecided": result.undecided,
     }
 
 
@@ -183,6 +193,7 @@ def _accuracy_json(candidate: Candidate) -> dict[str, float | None]:
     return {
         "proxy_accuracy": candidate.accuracy,
         "proxy_score": round(candidate.score, 6),
+        "final_accuracy": candidate.final.accuracy if candidate.final else None,
         "final_score": round(candidate.final.score, 6) if candidate.final else None,
         "final_images": candidate.final.images if candidate.final else None,
     }

@@ -1,27 +1,23 @@
 """Trains the best candidates once more, longer and with another seed, before one is recommended.
 
 The best of many short trainings is partly the luckiest. Those of the best score are therefore
-compared by a training that did not choose them, and that is long enough to say what short ones
-cannot.
+compared by a training that did not choose them.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from nas.config import ProxyConfig, SearchConfig
-from nas.errors import RunError
-from nas.search.evaluate import evaluate
-from nas.search.executors import MAX_CRASHES, WORKER_DIED, stop_executor
+from nas.search.evaluate import Evaluation, evaluate
+from nas.search.executors import CUT_OFF, MAX_CRASHES, WORKER_DIED, stop_executor
 from nas.search.listener import Listener
-from nas.search.prepare import Prepared
 from nas.search.result import Candidate
 from nas.search.study import SearchStudy
+from nas.search.time_limit import TimeLimit
 
 LENGTH = 4
 """Images of a finalist's training, as a multiple of a candidate's."""
@@ -30,64 +26,81 @@ FINAL_SEED = 1
 """Added to the seed of a search: weights, order and augmentation are others."""
 
 
+OUT_OF_TIME = "the time limit was reached; go on with --resume and a longer --time-limit"
+
+
 def final_proxy(proxy: ProxyConfig) -> ProxyConfig:
     """How finalists are trained."""
     return proxy.model_copy(update={"train_images": LENGTH * proxy.train_images})
 
 
 def expected_s(study: SearchStudy, config: SearchConfig) -> float:
-    """About how long the finalists will take, in seconds; 0 where that is unknown."""
-    attrs = [trial.user_attrs for trial in study.trials.complete()]
-    train_s = [found["train_s"] for found in attrs if "train_s" in found]
-    if config.finalists < 2 or not train_s:
-        return 0.0
-    return LENGTH * statistics.fmean(train_s) * math.ceil(config.finalists / config.workers)
+    """About how long the present finalists will train, in seconds; 0 where that is unknown."""
+    trials = study.trials.complete()
+    train_s = {t.number: float(t.user_attrs.get("train_s", 0.0)) for t in trials}
+    left = _left(study, config)
+    total_s = LENGTH * sum(train_s[candidate.number] for candidate in left)
+    return total_s / max(1, min(config.workers, len(left)))
 
 
 def train_finalists(
     study: SearchStudy,
-    prepared: Prepared,
+    config: SearchConfig,
+    time_limit: TimeLimit,
     make_executor: Callable[[int], Executor],
     listener: Listener,
-) -> None:
-    """Train what `SearchStudy.finalists` names and has not been trained so before.
+) -> str | None:
+    """Train the finalists that were not trained so before, the best first.
 
-    Raises:
-        KeyboardInterrupt: what was not finished is trained when the run goes on.
-        RunError: training processes died again and again.
+    Returns:
+        Why some were not trained, or None.
     """
-    finalists = study.finalists(prepared.config.finalists)
-    left = [candidate for candidate in finalists if candidate.final is None]
-    if len(finalists) < 2 or not left:
-        return
+    if not _left(study, config):
+        return None
     listener.stage("finalists")
     started, before = time.monotonic(), study.wall_s()
-    for _ in range(MAX_CRASHES):
-        executor = make_executor(min(prepared.config.workers, len(left)))
-        try:
-            _train(study, prepared.config, left, executor, listener)
-            return
-        except BrokenProcessPool:
-            known = {c.number for c in study.candidates() if c.final is not None}
-            left = [candidate for candidate in left if candidate.number not in known]
-        finally:
-            stop_executor(executor)
-            study.record_wall_s(before + time.monotonic() - started)
-    raise RunError(WORKER_DIED)
+    try:
+        for _ in range(MAX_CRASHES):
+            executor = make_executor(config.workers)
+            try:
+                return _train(study, config, time_limit, executor, listener)
+            except BrokenProcessPool:
+                continue
+            finally:
+                stop_executor(executor)
+                study.record_wall_s(before + time.monotonic() - started)
+    except KeyboardInterrupt:
+        return CUT_OFF
+    return WORKER_DIED
+
+
+def _left(study: SearchStudy, config: SearchConfig) -> list[Candidate]:
+    finalists = study.finalists(config.finalists)
+    return [c for c in finalists if c.final is None] if len(finalists) > 1 else []
 
 
 def _train(
     study: SearchStudy,
     config: SearchConfig,
-    candidates: list[Candidate],
+    time_limit: TimeLimit,
     executor: Executor,
     listener: Listener,
-) -> None:
+) -> str | None:
     proxy, seed = final_proxy(config.proxy), config.seed + FINAL_SEED
-    futures = {
-        executor.submit(evaluate, candidate.architecture.to_json(), proxy, seed): candidate
-        for candidate in candidates
-    }
-    for done, future in enumerate(as_completed(futures), start=1):
-        study.record_final(futures[future].architecture, future.result())
-        listener.finalists(done, len(candidates))
+    waiting, pending = _left(study, config), dict[Future[Evaluation], Candidate]()
+    done, total = 0, len(waiting)
+    listener.finalists(done, total)
+    while waiting or pending:
+        while waiting and len(pending) < config.workers and time_limit.left_s() > 0:
+            candidate = waiting.pop(0)
+            task = (candidate.architecture.to_json(), proxy, seed)
+            pending[executor.submit(evaluate, *task)] = candidate
+        if not pending:
+            return OUT_OF_TIME
+        finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in finished:
+            evaluation = future.result()
+            study.record_final(pending.pop(future).architecture, evaluation)
+            done += 1
+            listener.finalists(done, total)
+    return None

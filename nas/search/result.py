@@ -34,11 +34,13 @@ class Final:
         accuracy: proxy validation accuracy, 0..1; 0 if it diverged.
         bonus: what is added to it for size.
         images: seen in that training.
+        diverged: it was stopped because its loss exploded.
     """
 
     accuracy: float
     bonus: float
     images: int
+    diverged: bool = False
 
     @property
     def score(self) -> float:
@@ -139,11 +141,11 @@ class SearchResult:
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted or diverged.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
-        stopped: why it ended before all trials, None if it did not.
+        stopped: why it ended before all that was asked for was trained, None if it did not.
         imported: how many of the candidates an earlier run trained.
         partly_trained: candidates that stopped at a rung; their accuracy is what they had there.
-        undecided: why the finalists were not compared by longer training; None if they were, or
-            were not to be.
+        undecided: how many finalists were not trained longer and why; None if all were, or none
+            were to be.
         elsewhere: the same search as seen on its further devices.
     """
 

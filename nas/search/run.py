@@ -24,7 +24,7 @@ CONFIG = "config.json"
 STUDY = "study.db"
 STUDY_NAME = "search"
 
-OF_BEFORE: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
+DEFAULTS_OF_OLD_RUNS: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
 """What a run did that was begun before its configuration said so."""
 
 _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
@@ -84,7 +84,7 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
     try:
         content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         if isinstance(content, dict):
-            content = OF_BEFORE | content
+            content = DEFAULTS_OF_OLD_RUNS | content
         return SearchConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]

@@ -19,17 +19,15 @@ BEST_EVERY = 2
 which is what a search recommends."""
 
 
-NOISE = 0.1
-"""Share of the scores' variance that is expected to be noise: proxy trainings differ by their seeds
-as much as networks do. Of 24 evaluations of Once-for-All networks (benchmarks/ofa.py), half of the
-largest network's MACs allowed, with noise of 0.4 and 0.8 points, the best of the four of the best
-score had on average of eight seeds 77.00% and 76.95% with 0.1, and 76.94% and 76.75% with 0.01."""
+PROXY_NOISE = 0.1
+"""Share of the scores' variance that is expected to be noise: networks of one latency differ by
+hardly more than one network does when it is trained again (benchmarks/proxy_fidelity.py)."""
 
 
 def _latency_aware(
     seed: int, space: ParameterSpace[A], load: Load[A], prior: Sequence[PriorTrial]
 ) -> BaseSampler:
-    return LatencyAwareSampler(space, load, seed, prior, BEST_EVERY, NOISE)
+    return LatencyAwareSampler(space, load, seed, prior, BEST_EVERY, PROXY_NOISE)
 
 
 def _tpe(seed: int, *_: Any) -> BaseSampler:

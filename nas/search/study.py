@@ -93,11 +93,7 @@ class SearchStudy:
         self.bonus = SizeBonus(size_bonus, budget.resolution, budget.num_classes)
         self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
         self._finals: dict[str, dict[str, Any]] = dict(study.user_attrs.get("finals", {}))
-        self._seen = {
-            trial.user_attrs["id"]
-            for trial in self.trials.of(TrialState.COMPLETE, TrialState.PRUNED)
-            if "id" in trial.user_attrs
-        }
+        self._seen = {trial.user_attrs["id"] for trial in self.trials.trained()}
 
     def remember(self, earlier: Sequence[EarlierTrial]) -> None:
         """Begin with what earlier runs have trained; the study keeps it.
@@ -280,11 +276,9 @@ class SearchStudy:
 
     def record_final(self, architecture: Architecture, evaluation: Evaluation) -> None:
         """Keep what a finalist's longer training gave."""
-        self._finals[architecture.id] = {
-            "accuracy": evaluation.accuracy,
-            "bonus": self.bonus.of(architecture, evaluation.images),
-            "images": evaluation.images,
-        }
+        accuracy, images, diverged = evaluation.accuracy, evaluation.images, evaluation.diverged
+        bonus = 0.0 if diverged else self.bonus.of(architecture, images)
+        self._finals[architecture.id] = asdict(Final(accuracy, bonus, images, diverged))
         self.study.set_user_attr("finals", self._finals)
 
     def wall_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
-from nas.search.executors import MAX_CRASHES, WORKER_DIED, stop_executor
+from nas.search.executors import CUT_OFF, MAX_CRASHES, WORKER_DIED, stop_executor
 from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
 from nas.search.listener import Listener, Trained
@@ -19,13 +20,11 @@ from nas.search.prepare import Prepared
 from nas.search.promotion import best_stopped, go_on, hopeless
 from nas.search.rungs import rung_images
 from nas.search.study import Proposal, SearchStudy
+from nas.search.time_limit import TimeLimit
 from nas.search.trials import CONTINUES
 
 CHECKPOINTS = "checkpoints"
 """Folder in a run's folder: the states of trainings that stopped at a rung."""
-
-CUT_OFF = "interrupted; go on with --resume"
-"""A reason to stop: somebody wants it."""
 
 EXHAUSTED = "nothing new within budget was found in the space"
 """A reason to stop after which nothing can go on."""
@@ -36,7 +35,8 @@ class Crew:
 
     Args:
         study: proposes candidates and keeps what came of them.
-        prepared: what was asked for; its time limit counts from now.
+        prepared: what was asked for.
+        time_limit: of the search.
         checkpoints: folder for what stopped at a rung.
         make_executor: makes the executor that trains, from the number of workers.
         listener: told about every candidate.
@@ -46,6 +46,7 @@ class Crew:
         self,
         study: SearchStudy,
         prepared: Prepared,
+        time_limit: TimeLimit,
         checkpoints: Path,
         make_executor: Callable[[int], Executor],
         listener: Listener,
@@ -56,7 +57,7 @@ class Crew:
         self._checkpoints = checkpoints
         self._make_executor = make_executor
         self._listener = listener
-        self._begun = time.monotonic()
+        self._time_limit = time_limit
         self._images = rung_images(self._config.proxy.train_images, self._config.rungs)
         self._pending: dict[Future[Evaluation], Proposal] = {}
 
@@ -105,11 +106,6 @@ class Crew:
             study.record_wall_s(before + time.monotonic() - started)
             stop_executor(executor)
 
-    def out_of_time(self) -> bool:
-        """Whether the time limit is reached."""
-        limit_s = self._config.time_limit_s
-        return limit_s is not None and time.monotonic() - self._begun >= limit_s
-
     def clean_up(self) -> None:
         """Remove the states of trainings that stopped: they will not go on."""
         shutil.rmtree(self._checkpoints, ignore_errors=True)
@@ -125,7 +121,8 @@ class Crew:
             if not promising and over:
                 break
             if self._time_is_up():
-                stopped = f"time limit of {self._config.time_limit_s:g} s reached"
+                limit_s = self._time_limit.limit_s
+                stopped = f"no further candidate fitted into the time limit of {limit_s:g} s"
                 promising = promising or best_stopped(study, able, over=True)
                 if not promising or study.trials.complete():
                     break
@@ -145,11 +142,11 @@ class Crew:
 
     def _time_is_up(self) -> bool:
         """Whether what is left of the time limit, at most half of it, is for the finalists."""
-        limit_s = self._config.time_limit_s
-        if limit_s is None:
+        left_s = self._time_limit.left_s()
+        if math.isinf(left_s):
             return False
-        kept_s = min(expected_s(self._study, self._config), limit_s / 2)
-        return time.monotonic() - self._begun >= limit_s - kept_s
+        half_s = self._time_limit.limit_s / 2
+        return left_s <= min(expected_s(self._study, self._config), half_s)
 
     def _finish(self, proposal: Proposal, evaluation: Evaluation, trials: int) -> None:
         study = self._study

@@ -84,10 +84,14 @@ class Trials:
         alive = self.of(TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
         return {t.user_attrs[CONTINUES] for t in alive if CONTINUES in t.user_attrs}
 
+    def trained(self) -> list[FrozenTrial]:
+        """What was trained, in full or not, diverged or not."""
+        return [*self.complete(), *self.stopped(), *self._diverged()]
+
     def begun(self) -> int:
         """Candidates trained so far, in full or not, diverged ones included."""
-        trained = [*self.complete(), *self.stopped(), *self._diverged()]
-        return sum(CONTINUES not in trial.user_attrs for trial in trained) - self.imported()
+        trained = sum(CONTINUES not in trial.user_attrs for trial in self.trained())
+        return trained - self.imported()
 
     def imported(self) -> int:
         """Candidates that an earlier run trained."""

@@ -50,6 +50,25 @@ def test_marks_recommended_over_budget_and_dominated() -> None:
     assert sum(line.startswith("-  ") for line in lines) == 1
 
 
+def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training() -> None:
+    result = CASES["off-the-front"]()
+    best = result.recommended
+    assert best is not None and best not in result.front
+    text = printed(result, width=90)
+    row = next(line for line in text.splitlines() if line.startswith(">"))
+    assert best.architecture.id in row and "90.0%" in row
+    assert "> recommended" in text
+    assert "! 2 of 4 finalists were not trained longer: interrupted" in text
+    assert "90.0% after 64,000 images" in " ".join(text.split())
+
+
+def test_a_narrow_terminal_loses_the_last_columns_first() -> None:
+    assert all(name in printed(make_result(), 90) for name in ("longer", "GMACs", "params"))
+    narrower = printed(make_result(), 80)
+    assert "longer" in narrower and "GMACs" in narrower and "params" not in narrower
+    assert "longer" not in printed(make_result(), 70).split("Recommended")[0]
+
+
 def test_unverified_is_said() -> None:
     text = printed(CASES["predicted"]())
     assert "! Latencies are predicted, not verified: this" in text

@@ -49,6 +49,31 @@ def test_the_upper_end_of_the_interval_counts(budget, space):
     assert widths == sorted(widths)
 
 
+def test_more_fits_where_predictions_fell_near_a_limit(budget, space):
+    def with_latencies_times(*factors: float) -> Budget:
+        devices = tuple(
+            replace(
+                budget.devices[0],
+                predictor=budget.devices[0].predictor.recalibrated(
+                    networks, [f * ms for ms in predicted], 64, 1000
+                ),
+            )
+            for f in factors
+        )
+        return replace(budget, devices=devices)
+
+    networks = every(space)[:20]
+    predicted = budget.devices[0].predictor.predict(networks, 64).latency_ms.tolist()
+    same, faster = with_latencies_times(1.0), with_latencies_times(0.85)
+    near = max((a for a in every(space) if same.fits(a)), key=lambda a: same.load([a]).max())
+    assert faster.opened_since(same, near)
+    assert not same.opened_since(same, near) and not same.opened_since(faster, near)
+    roomy = [_within(b, 10 * budget.devices[0].budget_ms) for b in (faster, same)]
+    assert not roomy[0].opened_since(roomy[1], near)
+    both, one = with_latencies_times(1.0, 1.0), with_latencies_times(0.85, 1.0)
+    assert not one.opened_since(both, near)  # the other device is as it was
+
+
 @pytest.mark.parametrize("limit", ["max_params", "max_macs"])
 def test_limits_of_size_are_those_of_the_cost_model(budget, space, limit):
     sizes = {a: getattr(network_cost(a.blocks(64)), limit[4:]) for a in every(space)}

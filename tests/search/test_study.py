@@ -95,6 +95,17 @@ def test_a_run_killed_while_it_queued_queues_the_rest(study, budget, space):
     assert [(p.origin, p.architecture) for p in proposals] == presets
 
 
+def test_what_was_over_the_limits_may_be_trained_where_it_no_longer_is(study, budget, space):
+    over = next(a for a in every(space) if not budget.fits(a))
+    study._enqueue(over, "searched")
+    study.finish(study.propose(), Evaluation(0.5, False, 1.0, 128))
+    assert any(t.user_attrs.get("id") == over.id for t in study.trials.of(TrialState.PRUNED))
+    wider = replace(budget, devices=(replace(budget.devices[0], budget_ms=1e9),))
+    again = SearchStudy(study.study, wider, seed=0)
+    again._enqueue(over, "searched")
+    assert again.propose().architecture == over
+
+
 def test_a_diverged_candidate_is_kept_out_of_the_front(study):
     bad, good = study.propose(), study.propose()
     study.finish(bad, _evaluation(0.0, diverged=True))

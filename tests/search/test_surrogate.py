@@ -259,6 +259,19 @@ def test_hyperparameters_are_kept_unless_they_are_to_be_refitted():
     assert np.all(within)
 
 
+def test_more_expected_noise_smooths_more():
+    known = sampled(20)
+    observed = accuracies(known)
+
+    def off(noise):
+        fitted = AccuracySurrogate(known, loads(known), observed, refit=False, noise=noise)
+        return np.abs(fitted.predict(known, loads(known))[0] - observed).mean()
+
+    assert off(1e-4) < off(0.01) < off(0.3)
+    chosen = AccuracySurrogate(known, loads(known), observed, noise=0.3).hyperparameters.noise
+    assert chosen[0] > AccuracySurrogate(known, loads(known), observed).hyperparameters.noise[0]
+
+
 def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch):
     monkeypatch.setattr(surrogate_module, "MOST_FOR_HYPERPARAMETERS", 20)
     sizes = []
