@@ -1,11 +1,11 @@
 """Whether what the search recommends beats the published family at the same latency.
 
 On this machine's ONNX Runtime, for each budget: the recommendation of a search with the default
-settings; that of a random search of as many trials and finalists; and Next-ViT-S, -B and -L with all widths
-scaled by the greatest factor that the budget allows, measured. All are measured together, and
-trained long with the default recipe on ``digits``, each with the same seeds, which no search has
-used; accuracy is of the test split, which no search looks at (what is added for size was fitted to
-the test accuracy of 39 other networks).
+settings; that of a random search of as many trials and finalists; and Next-ViT-S, -B and -L with
+all widths scaled by the greatest factor that the budget allows, measured. All are measured
+together, and trained long with the default recipe on ``digits``, each with the same seeds, which no
+search has used; accuracy is of the test split, which no search looks at (what is added for size was
+fitted to the test accuracy of 39 other networks).
 
 Target: at every budget the recommendation is more accurate than every scaled published network, at
 no more latency than the budget, by more than the standard deviation of the seeds. Exits 1 when
