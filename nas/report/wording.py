@@ -237,8 +237,9 @@ def headline(result: SearchResult) -> str:
     if best:
         several = len(result.everywhere) > 1
         latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
-        score = f"{accuracy_text(best.score)} {score_name(result.config)}"
-        longer = f", {final_text(best)}" if best.final else ""
+        final = best.final if best.final and not best.final.diverged else None
+        score = f"{accuracy_text((final or best).score)} {score_name(result.config)}"
+        longer = f" after {final.images:,} images" if final else ""
         return f"Recommended: {latencies}, {score}{longer} ({proxy_name(result.config)})"
     candidates = all_candidates(result)
     if not candidates:

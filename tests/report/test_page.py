@@ -95,7 +95,8 @@ def test_measured_over_budget_is_marked_and_not_recommended() -> None:
 
 def test_accuracy_is_always_called_proxy() -> None:
     text = _Page(render(make_result())).text
-    assert "proxy score (digits)" in text
+    assert "proxy score after 64,000 images (digits)" in text
+    assert "proxy score (digits)" in _Page(render(CASES["predicted"]())).text
     assert "not ImageNet accuracy" in text
     images = f"{ProxyConfig().train_images:,}"
     assert f"validation accuracy on digits at 32x32, after {images} training images" in text

@@ -59,7 +59,7 @@ def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training
     assert best.architecture.id in row and "90.0%" in row
     assert "> recommended" in text
     assert "! 2 of 4 finalists were not trained longer: interrupted" in text
-    assert "90.0% after 64,000 images" in " ".join(text.split())
+    assert "90.0% proxy score after 64,000 images" in " ".join(text.split())
 
 
 def test_a_narrow_terminal_loses_the_last_columns_first() -> None:

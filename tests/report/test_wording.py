@@ -58,7 +58,8 @@ def test_batch_is_the_tables() -> None:
 
 
 def test_headlines() -> None:
-    assert headline(make_result()).startswith("Recommended: 13.3 ms measured (budget 15 ms), 82")
+    recommended = "Recommended: 13.3 ms measured (budget 15 ms), 92.7% proxy score after 64,000"
+    assert headline(make_result()).startswith(recommended)
     assert "not measured (budget" in headline(CASES["predicted"]())
     assert "everything measured is over" in headline(CASES["all-over-budget"]())
     assert "no candidate was trained" in headline(CASES["none"]())
