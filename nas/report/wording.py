@@ -97,8 +97,9 @@ def finalists_rule(result: SearchResult) -> str:
         return ""
     if result.recommended is None or result.recommended.final is None:
         return ""
+    best = score_name(result.config).removeprefix("proxy ")
     return (
-        f"{count} candidates of the best scores were trained again, on "
+        f"{count} candidates of the best {best} were trained again, on "
         f"{result.recommended.final.images:,} images and with another seed; the best of them "
         f"within budget is recommended"
     )
