@@ -243,9 +243,8 @@ def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
     """A resumed run keeps its configuration; say so rather than ignore an option."""
-    changeable = {
-        *("resume", "trials", "time_limit", "workers", "finalists", "tables_dir", "as_json")
-    }
+    changeable = {"resume", "tables_dir", "as_json"}
+    changeable |= {"trials", "finalists", "time_limit", "workers"}
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if name not in changeable and source is not None and source.name == "COMMANDLINE":

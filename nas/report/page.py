@@ -43,6 +43,7 @@ from nas.report.wording import (
     score_rule,
     shown_front,
     stage_text,
+    trained_longer,
     trials_text,
     warnings,
 )
@@ -210,8 +211,11 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
     best = result.recommended
     if best is None:
         return None
+    longer = trained_longer(best)
     return {
         **_row(best, result),
+        "longer_score": accuracy_text(longer.score) if longer else None,
+        "longer_images": longer.images if longer else None,
         "faster": _faster(best, result),
         "parts": _parts(best.architecture, result),
         "rest": _rest(best, result),

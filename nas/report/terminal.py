@@ -29,7 +29,7 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import SEARCHED, Candidate, SearchResult
+from nas.search.result import SEARCHED, Candidate, Final, SearchResult
 
 _FULL_WIDTH = 78
 """Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
@@ -123,11 +123,17 @@ def _further(front: tuple[Candidate, ...], width: int) -> list[str]:
 def _further_cells(candidate: Candidate, result: SearchResult) -> dict[str, str]:
     macs, params = candidate.cost_at(result.config)
     return {
-        _FINAL: accuracy_text(candidate.final.score) if candidate.final else "-",
+        _FINAL: _final_cell(candidate.final),
         "diff.": difference_text(candidate) or "-",
         "GMACs": f"{macs:.2f}",
         "params": f"{params:.1f} M",
     }
+
+
+def _final_cell(final: Final | None) -> str:
+    if final is None:
+        return "-"
+    return "diverged" if final.diverged else accuracy_text(final.score)
 
 
 def _cells(candidate: Candidate, result: SearchResult) -> list[str]:

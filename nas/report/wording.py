@@ -12,7 +12,7 @@ from statistics import median
 from nas.architecture import Architecture, Stage
 from nas.config import SearchConfig
 from nas.proxy.score import REFERENCE_MACS, SizeBonus
-from nas.search.result import Candidate, Latency, SearchResult
+from nas.search.result import Candidate, Final, Latency, SearchResult, compared
 
 TABLE_HOLDS = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
@@ -80,6 +80,12 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
     return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
 
 
+def trained_longer(candidate: Candidate) -> Final | None:
+    """What longer training gave; None where there was none, or it diverged."""
+    final = candidate.final
+    return None if final is None or final.diverged else final
+
+
 def final_text(candidate: Candidate) -> str:
     """What a finalist's longer training gave; empty for others."""
     final = candidate.final
@@ -92,16 +98,14 @@ def final_text(candidate: Candidate) -> str:
 
 def finalists_rule(result: SearchResult) -> str:
     """How the recommended one was chosen from the finalists; empty if it was not."""
-    count = sum(c.final is not None for c in result.candidates)
-    if min(count, result.config.finalists) < 2:
+    finals = compared(result.candidates, result.config.finalists)
+    if result.recommended is None or result.recommended.number not in finals:
         return ""
-    if result.recommended is None or result.recommended.final is None:
-        return ""
+    final = finals[result.recommended.number]
     best = score_name(result.config).removeprefix("proxy ")
     return (
-        f"{count} candidates of the best {best} were trained again, on "
-        f"{result.recommended.final.images:,} images and with another seed; the best of them "
-        f"within budget is recommended"
+        f"{len(finals)} candidates of the best {best} were trained again, on {final.images:,} "
+        f"images and with another seed; the best of them within budget is recommended"
     )
 
 
@@ -238,7 +242,7 @@ def headline(result: SearchResult) -> str:
     if best:
         several = len(result.everywhere) > 1
         latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
-        final = best.final if best.final and not best.final.diverged else None
+        final = trained_longer(best)
         score = f"{accuracy_text((final or best).score)} {score_name(result.config)}"
         longer = f" after {final.images:,} images" if final else ""
         return f"Recommended: {latencies}, {score}{longer} ({proxy_name(result.config)})"

@@ -12,16 +12,12 @@ from nas.latency.catalogue import remeasure_command
 from nas.latency.table import LatencyTable
 from nas.search.budget import Budget
 from nas.search.prepare import Prepared
-from nas.search.result import Candidate, Reference, SearchResult
+from nas.search.result import LEAST_COMPARED, Candidate, Reference, SearchResult, compared
 from nas.search.study import SearchStudy
 from nas.search.verify import devices_here
 
 PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
 """ImageNet-1k top-1 in percent at 224 pixels (arXiv 2207.05501, table 5)."""
-
-
-LEAST_COMPARED = 2
-"""Candidates with longer training from which on that decides."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +69,9 @@ def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> in
     for index in verified:
         within &= {c.number for c in study.candidates(index) if c.measured}
     fitting = [c for c in study.candidates() if c.number in within]
-    score_of = {c.number: c.score for c in fitting}
-    final_of = {c.number: c.final.score for c in fitting if c.final and not c.final.diverged}
-    if min(finalists, len(final_of)) >= LEAST_COMPARED:
-        score_of = final_of
+    finals = compared(fitting, finalists)
+    score_of = {c.number: finals[c.number].score for c in fitting if c.number in finals}
+    score_of = score_of or {c.number: c.score for c in fitting}
     return max(score_of, key=lambda number: score_of[number]) if score_of else None
 
 

@@ -14,10 +14,11 @@ from nas.latency.catalogue import why_not_this_machine
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
 from nas.search.conclude import Outcome, conclude
-from nas.search.executors import CUT_OFF, LocalExecutor
+from nas.search.executors import LocalExecutor
 from nas.search.finals import train_finalists
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
+from nas.search.reasons import CUT_OFF, EXHAUSTED, MEASURING_CUT_OFF
 from nas.search.result import SearchResult
 from nas.search.run import (
     RESULTS_DIR,
@@ -30,7 +31,7 @@ from nas.search.run import (
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
-from nas.search.training import CHECKPOINTS, EXHAUSTED, Crew
+from nas.search.training import CHECKPOINTS, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
@@ -40,9 +41,6 @@ MORE_TRIALS = 0.25
 MORE_ROUNDS = 2
 """How often a search goes on because the most accurate candidate was measured over a budget, or
 because more fits than it seemed."""
-
-INTERRUPTED = "measuring the front was interrupted; go on with --resume"
-"""Why nothing was measured after Ctrl-C."""
 
 
 def search(
@@ -170,7 +168,7 @@ def _carry_out(
     reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
     unverified = {index: reason for index, reason in reasons.items() if reason is not None}
     if interrupted:
-        unverified |= dict.fromkeys(devices_here(prepared), INTERRUPTED)
+        unverified |= dict.fromkeys(devices_here(prepared), MEASURING_CUT_OFF)
     if interrupted or stopped == CUT_OFF:
         return Outcome(stopped, unverified, CUT_OFF)
     if stopped in (None, EXHAUSTED):

@@ -11,17 +11,6 @@ from nas.latency.device import this_cpu
 from nas.latency.process import interrupts_blocked
 from nas.search.evaluate import start_worker
 
-MAX_CRASHES = 3
-
-WORKER_DIED = (
-    f"a training process died {MAX_CRASHES} times (out of memory?): try fewer --workers, then "
-    f"--resume"
-)
-"""What is said after as many crashes."""
-
-CUT_OFF = "interrupted; go on with --resume"
-"""A reason to stop: somebody wants it."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 from nas.config import ProxyConfig, SearchConfig
 from nas.search.evaluate import Evaluation, evaluate
-from nas.search.executors import CUT_OFF, MAX_CRASHES, WORKER_DIED, stop_executor
+from nas.search.executors import stop_executor
 from nas.search.listener import Listener
-from nas.search.result import Candidate
+from nas.search.reasons import CUT_OFF, MAX_CRASHES, OUT_OF_TIME, WORKER_DIED
+from nas.search.result import LEAST_COMPARED, Candidate
 from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
 
@@ -24,9 +25,6 @@ LENGTH = 4
 
 FINAL_SEED = 1
 """Added to the seed of a search: weights, order and augmentation are others."""
-
-
-OUT_OF_TIME = "the time limit was reached; go on with --resume and a longer --time-limit"
 
 
 def final_proxy(proxy: ProxyConfig) -> ProxyConfig:
@@ -76,7 +74,9 @@ def train_finalists(
 
 def _left(study: SearchStudy, config: SearchConfig) -> list[Candidate]:
     finalists = study.finalists(config.finalists)
-    return [c for c in finalists if c.final is None] if len(finalists) > 1 else []
+    if len(finalists) < LEAST_COMPARED:
+        return []
+    return [candidate for candidate in finalists if candidate.final is None]
 
 
 def _train(

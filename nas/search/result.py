@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,9 @@ from nas.architecture import Architecture
 from nas.config import SearchConfig
 from nas.latency.measure import Timing
 from nas.models.cost import network_cost
+
+LEAST_COMPARED = 2
+"""Candidates with a longer training from which on that decides between them."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""
@@ -96,6 +100,15 @@ class Candidate:
         blocks = self.architecture.blocks(config.resolution, config.num_classes)
         cost = network_cost(blocks)
         return cost.macs / 1e9, cost.params / 1e6
+
+
+def compared(candidates: Iterable[Candidate], finalists: int) -> dict[int, Final]:
+    """What longer training gave the candidates it decides between, by number.
+
+    Empty where fewer than `LEAST_COMPARED` were trained so, or were to be; what diverged is none.
+    """
+    finals = {c.number: c.final for c in candidates if c.final and not c.final.diverged}
+    return finals if min(finalists, len(finals)) >= LEAST_COMPARED else {}
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
-from nas.search.executors import CUT_OFF, MAX_CRASHES, WORKER_DIED, stop_executor
+from nas.search.executors import stop_executor
 from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
 from nas.search.promotion import best_stopped, go_on, hopeless
+from nas.search.reasons import CUT_OFF, EXHAUSTED, MAX_CRASHES, WORKER_DIED
 from nas.search.rungs import rung_images
 from nas.search.study import Proposal, SearchStudy
 from nas.search.time_limit import TimeLimit
@@ -25,9 +26,6 @@ from nas.search.trials import CONTINUES
 
 CHECKPOINTS = "checkpoints"
 """Folder in a run's folder: the states of trainings that stopped at a rung."""
-
-EXHAUSTED = "nothing new within budget was found in the space"
-"""A reason to stop after which nothing can go on."""
 
 
 class Crew:

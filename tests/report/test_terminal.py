@@ -62,6 +62,18 @@ def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training
     assert "90.0% proxy score after 64,000 images" in " ".join(text.split())
 
 
+def test_what_diverged_when_trained_longer_is_said() -> None:
+    result = make_result()
+    best = result.recommended
+    assert best is not None and best.final is not None
+    gone = replace(best, final=replace(best.final, accuracy=0.0, diverged=True))
+    candidates = tuple(gone if c.number == best.number else c for c in result.candidates)
+    front = tuple(gone if c.number == best.number else c for c in result.front)
+    text = printed(replace(result, candidates=candidates, front=front, recommended=gone), 90)
+    assert "diverged" in next(line for line in text.splitlines() if line.startswith(">"))
+    assert "0.0%" not in text.split("Recommended")[0] and "after 64,000" not in text
+
+
 def test_a_narrow_terminal_loses_the_last_columns_first() -> None:
     assert all(name in printed(make_result(), 90) for name in ("longer", "GMACs", "params"))
     narrower = printed(make_result(), 80)

@@ -10,7 +10,7 @@ import pytest
 import nas
 from nas.errors import RunError
 from nas.search.engine import resume, search
-from nas.search.training import EXHAUSTED
+from nas.search.reasons import EXHAUSTED
 from tests.search.runs import ELSEWHERE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
