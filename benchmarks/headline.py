@@ -40,6 +40,7 @@ from nas.config import SearchConfig
 from nas.latency.collect import measure_networks
 from nas.latency.table import LatencyTable
 from nas.models.cost import network_cost
+from nas.search.result import SearchResult
 
 OURS, RANDOM = "recommended", "random search"
 HEAD = 32
@@ -67,12 +68,15 @@ def main() -> int:
     table = nas.load_table("onnxruntime")
     rows = []
     for budget_ms in args.budgets_ms:
-        found = {
+        searches = {
             OURS: searched(args.work, budget_ms, args.trials, "latency-aware"),
             RANDOM: searched(args.work, budget_ms, args.trials, "random"),
         }
+        found = {name: recommended(result) for name, result in searches.items()}
         found |= scaled_family(table, budget_ms, args.work / f"family-{budget_ms:g}ms.json")
-        rows += measured(found, table, budget_ms)
+        rows += [
+            row | about(searches.get(row["name"])) for row in measured(found, table, budget_ms)
+        ]
     jobs = [Job(row["id"], args.images, 32, seed) for row in rows for seed in SEEDS]
     by_id = {row["id"]: Architecture.from_json(row["architecture"]) for row in rows}
     trainings = args.work / "trainings.jsonl"
@@ -93,14 +97,31 @@ def main() -> int:
     return 0 if all(budget["met"] for budget in result["budgets"]) else 1
 
 
-def searched(work: Path, budget_ms: float, trials: int, sampler: str) -> Architecture:
-    """What a search recommends; one that is there already is gone on with."""
+def searched(work: Path, budget_ms: float, trials: int, sampler: str) -> SearchResult:
+    """A search within a budget; one that is there already is gone on with."""
     run_dir = work / f"{sampler}-{budget_ms:g}ms"
     options = {"trials": trials, "sampler": sampler, "workers": WORKERS}
-    result = search_or_go_on(run_dir, budget_ms=budget_ms, **options)
+    return search_or_go_on(run_dir, budget_ms=budget_ms, **options)
+
+
+def recommended(result: SearchResult) -> Architecture:
+    """What a search recommends."""
     if result.recommended is None:
-        raise SystemExit(f"{run_dir}: nothing is recommended within {budget_ms:g} ms")
+        raise SystemExit(f"{result.run_dir}: nothing is recommended within its budget")
     return result.recommended.architecture
+
+
+def about(result: SearchResult | None) -> dict[str, Any]:
+    """What a search trained, and its finalists by score: the scores of short and long training."""
+    if result is None:
+        return {}
+    finalists = sorted((c for c in result.candidates if c.final), key=lambda c: -c.score)
+    finals = [
+        {"id": c.architecture.id, "score": round(c.score, 5), "final": round(c.final.score, 5)}
+        for c in finalists
+        if c.final
+    ]
+    return {"trained": len(result.candidates), "finalists": finals}
 
 
 def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str, Architecture]:
@@ -125,6 +146,8 @@ def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str
         if low < len(widths):
             factor, architecture = widths[low]
             found[f"{name} x{factor:g}"] = architecture
+    if not found:
+        raise SystemExit(f"no width of a published network is within {budget_ms:g} ms")
     content = {name: architecture.to_json() for name, architecture in found.items()}
     kept.write_text(json.dumps(content), encoding="utf-8")
     return found

@@ -28,20 +28,22 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from machine import json_file, provenance, write_json
 from ofa import CostModel, OfaSpace, Subnet
 from rich.console import Console
 from rich.table import Table
 from search_efficiency import REFERENCE_TOP1, Files, models
-from search_methods import Problem, search_with
+from search_methods import Problem, load_of, search_with
 
 from nas.errors import UserError
 from nas.search.hypervolume import hypervolume
 from nas.search.latency_aware import LatencyAwareSampler, PriorTrial
 
 ARMS = ("cold", "earlier trials", "earlier trials as a prior")
+LOOKED_AT = (10, 20)
+"""Evaluations after which hypervolumes are told, beside those that are aimed at."""
+
 SHORTER, SHORTER_NOISE = 0.6, 0.1
 """Of the prior: differences of accuracy over those of full training, and noise in points."""
 
@@ -76,10 +78,7 @@ def run(seed: int, earlier: int, evaluations: int, files: Files) -> dict[str, li
 def sampler_of(
     cost: CostModel, seed: int, prior: Sequence[PriorTrial] = ()
 ) -> LatencyAwareSampler[Subnet]:
-    def load(subnets: Sequence[Subnet]) -> np.ndarray:
-        return cost.predict(subnets)[:, None] / cost.limit
-
-    return LatencyAwareSampler(OfaSpace(), load, seed, prior)
+    return LatencyAwareSampler(OfaSpace(), load_of(cost), seed, prior)
 
 
 def needed(curves: dict[str, list[float]], count: int) -> dict[str, int | None]:
@@ -112,6 +111,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=json_file, metavar="OUT")
     args = parser.parse_args()
+    if args.evaluations < max(LOOKED_AT):
+        parser.error(f"--evaluations must be at least {max(LOOKED_AT)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     files = (args.accuracy, args.archs, args.latency, args.device)
     with ProcessPoolExecutor(args.processes) as pool:
@@ -131,7 +132,7 @@ def main() -> int:
         "median_hypervolume": {
             arm: {
                 str(count): round(statistics.median(r[arm][count - 1] for r in runs), 2)
-                for count in sorted({10, 20, *aims})
+                for count in sorted({*LOOKED_AT, *aims})
             }
             for arm in ARMS
         },

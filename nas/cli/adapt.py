@@ -47,7 +47,7 @@ def tables_adapt(
             resolution=resolution,
             num_classes=num_classes,
             tables_dir=tables_folder(tables_dir),
-            progress=printer.measuring,
+            progress=printer.progress,
         )
     print_table(console, adapted.table, LatencyPredictor.fit(adapted.table))
     for name, weight in sorted(adapted.sources.items(), key=lambda item: -abs(item[1])):

@@ -47,7 +47,7 @@ def tables_kit(
             batch_size=batch_size,
             resolution=resolution,
             num_classes=num_classes,
-            progress=partial(printer.measuring, verb="written"),
+            progress=partial(printer.progress, verb="written"),
         )
     python = ".".join(str(part) for part in OLDEST_PYTHON)
     console.print(

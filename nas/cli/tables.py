@@ -56,7 +56,7 @@ def tables_measure(
             resolution=resolution,
             num_classes=num_classes,
             tables_dir=tables_folder(tables_dir),
-            progress=printer.measuring,
+            progress=printer.progress,
         )
     print_table(console, table, LatencyPredictor.fit(table))
 
@@ -165,7 +165,7 @@ def tables_verify(
             load_space(space),
             networks,
             seed,
-            lambda done, total: printer.measuring("networks", done, total),
+            lambda done, total: printer.progress("networks", done, total),
         )
     for network, (latency_ms, low_ms, high_ms), timing in result.networks:
         inside = low_ms <= timing.latency_ms <= high_ms

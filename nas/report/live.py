@@ -41,11 +41,11 @@ class LivePrinter:
         """Hands every event of a search to this printer."""
         return Listener(
             stage=self.stage,
-            measuring=self.measuring,
+            measuring=self.progress,
             training=self.training,
             trained=self.trained,
-            verifying=lambda done, total: self.measuring("networks", done, total),
-            finalists=lambda done, total: self.measuring("finalists", done, total, "trained"),
+            verifying=lambda done, total: self.progress("networks", done, total),
+            finalists=lambda done, total: self.progress("finalists", done, total, "trained"),
         )
 
     def stage(self, name: str) -> None:
@@ -61,7 +61,7 @@ class LivePrinter:
         if text:
             self.console.print(text, style="bold")
 
-    def measuring(self, what: str, done: int, total: int, verb: str = "measured") -> None:
+    def progress(self, what: str, done: int, total: int, verb: str = "measured") -> None:
         """``done`` of ``total`` things were measured, or what ``verb`` says."""
         now = time.monotonic()
         if what != self._what:

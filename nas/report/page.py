@@ -43,7 +43,6 @@ from nas.report.wording import (
     score_rule,
     shown_front,
     stage_text,
-    trained_longer,
     trials_text,
     warnings,
 )
@@ -211,7 +210,7 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
     best = result.recommended
     if best is None:
         return None
-    longer = trained_longer(best)
+    longer = best.sound_final
     return {
         **_row(best, result),
         "longer_score": accuracy_text(longer.score) if longer else None,

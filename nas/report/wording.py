@@ -12,7 +12,7 @@ from statistics import median
 from nas.architecture import Architecture, Stage
 from nas.config import SearchConfig
 from nas.proxy.score import REFERENCE_MACS, SizeBonus
-from nas.search.result import Candidate, Final, Latency, SearchResult, compared
+from nas.search.result import Candidate, Latency, SearchResult, compared
 
 TABLE_HOLDS = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
@@ -78,12 +78,6 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
         return named
     added = points_text(candidate.bonus)
     return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
-
-
-def trained_longer(candidate: Candidate) -> Final | None:
-    """What longer training gave; None where there was none, or it diverged."""
-    final = candidate.final
-    return None if final is None or final.diverged else final
 
 
 def final_text(candidate: Candidate) -> str:
@@ -242,7 +236,7 @@ def headline(result: SearchResult) -> str:
     if best:
         several = len(result.everywhere) > 1
         latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
-        final = trained_longer(best)
+        final = best.sound_final
         score = f"{accuracy_text((final or best).score)} {score_name(result.config)}"
         longer = f" after {final.images:,} images" if final else ""
         return f"Recommended: {latencies}, {score}{longer} ({proxy_name(result.config)})"
@@ -319,8 +313,7 @@ def trials_text(result: SearchResult) -> str:
         trained = f"{count + partly:,} trained ({partly:,} of them stopped at a rung)"
     else:
         trained = f"{count:,} trained"
-    return (
-        f"{trained}{earlier}, "
-        f"{result.untrained:,} not trained ({result.provenance} over budget), "
-        f"{result.failed} failed"
-    )
+    config = result.config
+    sizes = config.max_params is not None or config.max_macs is not None
+    over = "over a limit" if sizes else f"{result.provenance} over budget"
+    return f"{trained}{earlier}, {result.untrained:,} not trained ({over}), {result.failed} failed"

@@ -58,7 +58,8 @@ def conclude(
 def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> int | None:
     """Number of the best candidate within every budget, None if there is none.
 
-    That is by the score of longer training if there are two and more that were trained longer.
+    That is by the score of longer training if there are two and more that were trained longer; else
+    what diverged in it is recommended only where there is nothing else.
 
     Args:
         study: what was trained and measured.
@@ -71,7 +72,8 @@ def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> in
     fitting = [c for c in study.candidates() if c.number in within]
     finals = compared(fitting, finalists)
     score_of = {c.number: finals[c.number].score for c in fitting if c.number in finals}
-    score_of = score_of or {c.number: c.score for c in fitting}
+    sound = [c for c in fitting if c.final == c.sound_final] or fitting
+    score_of = score_of or {c.number: c.score for c in sound}
     return max(score_of, key=lambda number: score_of[number]) if score_of else None
 
 
@@ -95,6 +97,7 @@ def _seen_on(
     config, table = prepared.config.on(index), prepared.tables[index]
     unverified = outcome.unverified.get(index)
     candidates = study.candidates(index)
+    measured = any(c.measured for c in candidates)
     best = next((c for c in candidates if c.number == recommended), None)
     estimated = table.latency_kind == "estimated"
     size = (config.space, config.resolution, config.num_classes)
@@ -109,24 +112,28 @@ def _seen_on(
         front=tuple(study.front(index)),
         recommended=best,
         breakdown_ms=prepared.budget.breakdown(best.architecture, index) if best else (),
-        verified=unverified is None and any(c.measured for c in candidates),
-        verification_note=_verification_note(table, unverified, bool(candidates)),
+        verified=unverified is None and measured,
+        verification_note=_verification_note(table, unverified, bool(candidates), measured),
         references=_references(prepared.budget, index, candidates),
         imported=study.trials.imported(),
         partly_trained=tuple(study.partly_trained(index)),
         untrained=study.trials.untrained(),
         failed=study.trials.diverged() + study.trials.interrupted(),
-        wall_s=study.wall_s(),
+        wall_s=study.ledger.wall_s(),
         stopped=outcome.stopped,
         undecided=_undecided(study, prepared.config.finalists, outcome.undecided),
     )
 
 
-def _verification_note(table: LatencyTable, unverified: str | None, trained: bool) -> str:
+def _verification_note(
+    table: LatencyTable, unverified: str | None, trained: bool, measured: bool
+) -> str:
     if unverified is not None:
         return f"Latencies are {table.latency_kind}, not verified: {unverified}."
     if not trained:
         return "Nothing was verified: no candidate was trained in full."
+    if not measured:
+        return "Nothing was verified: by today's predictions no candidate is within budget."
     return (
         f"The front was measured whole on this machine ({table.meta.device_description}, "
         f"{table.meta.target} {table.meta.runtime_version})."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -15,6 +14,7 @@ from nas.latency.table import TABLES_DIR
 from nas.lock import locked
 from nas.search.conclude import Outcome, conclude
 from nas.search.executors import LocalExecutor
+from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import train_finalists
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
@@ -28,19 +28,12 @@ from nas.search.run import (
     require_writable,
     write_config,
 )
-from nas.search.sampler import make_sampler
+from nas.search.sampler import learns_from_prior, make_sampler
 from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
 from nas.search.training import CHECKPOINTS, Crew
 from nas.search.verify import devices_here, measure_front, recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
-
-MORE_TRIALS = 0.25
-"""Candidates a search trains when it goes on after measuring, as a share of what was asked for."""
-
-MORE_ROUNDS = 2
-"""How often a search goes on because the most accurate candidate was measured over a budget, or
-because more fits than it seemed."""
 
 
 def search(
@@ -105,7 +98,7 @@ def resume(
     config = read_run(run_dir).changed(updates)
     require_writable(run_dir, remedy="make it writable")
     prepared = prepare(config, False, tables_dir, listener)
-    return _run(run_dir, prepared, None, executor, listener)
+    return _run(run_dir, prepared, None, executor, listener, exactly=trials is not None)
 
 
 def _run(
@@ -114,13 +107,17 @@ def _run(
     earlier: Sequence[EarlierTrial] | None,
     make_executor: Callable[[int], Executor],
     listener: Listener,
+    exactly: bool = False,
 ) -> SearchResult:
+    """Carry out a run; ``exactly`` forgets by how much it was extended before."""
     from nas.search.files import write_run_files
 
     config = prepared.config
     with locked(run_dir, RunError, "working on this run"):
         write_config(run_dir, config)
         study = _open(run_dir, prepared, earlier)
+        if exactly:
+            study.ledger.forget_extensions()
         checkpoints = run_dir / CHECKPOINTS
         outcome = _carry_out(study, prepared, checkpoints, make_executor, listener)
         result = conclude(run_dir, prepared, study, outcome)
@@ -147,7 +144,7 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
     prior = as_prior(study.earlier(), space, study.bonus)
     study.study.sampler = make_sampler(config.sampler, seed, space, study.load, prior)
     recalibrate(study, prepared)
-    study.begin(load_presets())
+    study.begin(load_presets(), known=len(prior) if learns_from_prior(config.sampler) else 0)
     study.recover()
     return study
 
@@ -163,13 +160,12 @@ def _carry_out(
     config = prepared.config
     time_limit = TimeLimit(config.time_limit_s)
     crew = Crew(study, prepared, time_limit, checkpoints, make_executor, listener)
-    stopped = crew.train(config.trials)
-    stopped, interrupted = _verify(study, prepared, crew, time_limit, listener, stopped)
+    stopped = crew.train(max([config.trials, *study.ledger.extensions()]))
+    stopped, unmeasured = _verify(study, prepared, crew, time_limit, listener, stopped)
     reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
     unverified = {index: reason for index, reason in reasons.items() if reason is not None}
-    if interrupted:
-        unverified |= dict.fromkeys(devices_here(prepared), MEASURING_CUT_OFF)
-    if interrupted or stopped == CUT_OFF:
+    unverified |= unmeasured
+    if stopped == CUT_OFF or MEASURING_CUT_OFF in unmeasured.values():
         return Outcome(stopped, unverified, CUT_OFF)
     if stopped in (None, EXHAUSTED):
         crew.clean_up()
@@ -184,23 +180,26 @@ def _verify(
     time_limit: TimeLimit,
     listener: Listener,
     stopped: str | None,
-) -> tuple[str | None, bool]:
+) -> tuple[str | None, dict[int, str]]:
     """Measure, and go on with what that taught where the budget was missed, or more fits.
 
     Returns:
-        Why training stopped early, or None; and whether measuring was interrupted.
+        Why training stopped early, or None; and why devices that are here were not measured, by
+        index.
     """
-    more = math.ceil(MORE_TRIALS * prepared.config.trials)
+    unmeasured: dict[int, str] = {}
     try:
-        for left in reversed(range(MORE_ROUNDS + 1)):
+        while True:
             before, leader = study.budget, study.finalists(1)
-            with time_limit.paused():
-                missed = measure_front(study, prepared, listener)
+            with time_limit.paused(), study.ledger.timed():
+                shown = measure_front(study, prepared, listener, skipped=unmeasured)
+            unmeasured |= shown.failed
             opened = any(study.budget.opened_since(before, c.architecture) for c in leader)
-            go_on = opened if stopped == EXHAUSTED else stopped is None and (missed or opened)
-            if not left or not go_on:
-                break
-            stopped = crew.train(study.trials.begun() + more)
+            go_on = opened if stopped == EXHAUSTED else stopped is None and (shown.missed or opened)
+            if not go_on or not rounds_left(study.ledger):
+                return stopped, unmeasured
+            trials = study.trials.begun() + more_trials(prepared.config)
+            study.ledger.extend(trials)
+            stopped = crew.train(trials)
     except KeyboardInterrupt:
-        return stopped, True
-    return stopped, False
+        return stopped, dict.fromkeys(devices_here(prepared), MEASURING_CUT_OFF)

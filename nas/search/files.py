@@ -22,7 +22,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
     Candidates that stopped at a rung have seen fewer ``images``, and their accuracy is of then.
-    ``final_score`` is what finalists got after ``final_images``.
+    ``final_score`` is what finalists got after ``final_images``; it is empty where they diverged.
 
     The columns of a second device end in ``_2``, of a third in ``_3``.
     """
@@ -69,7 +69,7 @@ def _all_trained(seen: SearchResult) -> list[Candidate]:
 
 def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
     gmacs, mparams = candidate.cost_at(result.config)
-    recommended = result.recommended
+    recommended, sound = result.recommended, candidate.sound_final
     return {
         "number": candidate.number,
         "id": candidate.architecture.id,
@@ -77,8 +77,8 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "proxy_accuracy": round(candidate.accuracy, 5),
         "proxy_score": round(candidate.score, 5),
         "images": candidate.images,
-        "final_accuracy": round(candidate.final.accuracy, 5) if candidate.final else None,
-        "final_score": round(candidate.final.score, 5) if candidate.final else None,
+        "final_accuracy": round(sound.accuracy, 5) if sound else None,
+        "final_score": round(sound.score, 5) if sound else None,
         "final_images": candidate.final.images if candidate.final else None,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
@@ -190,11 +190,12 @@ def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
 
 def _accuracy_json(candidate: Candidate) -> dict[str, float | None]:
     """0..1 each; a score is an accuracy with what is added for size."""
+    sound = candidate.sound_final
     return {
         "proxy_accuracy": candidate.accuracy,
         "proxy_score": round(candidate.score, 6),
-        "final_accuracy": candidate.final.accuracy if candidate.final else None,
-        "final_score": round(candidate.final.score, 6) if candidate.final else None,
+        "final_accuracy": sound.accuracy if sound else None,
+        "final_score": round(sound.score, 6) if sound else None,
         "final_images": candidate.final.images if candidate.final else None,
     }
 

@@ -6,7 +6,7 @@ compared by a training that did not choose them.
 
 from __future__ import annotations
 
-import time
+import statistics
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -33,11 +33,15 @@ def final_proxy(proxy: ProxyConfig) -> ProxyConfig:
 
 
 def expected_s(study: SearchStudy, config: SearchConfig) -> float:
-    """About how long the present finalists will train, in seconds; 0 where that is unknown."""
-    trials = study.trials.complete()
-    train_s = {t.number: float(t.user_attrs.get("train_s", 0.0)) for t in trials}
+    """About how long the present finalists will train, in seconds; 0 where that is unknown.
+
+    What an earlier run trained takes as long as the others on average.
+    """
+    train_s = study.trials.train_s()
+    known = [train_s[c.number] for c in study.candidates() if train_s[c.number]]
+    mean_s = statistics.fmean(known) if known else 0.0
     left = _left(study, config)
-    total_s = LENGTH * sum(train_s[candidate.number] for candidate in left)
+    total_s = LENGTH * sum(train_s[candidate.number] or mean_s for candidate in left)
     return total_s / max(1, min(config.workers, len(left)))
 
 
@@ -56,19 +60,18 @@ def train_finalists(
     if not _left(study, config):
         return None
     listener.stage("finalists")
-    started, before = time.monotonic(), study.wall_s()
-    try:
-        for _ in range(MAX_CRASHES):
-            executor = make_executor(config.workers)
-            try:
-                return _train(study, config, time_limit, executor, listener)
-            except BrokenProcessPool:
-                continue
-            finally:
-                stop_executor(executor)
-                study.record_wall_s(before + time.monotonic() - started)
-    except KeyboardInterrupt:
-        return CUT_OFF
+    with study.ledger.timed():
+        try:
+            for _ in range(MAX_CRASHES):
+                executor = make_executor(config.workers)
+                try:
+                    return _train(study, config, time_limit, executor, listener)
+                except BrokenProcessPool:
+                    continue
+                finally:
+                    stop_executor(executor)
+        except KeyboardInterrupt:
+            return CUT_OFF
     return WORKER_DIED
 
 

@@ -110,6 +110,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._lock = threading.Lock()
         self._walks: dict[int, Walk[A]] = {}  # by the trial's id in its storage
         self._hyperparameters: tuple[int, Hyperparameters] | None = None
+        self._suggested = 0  # by the surrogate
 
     def reseed_rng(self) -> None:
         """Give each process of a parallel study its own random numbers."""
@@ -174,7 +175,8 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
             kept = surrogate.hyperparameters
             surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
         lowest = float(accuracy[np.array(groups) == surrogate.group].min())
-        for_best = self._best_every and len(walks) % self._best_every == 0
+        for_best = self._best_every and self._suggested % self._best_every == 0
+        self._suggested += 1
         reference = (lowest, HIGHEST_REFERENCE if for_best else REFERENCE_LOAD)
         found = self._breed(known, load, surrogate, elsewhere, reference, seen)
         return found or self._spread(0, seen)
@@ -229,7 +231,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
         surrogate = AccuracySurrogate(known, load, accuracy, kept, refit, groups, self._noise)
-        if refit:
+        if surrogate.hyperparameters is not kept:  # also where the groups are others than before
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ from nas.search.trials import CONTINUES, STOPPED, Stopped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MOST_GO_ON = 0.5
+"""Share of a rung's candidates that reach the next, at most: as nobody waits for the others, more
+than the best third (nearly half of 18: benchmarks/multi_fidelity.py)."""
+
+SPARE = 1
+"""Candidates of a rung that could go on beside those that are to: one of these may diverge."""
 
 
 def best_stopped(
@@ -43,6 +51,20 @@ def best_stopped(
         )
         if place is not None:
             return stopped[place]
+    trials = study.trials
+    if over and not trials.complete() and not trials.of(TrialState.RUNNING):
+        return _best_left(study, able)
+    return None
+
+
+def _best_left(study: SearchStudy, able: Container[str]) -> FrozenTrial | None:
+    """The best that can go on, where those whose place it was diverged when they did."""
+    gone = study.trials.gone_on()
+    for left in range(1, study.rungs):
+        stopped, score, load = _reached(study, left)
+        for place in ranking(score, load):
+            if stopped[place].number not in gone and stopped[place].user_attrs["id"] in able:
+                return stopped[place]
     return None
 
 
@@ -75,13 +97,14 @@ def hopeless(study: SearchStudy, trials: int) -> set[str]:
 
     Args:
         study: what was trained so far.
-        trials: candidates that there will be.
+        trials: candidates that there will be, at most.
     """
     gone, found = study.trials.gone_on(), set()
     for left in reversed(range(1, study.rungs)):
-        trials = share_of(trials, over=True)
         stopped, score, load = _reached(study, left)
-        worst = [stopped[place] for place in ranking(score, load)[trials:]]
+        kept = share_of(max(trials, len(stopped)), over=True) + SPARE
+        worst = [stopped[place] for place in ranking(score, load)[kept:]]
+        trials = math.ceil(trials * MOST_GO_ON)
         found |= {trial.user_attrs["id"] for trial in worst if trial.number not in gone}
     return found
 

@@ -95,6 +95,11 @@ class Candidate:
         """Upper end of the interval of that: what a budget must hold."""
         return self.predicted.high_ms if self.again_high_ms is None else self.again_high_ms
 
+    @property
+    def sound_final(self) -> Final | None:
+        """What longer training gave; None where there was none, or it diverged."""
+        return None if self.final is None or self.final.diverged else self.final
+
     def cost_at(self, config: SearchConfig) -> tuple[float, float]:
         """MACs in G for one image at the target's resolution, and parameters in M."""
         blocks = self.architecture.blocks(config.resolution, config.num_classes)
@@ -107,7 +112,7 @@ def compared(candidates: Iterable[Candidate], finalists: int) -> dict[int, Final
 
     Empty where fewer than `LEAST_COMPARED` were trained so, or were to be; what diverged is none.
     """
-    finals = {c.number: c.final for c in candidates if c.final and not c.final.diverged}
+    finals = {c.number: final for c in candidates if (final := c.sound_final)}
     return finals if min(finalists, len(finals)) >= LEAST_COMPARED else {}
 
 

@@ -70,6 +70,11 @@ def check_sampler(name: str) -> None:
         raise ConfigError(unknown("sampler", name, SAMPLERS))
 
 
+def learns_from_prior(name: str) -> bool:
+    """Whether a sampler makes use of trials of other studies."""
+    return SAMPLERS[name] is _latency_aware
+
+
 def make_sampler(
     name: str,
     seed: int,

@@ -19,12 +19,12 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.architecture import Architecture, short_id
 from nas.errors import RunError
 from nas.latency.intervals import MEASURED_AGAIN
-from nas.latency.measure import Timing
 from nas.parameter_space import picked_from
 from nas.proxy.score import SizeBonus
 from nas.search.budget import Budget
 from nas.search.candidates import Candidates, Key, key
 from nas.search.evaluate import Evaluation
+from nas.search.ledger import Ledger
 from nas.search.pareto import pareto_front
 from nas.search.result import SEARCHED, Candidate, Final, Latency
 from nas.search.trials import ACCURACY, CONTINUES, Stopped, Trials
@@ -87,12 +87,11 @@ class SearchStudy:
     ) -> None:
         self.study = study
         self.trials = Trials(study)
+        self.ledger = Ledger(study)
         self.budget = self._uncalibrated = budget
         self.seed = seed
         self.rungs = rungs
         self.bonus = SizeBonus(size_bonus, budget.resolution, budget.num_classes)
-        self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
-        self._finals: dict[str, dict[str, Any]] = dict(study.user_attrs.get("finals", {}))
         self._seen = {trial.user_attrs["id"] for trial in self.trials.trained()}
 
     def remember(self, earlier: Sequence[EarlierTrial]) -> None:
@@ -121,13 +120,14 @@ class SearchStudy:
             for entry in self.study.user_attrs.get("earlier", ())
         ]
 
-    def begin(self, presets: Sequence[tuple[str, Architecture]]) -> None:
+    def begin(self, presets: Sequence[tuple[str, Architecture]], known: int = 0) -> None:
         """Queue the presets that fit and an initial spread; once in a run's life.
 
         A run that was killed while it queued them queues the rest.
 
         Args:
             presets: names and architectures, tried in this order.
+            known: trials of other studies that the sampler learns from.
 
         Raises:
             RunError: the search space is not the one the run was begun with.
@@ -141,7 +141,7 @@ class SearchStudy:
         self.study.set_user_attr("space", space)
         if self.study.user_attrs.get("begun"):
             return
-        known = len(self.earlier()) + len(self.trials.complete())
+        known += len(self.trials.complete())
         spread = self._spread(INITIAL_CANDIDATES - known) if known < INITIAL_CANDIDATES else []
         wanted = [
             (name, preset)
@@ -260,14 +260,6 @@ class SearchStudy:
                     broken.add(candidate.number)
         return {trial.number for trial in self.trials.complete()} - broken
 
-    def record_measured(
-        self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
-    ) -> None:
-        """Keep whole networks' latencies on one device."""
-        for architecture, timing in zip(architectures, timings, strict=True):
-            self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
-        self.study.set_user_attr("measured", self._measured)
-
     def finalists(self, count: int) -> list[Candidate]:
         """The ``count`` candidates within every budget of the best score, best first."""
         within = self.within()
@@ -278,16 +270,7 @@ class SearchStudy:
         """Keep what a finalist's longer training gave."""
         accuracy, images, diverged = evaluation.accuracy, evaluation.images, evaluation.diverged
         bonus = 0.0 if diverged else self.bonus.of(architecture, images)
-        self._finals[architecture.id] = asdict(Final(accuracy, bonus, images, diverged))
-        self.study.set_user_attr("finals", self._finals)
-
-    def wall_s(self) -> float:
-        """Seconds spent in earlier sessions of this run."""
-        return float(self.study.user_attrs.get("wall_s", 0.0))
-
-    def record_wall_s(self, seconds: float) -> None:
-        """Keep the time spent, earlier sessions included."""
-        self.study.set_user_attr("wall_s", round(seconds, 1))
+        self.ledger.record_final(architecture, Final(accuracy, bonus, images, diverged))
 
     def _import(self, earlier: EarlierTrial) -> None:
         """Add a trial that another run has finished."""
@@ -349,8 +332,7 @@ class SearchStudy:
         stopped = Stopped.of(trial.user_attrs)
         score = stopped.score if stopped else trial.values[0]
         accuracy = stopped.accuracy if stopped else trial.user_attrs.get(ACCURACY, score)
-        measured = self._timing(architecture, device)
-        final = self._finals.get(architecture.id)
+        measured = self.ledger.measured(architecture, device)
         again = MEASURED_AGAIN.factor(self.budget.confidence)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
@@ -364,12 +346,8 @@ class SearchStudy:
             measured=measured,
             again_high_ms=measured.latency_ms * again if measured else None,
             origin=trial.user_attrs.get("origin", SEARCHED),
-            final=Final(**final) if final else None,
+            final=self.ledger.final(architecture),
         )
-
-    def _timing(self, architecture: Architecture, device: int) -> Timing | None:
-        found = self._measured.get(architecture.id, {}).get(str(device))
-        return Timing(**found) if found else None
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(self.seed * 1_000_003 + number)

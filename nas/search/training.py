@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from nas.errors import RunError
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import stop_executor
+from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
+from nas.search.ledger import Clock
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
 from nas.search.promotion import best_stopped, go_on, hopeless
@@ -69,40 +71,34 @@ class Crew:
             Why it stopped early, or None.
 
         Raises:
-            RunError: training processes died again and again.
+            RunError: training processes died again and again before anything was trained.
         """
         study = self._study
         self._listener.stage("training")
         self._listener.training(study.trials.begun(), trials)
-        started, before = time.monotonic(), study.wall_s()
         executor = self._make_executor(self._config.workers)
         crashes = 0
         stopped = None
-        try:
-            while True:
-                stopped = self._fill(executor, trials, stopped)
-                if not self._pending:
-                    return stopped
-                finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in finished:
+        with study.ledger.timed() as clock:
+            try:
+                while True:
                     try:
-                        evaluation = future.result()
+                        stopped = self._fill(executor, trials, stopped)
+                        if not self._pending:
+                            return stopped
+                        self._collect(trials, clock)
                     except BrokenProcessPool:
                         crashes += 1
-                        self._give_up()
                         if crashes >= MAX_CRASHES:
-                            raise RunError(WORKER_DIED) from None
+                            return self._died()
+                        self._give_up()
                         stop_executor(executor)
                         executor = self._make_executor(self._config.workers)
-                        break
-                    self._finish(self._pending.pop(future), evaluation, trials)
-                    study.record_wall_s(before + time.monotonic() - started)
-        except KeyboardInterrupt:
-            return CUT_OFF
-        finally:
-            self._give_up()
-            study.record_wall_s(before + time.monotonic() - started)
-            stop_executor(executor)
+            except KeyboardInterrupt:
+                return CUT_OFF
+            finally:
+                self._give_up()
+                stop_executor(executor)
 
     def clean_up(self) -> None:
         """Remove the states of trainings that stopped: they will not go on."""
@@ -128,15 +124,42 @@ class Crew:
             if proposal is None:
                 stopped = EXHAUSTED
                 continue
-            task = (proposal.architecture.to_json(), self._config.proxy, self._config.seed)
+            task: tuple[Any, ...] = (
+                proposal.architecture.to_json(),
+                self._config.proxy,
+                self._config.seed,
+            )
             if self._config.rungs > 1:
                 rungs = self._images[: len(self._images) - proposal.left]
                 checkpoint = str(self._checkpoint(proposal.architecture.id))
-                future = executor.submit(evaluate, *task, rungs, checkpoint)
-            else:
-                future = executor.submit(evaluate, *task)
-            self._pending[future] = proposal
+                task = (*task, rungs, checkpoint)
+            try:
+                self._pending[executor.submit(evaluate, *task)] = proposal
+            except BrokenProcessPool:  # by what another worker trains
+                study.interrupt(proposal)
+                raise
         return stopped
+
+    def _collect(self, trials: int, clock: Clock) -> None:
+        """Wait a little, and keep what has finished."""
+        finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in finished:
+            evaluation = future.result()
+            self._finish(self._pending.pop(future), evaluation, trials)
+            clock.record()
+
+    def _died(self) -> str:
+        """Why it ends when training processes died too often.
+
+        Where others were trained and only one could have killed them, that one is not tried again.
+        """
+        if not self._study.trials.complete():
+            raise RunError(WORKER_DIED) from None
+        if len(self._pending) == 1:
+            (proposal,) = self._pending.values()
+            self._pending.clear()
+            self._study.finish(proposal, Evaluation(0.0, diverged=True, train_s=0.0, images=0))
+        return WORKER_DIED
 
     def _time_is_up(self) -> bool:
         """Whether what is left of the time limit, at most half of it, is for the finalists."""
@@ -150,7 +173,8 @@ class Crew:
         study = self._study
         study.finish(proposal, evaluation)
         done = {proposal.architecture.id} if evaluation.diverged or not proposal.left else set()
-        for architecture_id in done | hopeless(study, trials):
+        most = trials + rounds_left(study.ledger) * more_trials(self._config)
+        for architecture_id in done | hopeless(study, most):
             self._checkpoint(architecture_id).unlink(missing_ok=True)
         self._listener.trained(self._trained(proposal, evaluation, trials))
 

@@ -93,6 +93,14 @@ class Trials:
         trained = sum(CONTINUES not in trial.user_attrs for trial in self.trained())
         return trained - self.imported()
 
+    def train_s(self) -> dict[int, float]:
+        """Seconds of training by number, with those up to the rung that a trial goes on from."""
+        seconds: dict[int, float] = {}
+        for trial in sorted(self.trained(), key=lambda trial: trial.number):
+            before_s = seconds.get(trial.user_attrs.get(CONTINUES, -1), 0.0)
+            seconds[trial.number] = before_s + float(trial.user_attrs.get("train_s", 0.0))
+        return seconds
+
     def imported(self) -> int:
         """Candidates that an earlier run trained."""
         return sum("imported" in trial.user_attrs for trial in self.complete())

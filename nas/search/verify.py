@@ -7,13 +7,15 @@ among them: they are measured next, until all are.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from nas.architecture import Architecture
+from nas.errors import RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.collect import measure_networks
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared
-from nas.search.result import Candidate
 from nas.search.study import SearchStudy
 
 MAX_ROUNDS = 4
@@ -26,37 +28,66 @@ def devices_here(prepared: Prepared) -> list[int]:
     return [index for index, table in tables if why_not_this_machine(table) is None]
 
 
-def measure_front(study: SearchStudy, prepared: Prepared, listener: Listener) -> bool:
+@dataclass(frozen=True)
+class Verification:
+    """What measuring the front showed.
+
+    Attributes:
+        missed: whether the most accurate candidate turned out to be over a budget.
+        failed: why a device could not measure, by its index.
+    """
+
+    missed: bool
+    failed: dict[int, str]
+
+
+def measure_front(
+    study: SearchStudy, prepared: Prepared, listener: Listener, skipped: Collection[int] = ()
+) -> Verification:
     """Measure every front, and the finalists, on the devices that are here; recalibrate those.
 
-    Returns:
-        Whether the most accurate candidate turned out to be over a budget.
-
-    Raises:
-        RuntimeUnavailableError: a runtime is missing, or cannot run a network.
+    Args:
+        study: what was trained; keeps what is measured.
+        prepared: what was asked for.
+        listener: told about every network.
+        skipped: indices of devices that cannot measure.
     """
-    here, missed = devices_here(prepared), False
+    here, missed, failed = devices_here(prepared), False, dict[int, str]()
     for _ in range(MAX_ROUNDS):
-        found = [_unmeasured(study, index, prepared.config.finalists) for index in here]
-        if not any(found):
+        able = [index for index in here if index not in failed and index not in skipped]
+        wanted = {index: _unmeasured(study, index, prepared.config.finalists) for index in able}
+        if not any(wanted.values()):
             break
         leader = study.front()[-1]
         listener.stage("verifying")
-        for index, candidates in zip(here, found, strict=True):
-            architectures = [candidate.architecture for candidate in candidates]
-            if not architectures:
-                continue
-            timings = measure_networks(
-                architectures,
-                prepared.tables[index],
-                prepared.config.resolution,
-                prepared.config.num_classes,
-                listener.verifying,
-            )
-            study.record_measured(index, architectures, timings)
+        for index, architectures in wanted.items():
+            try:
+                _measure(study, prepared, index, architectures, listener)
+            except RuntimeUnavailableError as error:
+                failed[index] = str(error)
         missed = missed or _over_a_budget(study, leader.number)
         recalibrate(study, prepared)
-    return missed
+    return Verification(missed, failed)
+
+
+def _measure(
+    study: SearchStudy,
+    prepared: Prepared,
+    device: int,
+    architectures: Sequence[Architecture],
+    listener: Listener,
+) -> None:
+    """Measure networks on one device, and keep their latencies.
+
+    Raises:
+        RuntimeUnavailableError: its runtime cannot run one of them.
+    """
+    if not architectures:
+        return
+    config, table = prepared.config, prepared.tables[device]
+    size = (config.resolution, config.num_classes)
+    timings = measure_networks(architectures, table, *size, listener.verifying)
+    study.ledger.record_measured(device, architectures, timings)
 
 
 def _over_a_budget(study: SearchStudy, number: int) -> bool:
@@ -85,9 +116,9 @@ def recalibrate(study: SearchStudy, prepared: Prepared) -> None:
     study.budget = replace(budget, devices=tuple(devices))
 
 
-def _unmeasured(study: SearchStudy, device: int, finalists: int) -> list[Candidate]:
+def _unmeasured(study: SearchStudy, device: int, finalists: int) -> list[Architecture]:
     """What is on the front of any device, or a finalist, and was not measured on this one."""
     wanted = {c.number for c in study.finalists(finalists)}
     wanted |= {c.number for index in range(len(study.budget.devices)) for c in study.front(index)}
     candidates = study.candidates(device)
-    return [c for c in candidates if c.number in wanted and c.measured is None]
+    return [c.architecture for c in candidates if c.number in wanted and c.measured is None]

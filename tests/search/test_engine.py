@@ -16,18 +16,16 @@ import pandas as pd
 import pytest
 
 import nas
-from nas.architecture import Architecture
 from nas.architecture_file import load_architecture
 from nas.config import SearchConfig
 from nas.errors import ConfigError, RunError, TableError
 from nas.latency.catalogue import own_key
-from nas.latency.measure import Timing
 from nas.lock import locked
 from nas.proxy.data import load_data
 from nas.proxy.train import ProxyTraining
 from nas.report.wording import headline
 from nas.search.engine import resume, search
-from nas.search.evaluate import Evaluation, evaluate
+from nas.search.evaluate import evaluate
 from nas.search.listener import Listener
 from nas.search.run import read_run
 from nas.search.rungs import rung_images
@@ -45,21 +43,6 @@ def test_trains_what_was_asked_for_within_budget(finished):
     assert [event.done for event in trained] == list(range(1, len(trained) + 1))
     assert trained[0].on_front
     assert result.stopped is None and result.wall_s > 0
-
-
-def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
-    result, _ = finished
-    assert result.verified
-    assert all(candidate.measured for candidate in result.front)
-    within = [c for c in result.front if c.measured.latency_ms <= 0.9]
-    if within:
-        assert result.recommended == max(within, key=lambda c: c.score)
-        blocks = result.recommended.architecture.blocks(64)
-        assert len(result.breakdown_ms) == len(blocks)
-        predicted_ms = result.recommended.predicted.latency_ms
-        assert sum(result.breakdown_ms) == pytest.approx(predicted_ms, abs=0.2)
-    else:
-        assert result.recommended is None
 
 
 def test_files_of_a_run(finished):
@@ -174,85 +157,6 @@ def test_a_missing_table_is_measured_first(folder, tmp_path):
     )
     assert events
     assert result.provenance == "predicted" and result.verified
-
-
-def test_ctrl_c_while_measuring_the_front_still_ends_with_a_report(folder, tmp_path, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("nas.search.verify.measure_networks", interrupted)
-    config = run_config(folder, device=None, trials=1)
-    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert not result.verified
-    assert "measuring the front was interrupted; go on with --resume" in result.verification_note
-    assert result.recommended and (tmp_path / "run" / "report.html").exists()
-    monkeypatch.undo()
-    assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).verified
-
-
-def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes_on(
-    folder, tmp_path, monkeypatch
-):
-    """As on a device that is 10% slower today than when its table was made."""
-    budget_ms = 0.8
-    predictor = nas.LatencyPredictor.fit(
-        nas.load_table("onnxruntime", tables_dir=folder / "tables")
-    )
-
-    def slower(networks, table, resolution, num_classes, progress):
-        truth = 1.1 * predictor.predict(networks, resolution, num_classes).latency_ms
-        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
-
-    def larger_is_better(architecture, proxy, seed):
-        found = predictor.predict([Architecture.from_json(architecture)], 64)
-        return Evaluation(float(found.latency_ms[0]), False, 0.0, 128)
-
-    monkeypatch.setattr("nas.search.verify.measure_networks", slower)
-    monkeypatch.setattr("nas.search.training.evaluate", larger_is_better)
-    result = search(
-        run_config(folder, device=None, budget_ms=budget_ms, trials=12, sampler="latency-aware"),
-        tmp_path / "run",
-        tables_dir=folder / "tables",
-        **THREADS,
-    )
-    assert all(c.measured and c.latency_ms <= budget_ms for c in result.front)
-    assert result.recommended == result.front[-1]
-    assert result.recommended.latency_ms > 0.9 * budget_ms
-    before = {c.number: predictor.predict([c.architecture], 64) for c in result.candidates}
-    shift: dict[bool, list[float]] = {True: [], False: []}
-    for c in result.candidates:
-        ratio = c.predicted.latency_ms / before[c.number].latency_ms[0]
-        shift[c.measured is not None].append(ratio)
-    assert shift[True] == pytest.approx([1.0] * len(shift[True]))  # as it was predicted
-    assert all(1.02 < ratio < 1.1 for ratio in shift[False])  # towards what was measured
-    assert any(c.measured and c.latency_ms > budget_ms for c in result.candidates)
-    assert len(result.candidates) in (15, 18)  # it went on, with a quarter more each time
-    again = resume(tmp_path / "run", tables_dir=folder / "tables")
-    assert [c.predicted for c in again.candidates] == [c.predicted for c in result.candidates]
-
-
-def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, monkeypatch):
-    """As more fits than it seemed."""
-    predictor = nas.LatencyPredictor.fit(
-        nas.load_table("onnxruntime", tables_dir=folder / "tables")
-    )
-
-    def search_where_it_takes(share):
-        def measured(networks, table, resolution, num_classes, progress):
-            truth = share * predictor.predict(networks, resolution, num_classes).latency_ms
-            return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
-
-        monkeypatch.setattr("nas.search.verify.measure_networks", measured)
-        config = run_config(folder, device=None, budget_ms=0.8, trials=8)
-        run_dir = tmp_path / f"{share:g}"
-        return search(config, run_dir, tables_dir=folder / "tables", **THREADS)
-
-    assert len(search_where_it_takes(1.0).candidates) == 8
-    faster = search_where_it_takes(0.85)
-    assert len(faster.candidates) in (10, 12)
-    first, added = faster.candidates[:8], faster.candidates[8:]
-    assert max(c.predicted.latency_ms for c in first) <= 0.8
-    assert all(c.high_ms <= 0.8 for c in added)
 
 
 def test_two_devices_keep_both_budgets(folder, tmp_path):

@@ -12,12 +12,17 @@ from nas.architecture import Architecture
 from nas.config import ProxyConfig
 from nas.errors import ConfigError
 from nas.latency.measure import Timing
+from nas.proxy.data import load_data
+from nas.proxy.train import ProxyTraining
 from nas.report.wording import final_text, warnings
 from nas.search.engine import resume, search
 from nas.search.evaluate import Evaluation
 from nas.search.finals import LENGTH, expected_s, final_proxy
 from nas.search.listener import Listener
+from nas.search.result import SEARCHED
 from nas.search.time_limit import TimeLimit
+from nas.search.warm_start import EarlierTrial
+from tests.search.conftest import every
 from tests.search.runs import THREADS, run_config
 from tests.tiny import TINY_PROXY
 
@@ -140,6 +145,31 @@ def test_how_long_they_take_is_told_from_their_short_training(folder, study):
     assert expected_s(study, run_config(folder, finalists=2)) == LENGTH * 20.0
 
 
+def test_what_an_earlier_run_trained_takes_as_long_as_the_others(folder, study, budget):
+    inside = [a for a in every(budget.space) if budget.fits(a)]
+    study.remember([EarlierTrial(inside[0], 0.9, 0, SEARCHED, 128)])
+    assert expected_s(study, run_config(folder, finalists=2)) == 0.0
+    while len(study.candidates()) < 3:
+        proposal = study.propose()
+        study.finish(proposal, Evaluation(0.5, False, 8.0 + 4.0 * len(study.candidates()), 128))
+    assert expected_s(study, run_config(folder, finalists=3)) == LENGTH * (14.0 + 12.0 + 16.0)
+
+
+def test_finalists_after_rungs_are_trained_in_one_part(folder, tmp_path):
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    config = run_config(folder, trials=9, rungs=2, proxy=proxy, finalists=2)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    finalists = [c for c in result.candidates if c.final]
+    assert len(finalists) == 2 and result.partly_trained
+    assert {c.final.images for c in finalists} == {LENGTH * 9 * 32}
+    whole = ProxyTraining(
+        finalists[0].architecture, load_data(proxy), final_proxy(proxy), config.seed + 1
+    )
+    whole.run()
+    assert finalists[0].final.accuracy == whole.result().accuracy
+    assert result.recommended in finalists
+
+
 class Clock:
     """Moves on by what is trained, 1 s a candidate and 4 s a finalist; else it stands still."""
 
@@ -214,14 +244,17 @@ def test_what_diverges_is_not_compared(folder, tmp_path, monkeypatch, diverging)
     monkeypatch.setattr("nas.search.finals.evaluate", long)
     config = run_config(folder, trials=6, finalists=3)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    best = max(result.candidates, key=lambda c: c.score)
     diverged = [c for c in result.candidates if c.final and c.final.diverged]
     assert len(diverged) == diverging
     assert {final_text(c) for c in diverged} == {"diverged when trained longer"}
-    if diverging == 1:
-        assert result.recommended not in diverged and result.recommended.final
-    else:  # nothing is left to compare
-        assert result.recommended == best
+    assert result.recommended not in diverged
+    sound = [c for c in result.candidates if c not in diverged]
+    # With two of three there is nothing left to compare.
+    assert result.recommended.final if diverging < 3 else result.recommended.final is None
+    assert diverging == 1 or result.recommended == max(sound, key=lambda c: c.score)
+    trials = pd.read_csv(tmp_path / "run" / "trials.csv")
+    assert trials["final_images"].count() == 3
+    assert trials["final_score"].count() == 3 - diverging
 
 
 def test_they_are_trained_as_candidates_but_longer():

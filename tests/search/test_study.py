@@ -148,10 +148,12 @@ def test_measured_close_to_the_budget_is_not_within_it(study, budget):
     budget_ms = budget.devices[0].budget_ms
     for share, within in ((0.97, True), (0.985, False), (1.01, False)):
         timing = Timing(share * budget_ms, 0.5, 1.0, 30)
-        study.record_measured(0, [proposal.architecture], [timing])
+        study.ledger.record_measured(0, [proposal.architecture], [timing])
         assert bool(study.front()) == within
         (candidate,) = study.candidates()
         assert candidate.high_ms == pytest.approx(1.0217 * timing.latency_ms, rel=1e-4)
     study.budget = replace(budget, confidence=0.5)
-    study.record_measured(0, [proposal.architecture], [Timing(0.985 * budget_ms, 0.5, 1.0, 30)])
+    study.ledger.record_measured(
+        0, [proposal.architecture], [Timing(0.985 * budget_ms, 0.5, 1.0, 30)]
+    )
     assert study.front()

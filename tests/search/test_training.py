@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
 import nas
+from nas.architecture import Architecture
 from nas.errors import RunError
 from nas.search.engine import resume, search
 from nas.search.reasons import EXHAUSTED
@@ -77,10 +80,56 @@ def _die(*_args):
     os._exit(9)
 
 
-def test_workers_that_die_are_replaced_and_then_reported(folder, tmp_path, monkeypatch):
+def test_workers_that_die_before_anything_is_trained_are_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("nas.search.training.evaluate", _die)
     with pytest.raises(RunError, match="a training process died 3 times"):
         search(run_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
     monkeypatch.undo()
     result = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert len(result.candidates) == 1
+
+
+class Dying(ThreadPoolExecutor):
+    """Dies of the third network, or when something is handed to it."""
+
+    deadly: str | None = None
+    handed = 0
+    dies_at = 0
+
+    def submit(self, function, architecture, *arguments):
+        Dying.handed += 1
+        if Dying.handed == Dying.dies_at:
+            raise BrokenProcessPool
+        network = Architecture.from_json(architecture).id
+        if Dying.handed == 3 and not Dying.dies_at:
+            Dying.deadly = network
+        if network != Dying.deadly:
+            return super().submit(function, architecture, *arguments)
+        future: Future = Future()
+        future.set_exception(BrokenProcessPool())
+        return future
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    for name, value in {"deadly": None, "handed": 0, "dies_at": 0}.items():
+        monkeypatch.setattr(Dying, name, value)
+    return Dying
+
+
+def test_what_every_worker_dies_of_ends_with_a_report_and_is_left_out(folder, tmp_path, dying):
+    places = {"tables_dir": folder / "tables", "executor": dying}
+    stopped = search(run_config(folder, trials=11), tmp_path / "run", **places)
+    assert "a training process died 3 times" in stopped.stopped
+    assert len(stopped.candidates) < 10 and stopped.recommended
+    assert (tmp_path / "run" / "report.html").exists()
+    result = resume(tmp_path / "run", **places)
+    assert result.stopped is None and len(result.candidates) == 10
+    assert dying.deadly not in {c.architecture.id for c in result.candidates}
+
+
+def test_a_worker_that_dies_while_another_is_given_work_is_replaced(folder, tmp_path, dying):
+    dying.dies_at = 3
+    config = run_config(folder, trials=5, workers=2)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", executor=dying)
+    assert result.stopped is None and len(result.candidates) == 5

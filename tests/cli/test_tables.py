@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nas.architecture_file import load_architecture
 from nas.cli import main
+from nas.latency.catalogue import list_tables
+from nas.latency.predictor import LatencyPredictor
 from nas.latency.runtimes import RUNTIMES
-from nas.latency.table_files import write_meta
+from nas.latency.table import TABLES_DIR
+from nas.latency.table_files import read_table, write_meta
 from tests.samples import TINY
 from tests.tiny import made_up_table, tiny_space
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -241,3 +252,70 @@ def test_adapted_tables_say_so(run, tables):
     assert code == 0
     assert "estimated from 24 networks measured on" in text and "a/b, c/d" in text
     assert "an estimate; to replace it, delete " in text
+
+
+def test_tables_show_prints_the_leave_one_out_error(capsys):
+    assert main(["tables", "show", "tensorrt/nvidia-t4.fp16.b8"]) == 0
+    text = capsys.readouterr().out
+    match = re.search(r"leave-one-out error on its 9 networks: mean (\d\.\d)%", text)
+    assert match and float(match[1]) <= 4.0
+    assert "estimated from 9 published latencies of an NVIDIA T4" in text
+    assert "tables measure --target tensorrt" in text
+    assert main(["tables", "list"]) == 0
+    assert "coreml/iphone12-pro-max.fp16.b1" in capsys.readouterr().out
+
+
+def test_tables_show_an_empty_folder(capsys, tmp_path):
+    assert main(["tables", "show", "--tables-dir", str(tmp_path)]) == 0
+    assert "tables measure" in capsys.readouterr().out
+
+
+def test_published_tables_that_are_cut_short_or_misplaced(refused, tmp_path):
+    tables = tmp_path / "tables"
+    shutil.copytree(TABLES_DIR / "tensorrt", tables / "tensorrt")
+    (table,) = (tables / "tensorrt").iterdir()
+    rows = (table / "networks.csv").read_text().splitlines(keepends=True)
+    predict = ["predict", "nextvit-small", "--target", "tensorrt", "--tables-dir", str(tables)]
+    (table / "networks.csv").write_text("".join(rows[:3]))
+    assert "has 2 whole networks, the predictor needs at least 5" in refused(*predict)
+    (table / "networks.csv").write_text("".join([*rows, rows[-1]]))
+    assert f"networks.csv:{len(rows) + 1}: a second row for the network" in refused(*predict)
+    (table / "networks.csv").write_text("".join(rows))
+    table.rename(table.with_name("nvidia-t5.fp16.b8"))
+    assert "describes 'tensorrt/nvidia-t4.fp16.b8', its folder is" in refused(*predict)
+
+
+def test_tables_folders_that_are_none(refused, tmp_path):
+    predict = ["predict", "nextvit-small", "--target", "tensorrt"]
+    missing = str(tmp_path / "none")
+    assert "no such folder" in refused(*predict, "--tables-dir", missing)
+    assert "no such folder" in refused("tables", "list", "--tables-dir", missing)
+    (tmp_path / "file").write_text("")
+    assert "is no folder" in refused(*predict, "--tables-dir", str(tmp_path / "file"))
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capsys):
+    path = tmp_path / "[bold]a[wrong].json"
+    path.write_text(json.dumps(load_architecture("nextvit-small").to_json()))
+    assert main(["predict", str(path), "--target", "tensorrt"]) == 0
+    assert "[bold]a[wrong].json" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_predicting_does_not_load_torch():
+    code = (
+        "import sys; from nas.cli import main; "
+        "code = main(['predict', 'nextvit-base', '--target', 'tensorrt']); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "ms estimated" in text
+    assert "tables measure --target tensorrt" in text
+
+
+def test_tables_that_come_with_the_project_are_readable():
+    tables = [read_table(path) for path in list_tables(TABLES_DIR)]
+    assert {"coreml", "onnxruntime", "tensorrt"} <= {table.meta.target for table in tables}
+    for table in tables:
+        assert len(LatencyPredictor.fit(table).relative_errors) == len(table.networks)
