@@ -53,7 +53,10 @@ def test_a_device_that_cannot_run_a_network_is_left_unverified(folder, tmp_path,
     assert not result.verified and result.recommended
     assert "not verified: onnxruntime cannot run a network" in result.verification_note
     assert (tmp_path / "run" / "report.html").exists()
-    monkeypatch.undo()
+    monkeypatch.setattr(
+        "nas.search.verify.measure_networks",
+        lambda networks, *_: [Timing(0.5, 0.5, 1.0, 30) for _ in networks],
+    )
     assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).verified
 
 
