@@ -40,8 +40,8 @@ from nas.search.result import SEARCHED, Candidate, SearchResult
 from nas.search.rungs import rung_images
 
 ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 18}}
-"""18 come to less than half of the images: as nobody waits, more than a third of them go on. 21, tried
-first, took 54% in the one search that was run."""
+"""18 come to less than half of the images: as nobody waits, more than a third of them go on. 21,
+tried first, took 54% in the one search that was run."""
 
 WORKERS = 2
 CHANCE = 0.1
