@@ -25,6 +25,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def main() -> int:
         parser.error(f"--evaluations must be at least {max(LOOKED_AT)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     files = (args.accuracy, args.archs, args.latency, args.device)
-    with ProcessPoolExecutor(args.processes) as pool:
+    # Spawned: the boosted trees' OpenMP, used here before, hangs in forked processes.
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         jobs = [
             pool.submit(run, seed, args.earlier, args.evaluations, files)
             for seed in range(args.seeds)
