@@ -305,7 +305,7 @@ def _warnings_here(result: SearchResult) -> list[str]:
 
 
 def trials_text(result: SearchResult) -> str:
-    """How many proposals were trained, in full or not, left untrained, and failed."""
+    """How many proposals were trained, in full or not, left untrained, and came to nothing."""
     earlier = f", {result.imported:,} from earlier runs" if result.imported else ""
     count = len(all_candidates(result)) - result.imported
     if result.partly_trained:
@@ -316,4 +316,7 @@ def trials_text(result: SearchResult) -> str:
     config = result.config
     sizes = config.max_params is not None or config.max_macs is not None
     over = "over a limit" if sizes else f"{result.provenance} over budget"
-    return f"{trained}{earlier}, {result.untrained:,} not trained ({over}), {result.failed} failed"
+    return (
+        f"{trained}{earlier}, {result.untrained:,} not trained ({over}), "
+        f"{result.failed} diverged or interrupted"
+    )

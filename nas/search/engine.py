@@ -26,6 +26,7 @@ from nas.search.run import (
     open_study,
     read_run,
     require_writable,
+    storage_errors,
     write_config,
 )
 from nas.search.sampler import learns_from_prior, make_sampler
@@ -77,7 +78,7 @@ def resume(
     executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
-    """Go on with a run; every finished trial is kept, interrupted ones run again.
+    """Go on with a run; every finished trial is kept, interrupted ones are queued again.
 
     Args:
         run_dir: the run's folder.
@@ -113,9 +114,9 @@ def _run(
     from nas.search.files import write_run_files
 
     config = prepared.config
-    with locked(run_dir, RunError, "working on this run"):
-        write_config(run_dir, config)
+    with locked(run_dir, RunError, "working on this run"), storage_errors(run_dir):
         study = _open(run_dir, prepared, earlier)
+        write_config(run_dir, config)
         if exactly:
             study.ledger.forget_extensions()
         checkpoints = run_dir / CHECKPOINTS

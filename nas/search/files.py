@@ -14,8 +14,8 @@ def write_run_files(result: SearchResult) -> None:
     from nas.report.page import write_report
 
     write_trials(result, result.run_dir / "trials.csv")
-    write_best(result, result.run_dir)
     write_report(result, result.run_dir / "report.html")
+    write_best(result, result.run_dir)
 
 
 def write_trials(result: SearchResult, path: Path) -> None:
@@ -115,10 +115,6 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
     from nas.export import export_network
 
     config = result.config
-    content = _network_json(result, best)
-    temporary = run_dir / ".best.json.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(run_dir / "best.json")
     written: set[tuple[int, str]] = set()
     for seen in result.everywhere:
         kind = (seen.config.batch_size or 1, seen.config.precision or "fp32")
@@ -135,6 +131,10 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
             seed=config.seed,
             precision=kind[1],
         )
+    content = _network_json(result, best)
+    temporary = run_dir / ".best.json.tmp"
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(run_dir / "best.json")
 
 
 def result_json(result: SearchResult) -> dict[str, Any]:

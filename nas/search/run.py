@@ -6,16 +6,19 @@ import datetime
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection as Direction
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
-from nas.errors import RunError
+from nas.errors import RunError, UserError
 from nas.paths import exists, is_dir, is_file
 
 RESULTS_DIR = Path(__file__).resolve().parents[2] / "results"
@@ -78,7 +81,7 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
         RunError: the folder holds no run, or its config.json is damaged.
     """
     if not is_dir(path):
-        raise RunError(f"{option} {path}: no such folder; a run is a folder under results/")
+        raise RunError(f"{option} {path}: no such folder; a run is a folder that a search has made")
     if not is_file(path / CONFIG):
         raise RunError(f"{option} {path}: holds no run ({CONFIG} is missing)")
     try:
@@ -131,6 +134,31 @@ def read_study(path: Path) -> optuna.Study:
         return optuna.load_study(storage=storage, study_name=STUDY_NAME)
     except (*_UNREADABLE, OSError) as error:
         raise _unreadable(path, error) from None
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """One line for what a full disk or a damaged study.db gives while a run is worked on.
+
+    Raises:
+        RunError: in place of such an error.
+        UserError: one that came first, and that the storage only failed to clean up after.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, json.JSONDecodeError) as error:
+        first: BaseException | None = error
+        reasons = [str(error)]
+        while first is not None and not isinstance(first, UserError):
+            reasons.append(str(getattr(first, "orig", first)))
+            first = first.__cause__ or first.__context__
+        if first is not None:
+            raise first from None
+        reason = " ".join(reasons[-1].split())[:200]
+        raise RunError(
+            f"{path / STUDY}: cannot be read or written: {reason}; where the disk is full, make "
+            f"room and go on with --resume {path}"
+        ) from None
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:

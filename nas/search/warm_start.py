@@ -17,12 +17,13 @@ from optuna.trial import FrozenTrial
 
 from nas.architecture import Architecture
 from nas.config import MAX_RUNGS, SearchConfig
-from nas.errors import RunError
+from nas.errors import ArchitectureError, RunError
 from nas.paths import is_file
 from nas.proxy.score import LONG_IMAGES, SizeBonus
 from nas.search.latency_aware import PriorTrial
 from nas.search.result import SEARCHED
-from nas.search.run import STUDY, read_run, read_study
+from nas.search.run import STUDY, read_run, read_study, storage_errors
+from nas.search.sampler import learns_from_prior
 from nas.search.trials import ACCURACY, Stopped, Trials
 from nas.space import SearchSpace
 
@@ -50,7 +51,8 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
     """What the runs of ``config.warm_start`` have trained and the space holds.
 
     Raises:
-        RunError: a folder holds no run, or none of its architectures is in the space.
+        RunError: a folder holds no run, none of its architectures is in the space, or the sampler
+            can make nothing of them.
     """
     found = []
     for number, name in enumerate(config.warm_start, start=1):
@@ -58,17 +60,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
         earlier = read_run(path, "--warm-start")
         if not is_file(path / STUDY):
             raise RunError(f"--warm-start {path}: holds no trials ({STUDY} is missing)")
-        known = [
-            EarlierTrial(
-                Architecture.from_json(trial.user_attrs["architecture"]),
-                accuracy,
-                _group(left, number, earlier, config),
-                str(trial.user_attrs.get("origin", SEARCHED)),
-                int(trial.user_attrs.get("images", earlier.proxy.train_images)),
-            )
-            for trial, accuracy, left in _trained(read_study(path))
-            if "architecture" in trial.user_attrs
-        ]
+        known = _read(path, number, earlier, config)
         if not known:
             raise RunError(f"--warm-start {path}: has trained no network yet")
         inside = [trial for trial in known if trial.architecture in space]
@@ -77,8 +69,38 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
                 f"--warm-start {path}: none of its {len(known)} trained networks is in the space "
                 f"{space.name!r}"
             )
+        if not learns_from_prior(config.sampler) and all(trial.group > 0 for trial in inside):
+            raise RunError(
+                f"--warm-start {path}: was trained with another proxy, seed or number of rungs, of "
+                f"which --sampler {config.sampler} learns nothing: only latency-aware does"
+            )
         found += inside
     return found
+
+
+def _read(
+    path: Path, number: int, earlier: SearchConfig, config: SearchConfig
+) -> list[EarlierTrial]:
+    """What one run has trained.
+
+    Raises:
+        RunError: its study.db is damaged.
+    """
+    try:
+        with storage_errors(path):
+            return [
+                EarlierTrial(
+                    Architecture.from_json(trial.user_attrs["architecture"]),
+                    accuracy,
+                    _group(left, number, earlier, config),
+                    str(trial.user_attrs.get("origin", SEARCHED)),
+                    int(trial.user_attrs.get("images", earlier.proxy.train_images)),
+                )
+                for trial, accuracy, left in _trained(read_study(path))
+                if "architecture" in trial.user_attrs
+            ]
+    except ArchitectureError as error:
+        raise RunError(f"{path / STUDY}: not readable as a study: {error}") from None
 
 
 def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,47 @@ def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
     file.write_text("")
     assert "cannot be written" in refused(*TRT, "--output", str(file / "run"))
     assert "cannot be made" in refused(*TRT, "--output", "/proc/nas/run")
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run that has trained one network."""
+    run = tmp_path / "trained"
+    fast = ["--proxy-images", "128", "--resolution", "64", "--sampler", "random", "--trials", "1"]
+    assert main([*TRT, *fast, "--finalists", "0", "--output", str(run)]) == 0
+    return run
+
+
+def _change(run: Path, sql: str) -> None:
+    with sqlite3.connect(run / "study.db") as database:
+        database.execute(sql)
+
+
+@pytest.mark.slow
+def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
+    capsys.readouterr()
+    config = (trained / "config.json").read_text()
+    again = ["--warm-start", str(trained), "--output", str(tmp_path / "new")]
+    _change(
+        trained, "update trial_user_attributes set value_json='{\"a\": 1}' where key='architecture'"
+    )
+    assert f"{trained / 'study.db'}: not readable as a study: unknown entry" in refused(
+        *TRT, *again
+    )
+    _change(trained, "update trial_user_attributes set value_json='{bad' where key='architecture'")
+    said = f"{trained / 'study.db'}: cannot be read or written: "
+    assert said in refused(*TRT, *again)
+    assert said in refused("--resume", str(trained), "--trials", "5")
+    assert (trained / "config.json").read_text() == config
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_warm_start_of_which_the_sampler_learns_nothing(refused, trained, capsys):
+    capsys.readouterr()
+    for name in ("tpe", "random"):
+        line = refused(*TRT, "--warm-start", str(trained), "--sampler", name, "--seed", "7")
+        assert f"of which --sampler {name} learns nothing: only latency-aware does" in line
 
 
 def test_resume_of_damaged_runs(refused, tmp_path):
