@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from nas.config import ProxyConfig, SearchConfig
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import stop_executor
+from nas.search.interrupts import deferred_interrupt
 from nas.search.listener import Listener
 from nas.search.reasons import CUT_OFF, MAX_CRASHES, OUT_OF_TIME, WORKER_DIED
 from nas.search.result import LEAST_COMPARED, Candidate
@@ -103,7 +104,8 @@ def _train(
         finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in finished:
             evaluation = future.result()
-            study.record_final(pending.pop(future).architecture, evaluation)
+            with deferred_interrupt():
+                study.record_final(pending.pop(future).architecture, evaluation)
             done += 1
             listener.finalists(done, total)
     return None

@@ -12,6 +12,7 @@ import optuna
 
 from nas.architecture import Architecture
 from nas.latency.measure import Timing
+from nas.search.interrupts import deferred_interrupt
 from nas.search.result import Final
 
 
@@ -95,4 +96,5 @@ class Clock:
     def record(self) -> None:
         """Keep the time spent up to now."""
         spent_s = self._before_s + time.monotonic() - self._begun
-        self._study.set_user_attr("wall_s", round(spent_s, 1))
+        with deferred_interrupt():
+            self._study.set_user_attr("wall_s", round(spent_s, 1))

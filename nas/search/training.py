@@ -16,6 +16,7 @@ from nas.search.executors import stop_executor
 from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
+from nas.search.interrupts import deferred_interrupt
 from nas.search.ledger import Clock
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
@@ -83,7 +84,8 @@ class Crew:
             try:
                 while True:
                     try:
-                        stopped = self._fill(executor, trials, stopped)
+                        with deferred_interrupt():
+                            stopped = self._fill(executor, trials, stopped)
                         if not self._pending:
                             return stopped
                         self._collect(trials, clock)
@@ -143,10 +145,11 @@ class Crew:
     def _collect(self, trials: int, clock: Clock) -> None:
         """Wait a little, and keep what has finished."""
         finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
-        for future in finished:
-            evaluation = future.result()
-            self._finish(self._pending.pop(future), evaluation, trials)
-            clock.record()
+        with deferred_interrupt():
+            for future in finished:
+                evaluation = future.result()
+                self._finish(self._pending.pop(future), evaluation, trials)
+                clock.record()
 
     def _died(self) -> str:
         """Why it ends when training processes died too often.
@@ -180,9 +183,10 @@ class Crew:
 
     def _give_up(self) -> None:
         """What is being trained is tried again later."""
-        for proposal in self._pending.values():
-            self._study.interrupt(proposal)
-        self._pending.clear()
+        with deferred_interrupt():
+            for proposal in self._pending.values():
+                self._study.interrupt(proposal)
+            self._pending.clear()
 
     def _checkpoint(self, architecture_id: str) -> Path:
         return self._checkpoints / f"{architecture_id}.pt"

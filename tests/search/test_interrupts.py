@@ -1,0 +1,57 @@
+"""When Ctrl-C takes effect."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from nas.search.interrupts import deferred_interrupt
+
+
+def test_it_takes_effect_at_the_end():
+    done, before = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert done and signal.getsignal(signal.SIGINT) is before
+    with deferred_interrupt():
+        pass
+
+
+def test_it_is_not_lost_where_something_fails():
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError
+
+
+def test_a_second_one_takes_effect_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert not done
+
+
+def test_other_threads_are_left_alone():
+    done = []
+
+    def work():
+        with deferred_interrupt():
+            done.append("all")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def test_where_it_is_ignored_it_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
