@@ -14,7 +14,6 @@ from concurrent.futures.process import BrokenProcessPool
 from nas.config import ProxyConfig, SearchConfig
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import stop_executor
-from nas.search.interrupts import deferred_interrupt
 from nas.search.listener import Listener
 from nas.search.reasons import CUT_OFF, MAX_CRASHES, OUT_OF_TIME, WORKER_DIED
 from nas.search.result import LEAST_COMPARED, Candidate
@@ -104,8 +103,7 @@ def _train(
         finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in finished:
             evaluation = future.result()
-            with deferred_interrupt():
-                study.record_final(pending.pop(future).architecture, evaluation)
+            study.record_final(pending.pop(future).architecture, evaluation)
             done += 1
             listener.finalists(done, total)
     return None

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Ctrl-C within takes effect at the end; a second one does at once.
+    """Ctrl-C within takes effect at the end, of the outermost if they are nested; a second one does
+    at once.
 
     Raises:
         KeyboardInterrupt: it was pressed.
@@ -33,4 +34,4 @@ def deferred_interrupt() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         if pressed:
-            raise KeyboardInterrupt
+            before(signal.SIGINT, None)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_GO_ON = 0.5
-"""Share of a rung's candidates that reach the next, at most: as nobody waits for the others, more
-than the best third (two fifths to half of 18: benchmarks/multi_fidelity.py)."""
+"""Share of a rung's candidates taken to reach the next: as nobody waits for the others, more than
+the best third (two fifths to half of 18: benchmarks/multi_fidelity.py)."""
 
 SPARE = 1
 """Candidates of a rung that could go on beside those that are to: one of these may diverge."""

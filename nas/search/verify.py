@@ -14,7 +14,6 @@ from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.collect import measure_networks
-from nas.search.interrupts import deferred_interrupt
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared
 from nas.search.study import SearchStudy
@@ -88,8 +87,7 @@ def _measure(
     config, table = prepared.config, prepared.tables[device]
     size = (config.resolution, config.num_classes)
     timings = measure_networks(architectures, table, *size, listener.verifying)
-    with deferred_interrupt():
-        study.ledger.record_measured(device, architectures, timings)
+    study.ledger.record_measured(device, architectures, timings)
 
 
 def _over_a_budget(study: SearchStudy, number: int) -> bool:

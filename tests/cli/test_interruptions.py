@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,18 +50,18 @@ def _finished(run: Path) -> dict[int, str]:
         return {}
 
 
-def _wait_for_trials(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 180
-    while len(_finished(run)) < count:
+    while not reached():
         assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 @pytest.mark.slow
 def test_kill_and_resume_keeps_every_finished_trial(tmp_path):
     run = tmp_path / "run"
     process = _start(run, 50)
-    _wait_for_trials(run, 2, process)
+    _wait_until(lambda: len(_finished(run)) >= 2, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = _finished(run)
@@ -87,7 +88,7 @@ def test_kill_and_resume_keeps_every_finished_trial(tmp_path):
 def test_ctrl_c_ends_cleanly_with_a_report_and_resumes(tmp_path):
     run = tmp_path / "run"
     process = _start(run, 50)
-    _wait_for_trials(run, 2, process)
+    _wait_until(lambda: len(_finished(run)) >= 2, process)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     text = output.decode()
@@ -106,10 +107,7 @@ def test_ctrl_c_ends_cleanly_with_a_report_and_resumes(tmp_path):
 def test_ctrl_c_while_the_workers_start_is_as_clean(tmp_path, delay_s):
     run = tmp_path / "run"
     process = _start(run, 50)
-    deadline = time.monotonic() + 120
-    while not (run / "study.db").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    _wait_until(lambda: (run / "study.db").exists(), process)
     time.sleep(delay_s)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)

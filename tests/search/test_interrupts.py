@@ -35,6 +35,15 @@ def test_a_second_one_takes_effect_at_once():
     assert not done
 
 
+def test_of_nested_ones_the_outermost_counts():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        with deferred_interrupt():
+            signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert done
+
+
 def test_other_threads_are_left_alone():
     done = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -13,7 +14,8 @@ import nas
 from nas.architecture import Architecture
 from nas.errors import RunError
 from nas.search.engine import resume, search
-from nas.search.reasons import EXHAUSTED
+from nas.search.reasons import CUT_OFF, EXHAUSTED
+from nas.search.study import SearchStudy
 from tests.search.runs import ELSEWHERE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
@@ -133,3 +135,19 @@ def test_a_worker_that_dies_while_another_is_given_work_is_replaced(folder, tmp_
     config = run_config(folder, trials=5, workers=2)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", executor=dying)
     assert result.stopped is None and len(result.candidates) == 5
+
+
+def test_ctrl_c_while_a_trial_is_written_waits_for_it(folder, tmp_path, monkeypatch):
+    finish = SearchStudy.finish
+
+    def pressed(study, proposal, evaluation):
+        if len(study.candidates()) == 1:
+            signal.raise_signal(signal.SIGINT)
+        finish(study, proposal, evaluation)
+
+    monkeypatch.setattr(SearchStudy, "finish", pressed)
+    places = {"tables_dir": folder / "tables", **THREADS}
+    stopped = search(run_config(folder, trials=4), tmp_path / "run", **places)
+    assert stopped.stopped == CUT_OFF and len(stopped.candidates) == 2
+    monkeypatch.undo()
+    assert len(resume(tmp_path / "run", **places).candidates) == 4

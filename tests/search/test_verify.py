@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import nas
@@ -12,6 +14,26 @@ from nas.search.engine import resume, search
 from nas.search.evaluate import Evaluation
 from nas.search.listener import Listener
 from tests.search.runs import THREADS, run_config
+
+
+class Device:
+    """This machine, if every network took ``share`` of what its table says."""
+
+    def __init__(self, tables_dir: Path) -> None:
+        table = nas.load_table("onnxruntime", tables_dir=tables_dir)
+        self.predictor = nas.LatencyPredictor.fit(table)
+        self.share = 1.0
+
+    def measure(self, networks, table, resolution, num_classes, progress):
+        truth = self.share * self.predictor.predict(networks, resolution, num_classes).latency_ms
+        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
+
+
+@pytest.fixture
+def device(folder, monkeypatch) -> Device:
+    made = Device(folder / "tables")
+    monkeypatch.setattr("nas.search.verify.measure_networks", made.measure)
+    return made
 
 
 def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
@@ -61,23 +83,16 @@ def test_a_device_that_cannot_run_a_network_is_left_unverified(folder, tmp_path,
 
 
 def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes_on(
-    folder, tmp_path, monkeypatch
+    folder, tmp_path, monkeypatch, device
 ):
     """As on a device that is 10% slower today than when its table was made."""
     budget_ms = 0.8
-    predictor = nas.LatencyPredictor.fit(
-        nas.load_table("onnxruntime", tables_dir=folder / "tables")
-    )
-
-    def slower(networks, table, resolution, num_classes, progress):
-        truth = 1.1 * predictor.predict(networks, resolution, num_classes).latency_ms
-        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
+    device.share, predictor = 1.1, device.predictor
 
     def larger_is_better(architecture, proxy, seed):
         found = predictor.predict([Architecture.from_json(architecture)], 64)
         return Evaluation(float(found.latency_ms[0]), False, 0.0, 128)
 
-    monkeypatch.setattr("nas.search.verify.measure_networks", slower)
     monkeypatch.setattr("nas.search.training.evaluate", larger_is_better)
     result = search(
         run_config(folder, device=None, budget_ms=budget_ms, trials=12, sampler="latency-aware"),
@@ -101,18 +116,11 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
     assert [c.predicted for c in again.candidates] == [c.predicted for c in result.candidates]
 
 
-def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, monkeypatch):
+def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, device):
     """As more fits than it seemed."""
-    predictor = nas.LatencyPredictor.fit(
-        nas.load_table("onnxruntime", tables_dir=folder / "tables")
-    )
 
     def search_where_it_takes(share):
-        def measured(networks, table, resolution, num_classes, progress):
-            truth = share * predictor.predict(networks, resolution, num_classes).latency_ms
-            return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
-
-        monkeypatch.setattr("nas.search.verify.measure_networks", measured)
+        device.share = share
         config = run_config(folder, device=None, budget_ms=0.8, trials=8)
         run_dir = tmp_path / f"{share:g}"
         return search(config, run_dir, tables_dir=folder / "tables", **THREADS)
@@ -125,14 +133,10 @@ def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, 
     assert all(c.high_ms <= 0.8 for c in added)
 
 
-def test_who_was_interrupted_while_it_went_on_does_the_rest_later(folder, tmp_path, monkeypatch):
-    predictor = nas.LatencyPredictor.fit(
-        nas.load_table("onnxruntime", tables_dir=folder / "tables")
-    )
-
-    def faster(networks, table, resolution, num_classes, progress):
-        truth = 0.85 * predictor.predict(networks, resolution, num_classes).latency_ms
-        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
+def test_who_was_interrupted_while_it_went_on_does_the_rest_later(
+    folder, tmp_path, monkeypatch, device
+):
+    device.share = 0.85
 
     def interrupted(architecture, proxy, seed):
         if len(totals) > 1:
@@ -145,7 +149,6 @@ def test_who_was_interrupted_while_it_went_on_does_the_rest_later(folder, tmp_pa
         "listener": Listener(training=lambda *counts: totals.append(counts)),
         **THREADS,
     }
-    monkeypatch.setattr("nas.search.verify.measure_networks", faster)
     monkeypatch.setattr("nas.search.training.evaluate", interrupted)
     config = run_config(folder, device=None, budget_ms=0.8, trials=8)
     stopped = search(config, tmp_path / "run", **places)
