@@ -16,6 +16,7 @@ from nas.search.conclude import Outcome, conclude
 from nas.search.executors import LocalExecutor
 from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import train_finalists
+from nas.search.interrupts import deferred_interrupt
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared, prepare
 from nas.search.reasons import CUT_OFF, EXHAUSTED, MEASURING_CUT_OFF
@@ -114,7 +115,11 @@ def _run(
     from nas.search.files import write_run_files
 
     config = prepared.config
-    with locked(run_dir, RunError, "working on this run"), storage_errors(run_dir):
+    with (
+        locked(run_dir, RunError, "working on this run"),
+        storage_errors(run_dir),
+        deferred_interrupt(),
+    ):
         study = _open(run_dir, prepared, earlier)
         write_config(run_dir, config)
         if exactly:

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from nas.config import ProxyConfig, SearchConfig
 from nas.search.evaluate import Evaluation, evaluate
 from nas.search.executors import stop_executor
+from nas.search.interrupts import interruptible
 from nas.search.listener import Listener
 from nas.search.reasons import CUT_OFF, MAX_CRASHES, OUT_OF_TIME, WORKER_DIED
 from nas.search.result import LEAST_COMPARED, Candidate
@@ -100,7 +101,8 @@ def _train(
             pending[executor.submit(evaluate, *task)] = candidate
         if not pending:
             return OUT_OF_TIME
-        finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        with interruptible():
+            finished, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in finished:
             evaluation = future.result()
             study.record_final(pending.pop(future).architecture, evaluation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +12,6 @@ import optuna
 
 from nas.architecture import Architecture
 from nas.latency.measure import Timing
-from nas.search.interrupts import deferred_interrupt
 from nas.search.result import Final
 
 
@@ -34,7 +33,7 @@ class Ledger:
         """Keep whole networks' latencies on one device."""
         for architecture, timing in zip(architectures, timings, strict=True):
             self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
-        self._keep("measured", self._measured)
+        self._study.set_user_attr("measured", self._measured)
 
     def measured(self, architecture: Architecture, device: int) -> Timing | None:
         """A whole network's latency on one device, None if it was not measured there."""
@@ -44,7 +43,7 @@ class Ledger:
     def record_final(self, architecture: Architecture, final: Final) -> None:
         """Keep what a finalist's longer training gave."""
         self._finals[architecture.id] = asdict(final)
-        self._keep("finals", self._finals)
+        self._study.set_user_attr("finals", self._finals)
 
     def final(self, architecture: Architecture) -> Final | None:
         """What longer training gave, None if there was none."""
@@ -57,7 +56,7 @@ class Ledger:
         Args:
             trials: as for `nas.search.training.Crew.train`.
         """
-        self._keep("extensions", [*self.extensions(), trials])
+        self._study.set_user_attr("extensions", [*self.extensions(), trials])
 
     def extensions(self) -> list[int]:
         """What `extend` was given, the first first."""
@@ -65,7 +64,7 @@ class Ledger:
 
     def forget_extensions(self) -> None:
         """Train what was asked for, no more."""
-        self._keep("extensions", [])
+        self._study.set_user_attr("extensions", [])
 
     def wall_s(self) -> float:
         """Seconds spent, in earlier sessions of this run too."""
@@ -74,29 +73,26 @@ class Ledger:
     @contextmanager
     def timed(self) -> Iterator[Clock]:
         """Count the time spent within; `Clock.record` keeps it meanwhile, as runs get killed."""
-        clock = Clock(self.wall_s(), lambda wall_s: self._keep("wall_s", wall_s))
+        clock = Clock(self._study, self.wall_s())
         try:
             yield clock
         finally:
             clock.record()
-
-    def _keep(self, name: str, value: Any) -> None:
-        with deferred_interrupt():
-            self._study.set_user_attr(name, value)
 
 
 class Clock:
     """Adds the time since it was made to what was spent before.
 
     Args:
+        study: keeps it.
         before_s: spent before, in seconds.
-        keep: is given the sum.
     """
 
-    def __init__(self, before_s: float, keep: Callable[[float], None]) -> None:
-        self._before_s, self._keep = before_s, keep
+    def __init__(self, study: optuna.Study, before_s: float) -> None:
+        self._study, self._before_s = study, before_s
         self._begun = time.monotonic()
 
     def record(self) -> None:
         """Keep the time spent up to now."""
-        self._keep(round(self._before_s + time.monotonic() - self._begun, 1))
+        spent_s = self._before_s + time.monotonic() - self._begun
+        self._study.set_user_attr("wall_s", round(spent_s, 1))

@@ -16,7 +16,7 @@ from nas.search.executors import stop_executor
 from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import expected_s
 from nas.search.hypervolume import hypervolume
-from nas.search.interrupts import deferred_interrupt
+from nas.search.interrupts import interruptible
 from nas.search.ledger import Clock
 from nas.search.listener import Listener, Trained
 from nas.search.prepare import Prepared
@@ -84,8 +84,7 @@ class Crew:
             try:
                 while True:
                     try:
-                        with deferred_interrupt():
-                            stopped = self._fill(executor, trials, stopped)
+                        stopped = self._fill(executor, trials, stopped)
                         if not self._pending:
                             return stopped
                         self._collect(trials, clock)
@@ -144,12 +143,12 @@ class Crew:
 
     def _collect(self, trials: int, clock: Clock) -> None:
         """Wait a little, and keep what has finished."""
-        finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
-        with deferred_interrupt():
-            for future in finished:
-                evaluation = future.result()
-                self._finish(self._pending.pop(future), evaluation, trials)
-                clock.record()
+        with interruptible():
+            finished, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in finished:
+            evaluation = future.result()
+            self._finish(self._pending.pop(future), evaluation, trials)
+            clock.record()
 
     def _died(self) -> str:
         """Why it ends when training processes died too often.
@@ -183,10 +182,9 @@ class Crew:
 
     def _give_up(self) -> None:
         """What is being trained is tried again later."""
-        with deferred_interrupt():
-            for proposal in self._pending.values():
-                self._study.interrupt(proposal)
-            self._pending.clear()
+        for proposal in self._pending.values():
+            self._study.interrupt(proposal)
+        self._pending.clear()
 
     def _checkpoint(self, architecture_id: str) -> Path:
         return self._checkpoints / f"{architecture_id}.pt"

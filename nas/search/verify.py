@@ -14,6 +14,7 @@ from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.collect import measure_networks
+from nas.search.interrupts import interruptible
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared
 from nas.search.study import SearchStudy
@@ -86,7 +87,8 @@ def _measure(
         return
     config, table = prepared.config, prepared.tables[device]
     size = (config.resolution, config.num_classes)
-    timings = measure_networks(architectures, table, *size, listener.verifying)
+    with interruptible():
+        timings = measure_networks(architectures, table, *size, listener.verifying)
     study.ledger.record_measured(device, architectures, timings)
 
 

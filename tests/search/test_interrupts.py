@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from nas.search.interrupts import deferred_interrupt
+from nas.search.interrupts import deferred_interrupt, interruptible
 
 
 def test_it_takes_effect_at_the_end():
@@ -35,13 +35,30 @@ def test_a_second_one_takes_effect_at_once():
     assert not done
 
 
-def test_of_nested_ones_the_outermost_counts():
+def test_what_takes_long_is_interrupted_at_once():
     done = []
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-        with deferred_interrupt():
+    with deferred_interrupt():
+        with pytest.raises(KeyboardInterrupt), interruptible():
             signal.raise_signal(signal.SIGINT)
-        done.append("all")
-    assert done
+            done.append("long")
+        done.append("short")
+    assert done == ["short"]
+
+
+def test_what_was_pressed_before_interrupts_what_takes_long():
+    done = []
+    with deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            done.append("long")
+        with interruptible():
+            done.append("once")
+    assert done == ["once"]
+
+
+def test_what_takes_long_may_stand_alone():
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_other_threads_are_left_alone():

@@ -77,7 +77,7 @@ def test_a_run_killed_while_it_reads_earlier_ones_reads_them_on_resume(
 
 def test_what_stopped_at_a_rung_is_a_prior_of_its_own_kind(folder, tmp_path):
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
-    rungs = run_config(folder, trials=6, rungs=2, proxy=proxy)
+    rungs = run_config(folder, trials=6, rungs=2, proxy=proxy, sampler="latency-aware")
     earlier = search(rungs, tmp_path / "earlier", tables_dir=folder / "tables", **THREADS)
 
     def groups(**changes) -> set[int]:
