@@ -163,8 +163,8 @@ class Budget:
             smallest = float(self.shares([best])[0, index]) * limit
             if smallest > limit:
                 raise ConfigError(
-                    f"{name} {limit / 1e6:.6g}M is below the smallest network of space "
-                    f"{self.space.name!r}, which has {smallest / 1e6:.6g}M: raise it, or use a "
+                    f"{name} {_amount(limit)} is below the smallest network of space "
+                    f"{self.space.name!r}, which has {_amount(smallest)}: raise it, or use a "
                     f"space with smaller networks"
                 )
         raise ConfigError(
@@ -200,3 +200,8 @@ class Budget:
 
     def _share(self, architecture: Architecture, limits: slice) -> float:
         return float(self.shares([architecture])[0, limits].max())
+
+
+def _amount(count: float) -> str:
+    """As it is typed: 25M, 1200."""
+    return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.6g}"

@@ -1,15 +1,21 @@
-"""Ctrl-C, kept from cutting off what reads or writes a study: SQLite would stay locked by it."""
+"""Ctrl-C, kept from cutting off what reads or writes a study: SQLite would stay locked by it.
+
+So is SIGTERM where it raises what Ctrl-C does, as in the command line.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Note:
-    """A handler of SIGINT that remembers the first, and gives way to the second."""
+    """A handler that remembers the first signal, and gives way to the second."""
 
     def __init__(self) -> None:
         self.pressed = False
@@ -27,16 +33,18 @@ def deferred_interrupt() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: it was pressed.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    raising = [
+        number for number in SIGNALS if signal.getsignal(number) is signal.default_int_handler
+    ]
+    if threading.current_thread() is not threading.main_thread() or not raising:
         yield  # signals go elsewhere, or are ignored
         return
     note = _Note()
-    signal.signal(signal.SIGINT, note)
+    _handle(raising, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        _handle(raising, signal.default_int_handler)
         if note.pressed:
             raise KeyboardInterrupt
 
@@ -48,15 +56,21 @@ def interruptible() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: it is pressed, or was before.
     """
-    note = signal.getsignal(signal.SIGINT)
-    if not isinstance(note, _Note):
+    noting = [number for number in SIGNALS if isinstance(signal.getsignal(number), _Note)]
+    if not noting:
         yield
         return
+    note: Any = signal.getsignal(noting[0])
     if note.pressed:
         note.pressed = False
         raise KeyboardInterrupt
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _handle(noting, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, note)
+        _handle(noting, note)
+
+
+def _handle(numbers: list[signal.Signals], handler: Callable[[int, Any], Any]) -> None:
+    for number in numbers:
+        signal.signal(number, handler)

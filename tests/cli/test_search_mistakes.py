@@ -37,7 +37,7 @@ TRT = ["--target", "tensorrt", "--budget", "8ms"]
         ([*TRT, "--max-params", "many"], "--max-params 'many' is not a number above zero"),
         ([*TRT, "--max-params", ""], "--max-params '' is not a number above zero"),
         ([*TRT, "--max-params", "0"], "--max-params '0' is not a number above zero"),
-        ([*TRT, "--max-params", "1k"], "--max-params 0.001M is below the smallest network"),
+        ([*TRT, "--max-params", "1k"], "--max-params 1000 is below the smallest network"),
         ([*TRT, "--max-macs", "1M"], "--max-macs 1M is below the smallest network"),
         ([*TRT, "--confidence", "1"], "--confidence 1"),
         ([*TRT, "--warm-start", "/no/such"], "--warm-start /no/such: no such folder"),

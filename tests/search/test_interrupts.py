@@ -61,6 +61,21 @@ def test_what_takes_long_may_stand_alone():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_sigterm_waits_as_well_where_it_does_what_ctrl_c_does():
+    done = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("all")
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with deferred_interrupt():
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert done
+
+
 def test_other_threads_are_left_alone():
     done = []
 
