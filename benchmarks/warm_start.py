@@ -14,7 +14,7 @@ seed covers after half of its evaluations, and after all. Target: fewer in the m
 both times. Exits 1 when missed.
 
     python benchmarks/warm_start.py --accuracy ofa_mbv3_imagenet.csv.gz --archs ofa_archs.csv.gz \\
-        --latency ofa_latency.csv.gz --device 2080ti_1 [--seeds 6] [--json OUT]
+        --latency ofa_latency.csv.gz --device 2080ti_1 [--seeds 16] [--json OUT]
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--device", required=True, help="whose latency is the second cost")
     parser.add_argument("--earlier", type=int, default=50, help="evaluations of the first search")
     parser.add_argument("--evaluations", type=int, default=50, help="of the second")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=json_file, metavar="OUT")
     args = parser.parse_args()

@@ -16,7 +16,7 @@ from nas.architecture import Architecture, Block
 from nas.errors import TableError
 from nas.latency.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.latency.catalogue import TableKey, changes, own_key
-from nas.latency.measure import Timing
+from nas.latency.measure import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
 from nas.latency.runtimes import RUNTIMES, runtime_here
 from nas.latency.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, NetworkRow, TableMeta
 from nas.latency.table_bench import TableBench, open_bench
@@ -166,6 +166,7 @@ def network_rows(
     num_classes: int,
     progress: Progress = lambda *_: None,
     keep: Callable[[list[NetworkRow]], None] = lambda _: None,
+    effort: Effort = NETWORK_EFFORT,
 ) -> list[NetworkRow]:
     """Measure networks whole, a group at a time.
 
@@ -175,13 +176,14 @@ def network_rows(
         resolution, num_classes: of the networks.
         progress: told after every group.
         keep: given each group as soon as it is measured.
+        effort: how thoroughly.
 
     Returns:
         A row for each network, in order.
     """
     found: dict[Architecture, NetworkRow] = {}
     for group in groups(networks, NETWORKS_AT_ONCE):
-        rows = bench.networks(group, resolution, num_classes)
+        rows = bench.networks(group, resolution, num_classes, effort)
         keep(rows)
         found.update(zip(group, rows, strict=True))
         progress("networks", len(found), len(networks))
@@ -227,6 +229,7 @@ def measure_networks(
         rows = network_rows(
             *(bench, networks, resolution, num_classes),
             lambda _, done, count: progress(done, count),
+            effort=DECIDING_EFFORT,
         )
     return [row.timing for row in rows]
 

@@ -101,6 +101,9 @@ BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=5, max_rounds=8, ci_pct=4.0)
 NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=20, ci_pct=1.5)
 """Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
 that next to a turn of several runs no longer does."""
+DECIDING_EFFORT = Effort(turn_s=0.03, min_rounds=12, max_rounds=60, ci_pct=0.75)
+"""Of a network whose latency alone decides: whether it is within a budget, whether a table holds.
+In a table the errors of many networks average out."""
 
 
 class Reference:

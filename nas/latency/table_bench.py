@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.architecture import Architecture, Block
 from nas.latency.catalogue import TableKey
-from nas.latency.measure import BLOCK_EFFORT, NETWORK_EFFORT, Effort, Timing
+from nas.latency.measure import BLOCK_EFFORT, Effort, Timing
 from nas.latency.model_files import ModelWriter
 from nas.latency.process import BenchProcess
 from nas.latency.runtimes import RUNTIMES
@@ -36,7 +36,11 @@ class TableBench:
         return [timing.without(self.process.overhead_ms) for timing in timings]
 
     def networks(
-        self, networks: Sequence[Architecture], resolution: int, num_classes: int
+        self,
+        networks: Sequence[Architecture],
+        resolution: int,
+        num_classes: int,
+        effort: Effort,
     ) -> list[NetworkRow]:
         """Whole networks, as they are called by who deploys them."""
         files = [
@@ -50,7 +54,7 @@ class TableBench:
         ]
         return [
             NetworkRow(network.id, resolution, num_classes, network, timing)
-            for network, timing in zip(networks, self._measured(files, NETWORK_EFFORT), strict=True)
+            for network, timing in zip(networks, self._measured(files, effort), strict=True)
         ]
 
     def quiet_ms(self) -> float:

@@ -30,7 +30,7 @@ from nas.search.run import (
     storage_errors,
     write_config,
 )
-from nas.search.sampler import learns_from_prior, make_sampler
+from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
 from nas.search.training import CHECKPOINTS, Crew
@@ -150,7 +150,7 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
     prior = as_prior(study.earlier(), space, study.bonus)
     study.study.sampler = make_sampler(config.sampler, seed, space, study.load, prior)
     recalibrate(study, prepared)
-    study.begin(load_presets(), known=len(prior) if learns_from_prior(config.sampler) else 0)
+    study.begin(load_presets())
     study.recover()
     return study
 

@@ -120,14 +120,13 @@ class SearchStudy:
             for entry in self.study.user_attrs.get("earlier", ())
         ]
 
-    def begin(self, presets: Sequence[tuple[str, Architecture]], known: int = 0) -> None:
+    def begin(self, presets: Sequence[tuple[str, Architecture]]) -> None:
         """Queue the presets that fit and an initial spread; once in a run's life.
 
         A run that was killed while it queued them queues the rest.
 
         Args:
             presets: names and architectures, tried in this order.
-            known: trials of other studies that the sampler learns from.
 
         Raises:
             RunError: the search space is not the one the run was begun with.
@@ -141,7 +140,7 @@ class SearchStudy:
         self.study.set_user_attr("space", space)
         if self.study.user_attrs.get("begun"):
             return
-        known += len(self.trials.complete())
+        known = len(self.trials.complete())
         spread = self._spread(INITIAL_CANDIDATES - known) if known < INITIAL_CANDIDATES else []
         wanted = [
             (name, preset)

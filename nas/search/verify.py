@@ -34,7 +34,7 @@ class Verification:
     """What measuring the front showed.
 
     Attributes:
-        missed: whether the most accurate candidate turned out to be over a budget.
+        missed: whether the most accurate candidate turned out not to keep a budget for sure.
         failed: why a device could not measure, by its index.
     """
 
@@ -66,7 +66,7 @@ def measure_front(
                 _measure(study, prepared, index, architectures, listener)
             except RuntimeUnavailableError as error:
                 failed[index] = str(error)
-        missed = missed or _over_a_budget(study, leader.number)
+        missed = missed or leader.number not in study.within()
         recalibrate(study, prepared)
     return Verification(missed, failed)
 
@@ -90,16 +90,6 @@ def _measure(
     with interruptible():
         timings = measure_networks(architectures, table, *size, listener.verifying)
     study.ledger.record_measured(device, architectures, timings)
-
-
-def _over_a_budget(study: SearchStudy, number: int) -> bool:
-    """Whether a candidate was measured over a budget, not just close to it."""
-    return any(
-        candidate.measured is not None and candidate.measured.latency_ms > device.budget_ms
-        for index, device in enumerate(study.budget.devices)
-        for candidate in study.candidates(index)
-        if candidate.number == number
-    )
 
 
 def recalibrate(study: SearchStudy, prepared: Prepared) -> None:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from nas.search import latency_aware
 from nas.search.candidates import key
 from nas.search.hypervolume import expected_gain, hypervolume
-from nas.search.latency_aware import START, LatencyAwareSampler
+from nas.search.latency_aware import START, LatencyAwareSampler, PriorTrial
 from nas.search.trials import Stopped
 from tests.tiny import made_up_ms, tiny_space
 from tests.toy import (
@@ -396,3 +396,15 @@ def test_it_learns_as_much_from_what_stopped_at_a_rung():
     )
     assert in_rungs == pytest.approx(in_full, abs=0.015)
     assert in_rungs > 0.26  # 30 random ones that fit cover 0.19 to 0.25
+
+
+def test_with_a_prior_it_begins_as_without_and_then_trains_the_best_that_others_found():
+    rng = random.Random(5)
+    walks = [w for w in every_walk(SPACE) if LOAD([w.architecture]).max() <= 1.0]
+    best = max(walks, key=lambda w: toy_accuracy(w.architecture))
+    chosen = [best, *rng.sample(walks, 15)]
+    prior = [PriorTrial(dict(w.params), 0.5 * toy_accuracy(w.architecture), 1) for w in chosen]
+    study = study_of(sampler=LatencyAwareSampler(SPACE, LOAD, 0, prior, best_every=1))
+    built = run(study, START + 6)
+    assert built[:START] == run(study_of(), START)
+    assert best.architecture in built[START:]
