@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ConfigError, RuntimeUnavailableError, unknown
-from nas.latency.measure import NETWORK_EFFORT, Timing
+from nas.latency.measure import DECIDING_EFFORT, Timing
 from nas.latency.model_files import ModelWriter
 from nas.latency.process import BenchProcess
 from nas.latency.runtimes import runtime_here
@@ -81,7 +81,7 @@ def measure_model(
         with BenchProcess(
             target, precision, writer.reference(folder), writer.empty(folder)
         ) as bench:
-            (timing,) = bench.measure([fixed], NETWORK_EFFORT)
+            (timing,) = bench.measure([fixed], DECIDING_EFFORT)
             overhead_ms = bench.overhead_ms
     device = runtime.device()
     return MeasuredModel(

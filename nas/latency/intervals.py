@@ -56,4 +56,5 @@ class ErrorSpread:
 MEASURED_AGAIN = ErrorSpread(deviation=0.0153, freedom=39)
 """How far a network is from what it was when it is measured again in another process: root mean
 square of 20 networks (benchmarks/measurement_repeatability.py, ONNX Runtime: 0.96%) and of the 20
-recommended by two runs of benchmarks/budget_kept.py (2.15 and 1.71%)."""
+recommended by two runs of benchmarks/budget_kept.py (2.15 and 1.71%). All were measured with
+`NETWORK_EFFORT`, less thoroughly than since 2026-11-26."""

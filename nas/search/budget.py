@@ -203,5 +203,5 @@ class Budget:
 
 
 def _amount(count: float) -> str:
-    """As it is typed: 25M, 1200."""
-    return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.6g}"
+    """In millions, from one million on."""
+    return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.0f}"

@@ -115,18 +115,15 @@ def _run(
     from nas.search.files import write_run_files
 
     config = prepared.config
-    with (
-        locked(run_dir, RunError, "working on this run"),
-        storage_errors(run_dir),
-        deferred_interrupt(),
-    ):
-        study = _open(run_dir, prepared, earlier)
-        write_config(run_dir, config)
-        if exactly:
-            study.ledger.forget_extensions()
-        checkpoints = run_dir / CHECKPOINTS
-        outcome = _carry_out(study, prepared, checkpoints, make_executor, listener)
-        result = conclude(run_dir, prepared, study, outcome)
+    with locked(run_dir, RunError, "working on this run"), storage_errors(run_dir):
+        with deferred_interrupt():
+            study = _open(run_dir, prepared, earlier)
+            write_config(run_dir, config)
+            if exactly:
+                study.ledger.forget_extensions()
+            checkpoints = run_dir / CHECKPOINTS
+            outcome = _carry_out(study, prepared, checkpoints, make_executor, listener)
+            result = conclude(run_dir, prepared, study, outcome)
         listener.stage("writing")
         write_run_files(result)
     return result
@@ -187,7 +184,7 @@ def _verify(
     listener: Listener,
     stopped: str | None,
 ) -> tuple[str | None, dict[int, str]]:
-    """Measure, and go on with what that taught where the budget was missed, or more fits.
+    """Measure, and go on with what that taught where the best was lost by it, or more fits.
 
     Returns:
         Why training stopped early, or None; and why devices that are here were not measured, by

@@ -11,8 +11,8 @@ MORE_TRIALS = 0.25
 """Candidates a search trains when it goes on after measuring, as a share of what was asked for."""
 
 MORE_ROUNDS = 2
-"""How often a search goes on because the most accurate candidate was measured over a budget or too
-close to it, or because more fits than it seemed."""
+"""How often a search goes on because the most accurate candidate was lost when it was measured, or
+because more fits than it seemed."""
 
 
 def rounds_left(ledger: Ledger) -> int:

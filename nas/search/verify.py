@@ -19,6 +19,9 @@ from nas.search.listener import Listener
 from nas.search.prepare import Prepared
 from nas.search.study import SearchStudy
 
+USED_WELL = 0.9
+"""Share of a limit, by the upper end of the predicted interval, that leaves little to be won."""
+
 MAX_ROUNDS = 4
 """Of measuring what came onto the front or among the finalists by the round before."""
 
@@ -34,7 +37,8 @@ class Verification:
     """What measuring the front showed.
 
     Attributes:
-        missed: whether the most accurate candidate turned out not to keep a budget for sure.
+        missed: whether the most accurate candidate turned out to be over a budget; or too close to
+            it to be sure, while what is left uses little of its budgets.
         failed: why a device could not measure, by its index.
     """
 
@@ -53,7 +57,8 @@ def measure_front(
         listener: told about every network.
         skipped: indices of devices that cannot measure.
     """
-    here, missed, failed = devices_here(prepared), False, dict[int, str]()
+    here, failed = devices_here(prepared), dict[int, str]()
+    missed = unsure = False
     for _ in range(MAX_ROUNDS):
         able = [index for index in here if index not in failed and index not in skipped]
         wanted = {index: _unmeasured(study, index, prepared.config.finalists) for index in able}
@@ -66,9 +71,10 @@ def measure_front(
                 _measure(study, prepared, index, architectures, listener)
             except RuntimeUnavailableError as error:
                 failed[index] = str(error)
-        missed = missed or leader.number not in study.within()
+        missed = missed or _over_a_budget(study, leader.number)
+        unsure = unsure or leader.number not in study.within()
         recalibrate(study, prepared)
-    return Verification(missed, failed)
+    return Verification(missed or (unsure and _room_left(study)), failed)
 
 
 def _measure(
@@ -90,6 +96,22 @@ def _measure(
     with interruptible():
         timings = measure_networks(architectures, table, *size, listener.verifying)
     study.ledger.record_measured(device, architectures, timings)
+
+
+def _over_a_budget(study: SearchStudy, number: int) -> bool:
+    """Whether a candidate was measured over a budget, not just close to it."""
+    return any(
+        candidate.measured is not None and candidate.measured.latency_ms > device.budget_ms
+        for index, device in enumerate(study.budget.devices)
+        for candidate in study.candidates(index)
+        if candidate.number == number
+    )
+
+
+def _room_left(study: SearchStudy) -> bool:
+    """Whether the most accurate candidate that is sure leaves much of every limit."""
+    front = study.front()
+    return not front or float(study.load([front[-1].architecture]).max()) < USED_WELL
 
 
 def recalibrate(study: SearchStudy, prepared: Prepared) -> None:

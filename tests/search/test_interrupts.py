@@ -20,10 +20,10 @@ def test_it_takes_effect_at_the_end():
         pass
 
 
-def test_it_is_not_lost_where_something_fails():
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+def test_what_fails_meanwhile_is_told_instead():
+    with pytest.raises(ValueError, match="full disk"), deferred_interrupt():
         signal.raise_signal(signal.SIGINT)
-        raise ValueError
+        raise ValueError("full disk")
 
 
 def test_a_second_one_takes_effect_at_once():
@@ -33,6 +33,15 @@ def test_a_second_one_takes_effect_at_once():
         signal.raise_signal(signal.SIGINT)
         done.append("all")
     assert not done
+
+
+def test_two_act_twice_not_three_times():
+    with deferred_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        with interruptible():
+            pass
 
 
 def test_what_takes_long_is_interrupted_at_once():
@@ -61,32 +70,37 @@ def test_what_takes_long_may_stand_alone():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_sigterm_waits_as_well_where_it_does_what_ctrl_c_does():
-    done = []
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def test_other_handlers_are_called_as_late():
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     try:
-        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        with deferred_interrupt():
             signal.raise_signal(signal.SIGTERM)
-            done.append("all")
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+            assert not told
+            with interruptible():
+                assert told == [signal.SIGTERM]
+                signal.raise_signal(signal.SIGTERM)
+                assert len(told) == 2
+            signal.raise_signal(signal.SIGTERM)
+            assert len(told) == 2
+        assert len(told) == 3
     finally:
         signal.signal(signal.SIGTERM, before)
-    with deferred_interrupt():
-        assert signal.getsignal(signal.SIGTERM) is before
-    assert done
 
 
 def test_other_threads_are_left_alone():
     done = []
 
     def work():
-        with deferred_interrupt():
+        with deferred_interrupt(), interruptible():
             done.append("all")
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert done
 
 
 def test_where_it_is_ignored_it_stays_ignored():
