@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -16,6 +18,14 @@ from nas.search.study import SearchStudy
 from nas.space import SearchSpace
 from tests.search.runs import ELSEWHERE, run_config
 from tests.tiny import made_up_table, tiny_space
+
+
+@pytest.fixture
+def sigint_raises() -> Iterator[None]:
+    """A shell's background job ignores it, and so would tests that are run in one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

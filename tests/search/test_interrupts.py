@@ -9,13 +9,7 @@ import pytest
 
 from nas.search.interrupts import deferred_interrupt, interruptible
 
-
-@pytest.fixture(autouse=True)
-def sigint_raises():
-    """A shell's background job ignores it, and so would these tests there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("sigint_raises")
 
 
 def test_it_takes_effect_at_the_end():

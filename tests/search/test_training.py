@@ -137,6 +137,7 @@ def test_a_worker_that_dies_while_another_is_given_work_is_replaced(folder, tmp_
     assert result.stopped is None and len(result.candidates) == 5
 
 
+@pytest.mark.usefixtures("sigint_raises")
 def test_ctrl_c_while_a_trial_is_written_waits_for_it(folder, tmp_path, monkeypatch):
     finish = SearchStudy.finish
 
