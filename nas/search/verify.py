@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
@@ -93,6 +94,7 @@ def _measure(
         return
     config, table = prepared.config, prepared.tables[device]
     size = (config.resolution, config.num_classes)
+    import_module("nas.export")  # PyTorch's import, cut off by Ctrl-C, could not be done again
     with interruptible():
         timings = measure_networks(architectures, table, *size, listener.verifying)
     study.ledger.record_measured(device, architectures, timings)
