@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 Handler = Callable[[int, Any], Any]
 
 
@@ -47,9 +49,7 @@ def deferred_interrupt() -> Iterator[None]:
         KeyboardInterrupt: it was pressed, and nothing else was raised.
     """
     before: dict[int, Handler] = {
-        number: handler
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if callable(handler := signal.getsignal(number))
+        number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))
     }
     if not (_main_thread() and before):
         yield  # signals go elsewhere, or are ignored
@@ -72,7 +72,7 @@ def interruptible() -> Iterator[None]:
     """
     notes: dict[int, _Note] = {
         number: handler
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in SIGNALS
         if isinstance(handler := signal.getsignal(number), _Note)
     }
     if not (_main_thread() and notes):

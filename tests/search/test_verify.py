@@ -119,7 +119,6 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
 def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_on(
     folder, tmp_path, monkeypatch, device
 ):
-    """And only where what is left uses little of the budget."""
     budget_ms = 0.8
     config = run_config(folder, device=None, budget_ms=budget_ms, trials=8)
 
