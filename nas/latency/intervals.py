@@ -53,8 +53,8 @@ class ErrorSpread:
         return math.exp(self.quantile(confidence) * self.deviation)
 
 
-MEASURED_AGAIN = ErrorSpread(deviation=0.0153, freedom=39)
+MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
 """How far a network is from what it was when it is measured again in another process: root mean
-square of 20 networks (benchmarks/measurement_repeatability.py, ONNX Runtime: 0.96%) and of the 20
-recommended by two runs of benchmarks/budget_kept.py (2.15 and 1.71%). All were measured with
-`NETWORK_EFFORT`, less thoroughly than since 2026-11-26."""
+square of 20 networks (benchmarks/measurement_repeatability.py, ONNX Runtime: 0.96%) and of the 30
+recommended by three runs of benchmarks/budget_kept.py (2.15, 1.71 and 1.55%). The last ten were
+measured with `DECIDING_EFFORT`, the others with `NETWORK_EFFORT`: longer measuring helps little."""

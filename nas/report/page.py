@@ -183,7 +183,7 @@ def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
         "predicted": ms_text(candidate.predicted.latency_ms),
         "interval": interval_text(candidate.predicted),
         "measured": ms_text(measured.latency_ms) if measured else None,
-        "spread": f"{measured.spread_pct:.1f}%" if measured else None,
+        "within": f"95% within ±{measured.ci_pct:.1f}%" if measured else None,
         "runs": measured.runs if measured else None,
         "difference": difference_text(candidate),
         "score": accuracy_text(candidate.score),

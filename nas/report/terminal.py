@@ -142,7 +142,7 @@ def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
         _mark(candidate, result),
         candidate.architecture.id,
         f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
-        f"{ms_text(measured.latency_ms)} ±{measured.spread_pct:.1f}%" if measured else "no",
+        f"{ms_text(measured.latency_ms)} ±{measured.ci_pct:.1f}%" if measured else "no",
         accuracy_text(candidate.score),
     ]
 
@@ -178,7 +178,7 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
         if seen.verified:
             facts.append(("verified", seen.verification_note))
     if any(candidate.measured for candidate in result.front):
-        facts.append(("measured", f"± is the spread of the runs, diff. is to {result.provenance}"))
+        facts.append(("measured", f"± is the 95% interval, diff. is to {result.provenance}"))
     facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))
     if score_rule(result.config):
         facts.append(("score", score_rule(result.config)))

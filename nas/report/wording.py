@@ -189,7 +189,7 @@ def latency_text(candidate: Candidate, result: SearchResult) -> str:
     if measured:
         return (
             f"{ms_text(measured.latency_ms)} ms measured "
-            f"(spread {measured.spread_pct:.1f}%, {measured.runs} runs)"
+            f"(95% within ±{measured.ci_pct:.1f}%, {measured.runs} runs)"
         )
     return table_latency_text(candidate.predicted, result)
 

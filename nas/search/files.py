@@ -58,7 +58,7 @@ _TRIAL_COLUMNS = (
 )
 _LATENCY_COLUMNS = (
     *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
-    *("measured_ms", "measured_spread_pct", "measured_runs", "front"),
+    *("measured_ms", "measured_ci_pct", "measured_spread_pct", "measured_runs", "front"),
 )
 
 
@@ -95,6 +95,7 @@ def _latency_cells(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "high_ms": round(predicted.high_ms, 4),
         "latency_provenance": seen.provenance,
         "measured_ms": round(measured.latency_ms, 4) if measured else None,
+        "measured_ci_pct": round(measured.ci_pct, 2) if measured else None,
         "measured_spread_pct": round(measured.spread_pct, 2) if measured else None,
         "measured_runs": measured.runs if measured else None,
         "front": any(candidate.number == c.number for c in seen.front),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import RuntimeUnavailableError, TableError
+from nas.latency import collect
 from nas.latency.catalogue import own_key
 from nas.latency.collect import (
     CALIBRATION_NETWORKS,
@@ -20,6 +21,7 @@ from nas.latency.collect import (
     measure_networks,
     missing_for,
 )
+from nas.latency.measure import DECIDING_EFFORT
 from nas.latency.predictor import LatencyPredictor
 from nas.latency.table_files import read_table, write_meta
 from nas.space_file import load_space
@@ -66,6 +68,20 @@ def test_predicts_networks_it_has_not_seen(measured):
     for network, timing in zip(networks, timings, strict=True):
         predicted = predictor.predict([network], 64).latency_ms[0]
         assert predicted == pytest.approx(timing.latency_ms, rel=0.5)
+
+
+def test_networks_to_decide_by_are_measured_longest(measured, monkeypatch):
+    _, table, _ = measured
+    efforts = []
+    real = collect.network_rows
+
+    def network_rows(*args, effort):
+        efforts.append(effort)
+        return real(*args, effort=effort)
+
+    monkeypatch.setattr(collect, "network_rows", network_rows)
+    (timing,) = measure_networks([table.networks[0].architecture], table, 64, 1000)
+    assert timing.latency_ms > 0 and efforts == [DECIDING_EFFORT]
 
 
 def test_a_complete_table_is_not_measured_again(measured, tmp_path):

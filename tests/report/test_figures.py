@@ -87,7 +87,7 @@ def test_hover_names_network_and_provenance(kind: str) -> None:
     assert "GMACs" in text
     assert f"{100 * best.accuracy:.1f}% accuracy" in text
     assert "proxy score" in text and "on digits at 32x32" in text
-    assert ("60 runs)" in text) == (kind == "verified")
+    assert ("(95% within ±0.5%, 60 runs)" in text) == (kind == "verified")
     assert ("ms estimated" if kind == "estimated" else "ms predicted") in text
 
 

@@ -86,6 +86,11 @@ def test_estimate_names_the_command_that_replaces_it() -> None:
     assert "Latencies are estimated, not verified: TensorRT" in page.text
 
 
+def test_a_measured_latency_has_its_interval() -> None:
+    page = _Page(render(make_result()))
+    assert page.text.count("95% within ±0.5%, 60 runs") >= len(make_result().front)
+
+
 def test_measured_over_budget_is_marked_and_not_recommended() -> None:
     page = _Page(render(CASES["all-over-budget"]()))
     assert "No recommendation: everything measured is over the budget" in page.text

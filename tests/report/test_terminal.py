@@ -105,5 +105,6 @@ def test_a_terminal_without_unicode() -> None:
 def test_narrow_terminal_keeps_both_latencies() -> None:
     text = printed(make_result(), width=60)
     assert "measured ms" in text
+    assert "±0.5%" in text  # the interval of 60 runs, not how far apart they were
     assert "GMACs" not in text
     assert all(len(line) <= 60 for line in text.splitlines())
