@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,4 +57,15 @@ MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
 """How far a network is from what it was when it is measured again in another process: root mean
 square of 20 networks (benchmarks/measurement_repeatability.py, ONNX Runtime: 0.96%) and of the 30
 recommended by three runs of benchmarks/budget_kept.py (2.15, 1.71 and 1.55%). The last ten were
-measured with `DECIDING_EFFORT`, the others with `NETWORK_EFFORT`: longer measuring helps little."""
+measured with `DECIDING_EFFORT`, the others with `NETWORK_EFFORT`."""
+
+
+def measured_again(ci_pct: float) -> ErrorSpread:
+    """How far a network is from what it was when it is measured again.
+
+    Args:
+        ci_pct: half the 95% interval of its measurement (`nas.latency.measure.Timing`). Where two
+            such measurements differ by more than is usual, that counts.
+    """
+    difference = math.sqrt(2) * ci_pct / 100 / 1.96
+    return replace(MEASURED_AGAIN, deviation=max(MEASURED_AGAIN.deviation, difference))

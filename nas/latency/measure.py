@@ -43,6 +43,10 @@ WAIT_S, WAIT_SHARE = 10.0, 0.3
 """Waiting for the machine to become quiet takes at most so long, and so much of the time
 spent measuring in addition."""
 
+FAR_OFF, MEDIAN_TO_DEVIATION = 4.0, 1.4826
+"""Rounds further from the median than so many standard deviations were disturbed; the standard
+deviation of normal errors is so many times their median size."""
+
 MAX_SPREAD_PCT = 9_999.0
 """Files of tables and results take no spread of 10,000% or more."""
 
@@ -238,13 +242,16 @@ def _relative_half_interval(
 ) -> float:
     """Half the 95% confidence interval of the weighted median over the median.
 
-    A median's standard error is that of a mean times 1.2533 for normal errors. Fewer than two
-    effective rounds tell nothing: infinity would not be a number in a file, so 100%.
+    A median's standard error is that of a mean times 1.2533 for normal errors. What is far off
+    counts as `FAR_OFF` deviations: how far does not move a median. Fewer than two effective rounds
+    tell nothing: infinity would not be a number in a file, so 100%.
     """
     effective = math.fsum(weights) ** 2 / math.fsum(w * w for w in weights)
     if len(values) < 2 or effective < 1.5:
         return 1.0
-    squares = math.fsum(w * (v / median - 1) ** 2 for v, w in zip(values, weights, strict=True))
+    errors = [abs(value / median - 1) for value in values]
+    far_off = FAR_OFF * MEDIAN_TO_DEVIATION * weighted_median(errors, weights) or math.inf
+    squares = math.fsum(w * min(e, far_off) ** 2 for e, w in zip(errors, weights, strict=True))
     variance = squares / math.fsum(weights) * effective / (effective - 1)
     return min(1.0, _student_t(effective - 1) * 1.2533 * math.sqrt(variance / effective))
 

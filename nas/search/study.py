@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.architecture import Architecture, short_id
 from nas.errors import RunError
-from nas.latency.intervals import MEASURED_AGAIN
+from nas.latency.intervals import measured_again
+from nas.latency.measure import Timing
 from nas.parameter_space import picked_from
 from nas.proxy.score import SizeBonus
 from nas.search.budget import Budget
@@ -332,7 +333,6 @@ class SearchStudy:
         score = stopped.score if stopped else trial.values[0]
         accuracy = stopped.accuracy if stopped else trial.user_attrs.get(ACCURACY, score)
         measured = self.ledger.measured(architecture, device)
-        again = MEASURED_AGAIN.factor(self.budget.confidence)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
         return Candidate(
@@ -343,10 +343,15 @@ class SearchStudy:
             images=trial.user_attrs.get("images"),
             predicted=budget.latencies(architecture)[device],
             measured=measured,
-            again_high_ms=measured.latency_ms * again if measured else None,
+            again_high_ms=self._again_high_ms(measured) if measured else None,
             origin=trial.user_attrs.get("origin", SEARCHED),
             final=self.ledger.final(architecture),
         )
+
+    def _again_high_ms(self, measured: Timing) -> float:
+        """Upper end of the interval of measuring it again."""
+        again = measured_again(measured.ci_pct)
+        return measured.latency_ms * again.factor(self.budget.confidence)
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(self.seed * 1_000_003 + number)

@@ -176,6 +176,26 @@ def test_confidence_interval_covers_the_truth():
     assert 0.91 <= np.mean(covered) <= 0.99
 
 
+@pytest.mark.parametrize("count", [8, 20, 60])
+def test_disturbed_rounds_neither_narrow_nor_widen_the_interval(count):
+    """Every tenth round takes three times as long; the interval covers, and not by being wide."""
+    rng = np.random.default_rng(0)
+    covered, quiet_pct, disturbed_pct = [], [], []
+    for _ in range(400):
+        noise = np.exp(0.02 * rng.standard_normal(count))
+        disturbed = np.where(rng.random(count) < 0.1, 3.0, 1.0) * noise
+        reference = Reference(lambda duration_s: [1.0], 1.0)
+        quiet, timing = (
+            protocol._summary([protocol._Round(float(r), 1.0) for r in ratios], 1, reference)
+            for ratios in (noise, disturbed)
+        )
+        covered.append(abs(timing.latency_ms - 1.0) <= timing.latency_ms * timing.ci_pct / 100)
+        quiet_pct.append(quiet.ci_pct)
+        disturbed_pct.append(timing.ci_pct)
+    assert np.mean(covered) >= 0.93
+    assert np.median(disturbed_pct) < 2 * np.median(quiet_pct)
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 6, 10, 30, 200])
 def test_student_t_is_scipys(freedom):
     assert protocol._student_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)

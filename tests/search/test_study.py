@@ -141,6 +141,20 @@ def test_what_is_compared_is_accuracy_with_what_is_added_for_size(study, budget)
     assert scored.front()[-1].architecture == best.architecture
 
 
+def test_measured_with_scattering_rounds_is_within_the_budget_only_far_below_it(study, budget):
+    """An interval of 10% is 14.1% for two measurements: with 90%, the other takes up to 12.9% more
+    (Student's t with 49 degrees of freedom, 1.677 of 7.22%)."""
+    proposal = study.propose()
+    study.finish(proposal, _evaluation(0.6))
+    budget_ms = budget.devices[0].budget_ms
+    for share, within in ((0.88, True), (0.89, False)):
+        timing = Timing(share * budget_ms, 10.0, 30.0, 30)
+        study.ledger.record_measured(0, [proposal.architecture], [timing])
+        assert bool(study.front()) == within
+        (candidate,) = study.candidates()
+        assert candidate.high_ms == pytest.approx(1.1286 * timing.latency_ms, rel=1e-3)
+
+
 def test_measured_close_to_the_budget_is_not_within_it(study, budget):
     """Measuring again gives up to 2.6% more, with the confidence of 90%."""
     proposal = study.propose()
