@@ -81,7 +81,7 @@ class ProxyConfig(BaseModel):
         skip_unreadable: leave out images that cannot be read, with a warning.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = "digits"
     resolution: int = Field(default=32, ge=8, le=1024)
@@ -106,7 +106,7 @@ class TargetConfig(BaseModel):
         device, precision, batch_size: which table of the target; None takes the only or own one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     target: str
     budget_ms: float = Field(gt=0)
@@ -146,7 +146,7 @@ class SearchConfig(BaseModel):
         warm_start: folders of earlier runs to begin with what they have trained.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
     space: str = "nextvit"

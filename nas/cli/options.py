@@ -34,8 +34,23 @@ Interpolate = Annotated[
         "--interpolate", help="Estimate blocks that were not measured from those that were."
     ),
 ]
+
+
+def folder(value: str) -> Path:
+    """A path; an empty one, as of a variable that is not set, would be the current folder."""
+    if not value.strip():
+        raise typer.BadParameter("is empty; name a folder")
+    return Path(value)
+
+
 TablesDir = Annotated[
-    Path | None, typer.Option(help="Folder of latency tables.", show_default="latency_tables/")
+    Path | None,
+    typer.Option(
+        parser=folder,
+        metavar="PATH",
+        help="Folder of latency tables.",
+        show_default="latency_tables/",
+    ),
 ]
 
 

@@ -13,7 +13,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
+from nas.report.encoding import cut_off_by
 from nas.search.listener import Listener, Trained
 from nas.search.result import SEARCHED
 
@@ -106,7 +108,8 @@ class LivePrinter:
                 text += "  on the front"
         if self.console.is_terminal:
             # A wrapped line would push the bar about.
-            self.console.print(text, highlight=False, no_wrap=True, overflow="ellipsis")
+            cut_off = cut_off_by(self.console)
+            self.console.print(text, highlight=False, no_wrap=True, overflow=cut_off)
             self._advance("trials", event.done, event.total, _so_far(event))
         else:
             self.console.print(text, highlight=False, soft_wrap=True)
@@ -120,13 +123,14 @@ class LivePrinter:
 
     def _advance(self, what: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
+            column = Column(no_wrap=True, overflow=cut_off_by(self.console))
             columns = (
-                TextColumn("  {task.description}"),
+                TextColumn("  {task.description}", table_column=column.copy()),
                 BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("time left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                MofNCompleteColumn(table_column=column.copy()),
+                TextColumn("time left", table_column=column.copy()),
+                TimeRemainingColumn(table_column=column.copy()),
+                TextColumn("{task.fields[note]}", table_column=column.copy()),
             )
             # A trial takes minutes: the speed is that of the last hour.
             self._bar = Progress(*columns, console=self.console, speed_estimate_period=3600.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from nas.report.encoding import cut_off_by, shown_text
 from nas.report.wording import (
     accuracy_text,
     budget_text,
@@ -39,8 +39,6 @@ _FINAL_WIDTH = 8
 
 _FINAL = "trained\nlonger"
 
-_ASCII = str.maketrans({"–": "-", "±": "~"})  # noqa: RUF001
-
 
 def print_result(result: SearchResult, console: Console) -> None:
     """Print the front as a table, the recommendation, and every warning.
@@ -53,41 +51,31 @@ def print_result(result: SearchResult, console: Console) -> None:
         front = shown_front(seen)
         if front:
             console.print(_table(seen, front, console))
-            console.print(_text(console, _legend(seen, front), "dim"))
+            console.print(shown_text(console, _legend(seen, front), "dim"))
             console.print()
     style = "bold green" if result.recommended else "bold red"
-    console.print(_text(console, headline(result), style))
+    console.print(shown_text(console, headline(result), style))
     for seen in result.everywhere:
         estimate = estimate_warning(seen)
         if estimate:
             where = f"{seen.table_name}: " if result.elsewhere else ""
-            console.print(_text(console, f"! {where}{estimate}", "yellow"))
+            console.print(shown_text(console, f"! {where}{estimate}", "yellow"))
             if seen.replace_command:  # in one piece, to be copied
-                console.print(_text(console, f"    {seen.replace_command}"), soft_wrap=True)
+                console.print(shown_text(console, f"    {seen.replace_command}"), soft_wrap=True)
     for warning in warnings(result):
-        console.print(_text(console, f"! {warning}", "yellow"))
+        console.print(shown_text(console, f"! {warning}", "yellow"))
     facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(style="dim", no_wrap=True, overflow=cut_off_by(console))
     facts.add_column(overflow="fold")
     for what, text in _facts(result):
-        facts.add_row(_text(console, what), _text(console, text))
+        facts.add_row(shown_text(console, what), shown_text(console, text))
     console.print(facts)
-
-
-def _text(console: Console, text: str, style: str = "") -> Text:
-    """Text as it is, never markup, in characters that the console's encoding has."""
-    encoding = console.encoding
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-    return Text(text, style=style)
 
 
 def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console) -> Table:
     title = f"Pareto front within {budget_text(result.config)}, {result.table_name}"
     table = Table(
-        title=_text(console, title, "bold"),
+        title=shown_text(console, title, "bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -95,19 +83,20 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
         padding=(0, 1, 0, 0),
     )
     table.add_column("", width=1)
-    table.add_column("network", no_wrap=True)
+    cut_off = cut_off_by(console)
+    table.add_column("network", no_wrap=True, overflow=cut_off)
     confidence = confidence_text(result.config)
     score = score_name(result.config).replace("accuracy", "acc.").replace(" ", "\n")
     names = [f"{result.provenance} ms ({confidence})", "measured ms", score]
     further = _further(front, console.width)
     for name in (*names, *further):
-        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
+        table.add_column(name, justify="right", no_wrap=True, overflow=cut_off, vertical="bottom")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
     for candidate in front:
         further_cells = _further_cells(candidate, result)
         cells = [*_cells(candidate, result), *(further_cells[name] for name in further)]
         style = styles[_mark(candidate, result)]
-        table.add_row(*(_text(console, cell) for cell in cells), style=style)
+        table.add_row(*(shown_text(console, cell) for cell in cells), style=style)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,12 @@ def prepare(
     except ArchitectureError as error:
         raise ArchitectureError(f"proxy training: {error}") from None
     read_source(config.proxy)
+    found = [_found(config, t, space, measure_table, tables_dir) for t in config.targets]
+    _refuse_equal(config.targets, found)
     tables = tuple(
-        _table(config, target, space, measure_table, tables_dir, listener)
-        for target in config.targets
+        table or _measured(config, target, space, tables_dir, listener)
+        for target, table in zip(config.targets, found, strict=True)
     )
-    _refuse_equal(tables)
     for table in tables:
         _warn_of_changes(table)
     targets = [
@@ -93,13 +95,21 @@ def _key_of(table: LatencyTable) -> dict[str, object]:
     }
 
 
-def _refuse_equal(tables: tuple[LatencyTable, ...]) -> None:
-    for index, table in enumerate(tables):
-        if table.path in {other.path for other in tables[:index]}:
+def _refuse_equal(targets: Sequence[TargetConfig], found: Sequence[LatencyTable | None]) -> None:
+    names: set[str] = set()
+    for target, table in zip(targets, found, strict=True):
+        if table is not None:
+            name = table.name
+        else:
+            own = own_key(target.target, target.precision, target.batch_size)
+            assert own is not None  # or there would be no measuring it
+            name = f"{target.target}/{own.folder}"
+        if name in names:
             raise ConfigError(
-                f"--target {table.meta.target}: given twice for the same device ({table.name}): "
+                f"--target {target.target}: given twice for the same device ({name}): "
                 f"name another --device, or give it once, with the smaller budget"
             )
+        names.add(name)
 
 
 def _warn_of_changes(table: LatencyTable) -> None:
@@ -132,15 +142,14 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"space": space, "proxy": proxy, "warm_start": warm_start})
 
 
-def _table(
+def _found(
     config: SearchConfig,
     target: TargetConfig,
     space: SearchSpace,
     measure_table: bool,
     tables_dir: Path,
-    listener: Listener,
-) -> LatencyTable:
-    """The table the options mean, measured first where this machine can and may."""
+) -> LatencyTable | None:
+    """The table the options mean; None where this machine can and may measure it first."""
     options = (target.target, target.device, target.precision, target.batch_size)
     table = find_table(*options, tables_dir)
     own = own_key(target.target, target.precision, target.batch_size)
@@ -153,17 +162,7 @@ def _table(
         return with_interpolated(table, space.blocks(config.resolution, config.num_classes))
     mine = own is not None and (table is None or table.meta.folder == own.folder)
     if mine and measure_table:
-        listener.stage("measuring")
-        return collect_table(
-            space,
-            target.target,
-            precision=target.precision,
-            batch_size=target.batch_size,
-            resolution=config.resolution,
-            num_classes=config.num_classes,
-            tables_dir=tables_dir,
-            progress=listener.measuring,
-        )
+        return None
     key = own or TableKey(*options)
     command = measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
     if table is None or missing is None:
@@ -181,4 +180,25 @@ def _table(
         f"{len(space.blocks(config.resolution, config.num_classes))} blocks of space "
         f"{space.name!r} at {config.resolution} pixels ({named}"
         f"{'; ...' if len(missing.blocks) > 3 else ''}): run{where}: {command}"
+    )
+
+
+def _measured(
+    config: SearchConfig,
+    target: TargetConfig,
+    space: SearchSpace,
+    tables_dir: Path,
+    listener: Listener,
+) -> LatencyTable:
+    """This machine's own table, measured now."""
+    listener.stage("measuring")
+    return collect_table(
+        space,
+        target.target,
+        precision=target.precision,
+        batch_size=target.batch_size,
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        tables_dir=tables_dir,
+        progress=listener.measuring,
     )

@@ -40,6 +40,10 @@ TRT = ["--target", "tensorrt", "--budget", "8ms"]
         ([*TRT, "--max-params", "1k"], "--max-params 1000 is below the smallest network"),
         ([*TRT, "--max-macs", "1M"], "--max-macs 1M is below the smallest network"),
         ([*TRT, "--confidence", "1"], "--confidence 1"),
+        ([*TRT, "--output", ""], "is empty; name a folder"),
+        ([*TRT, "--warm-start", " "], "is empty; name a folder"),
+        (["--resume", ""], "is empty; name a folder"),
+        ([*TRT, "--tables-dir", ""], "is empty; name a folder"),
         ([*TRT, "--warm-start", "/no/such"], "--warm-start /no/such: no such folder"),
         ([*TRT, "--warm-start", "/"], "--warm-start /: holds no run"),
         ([*TRT, "--confidence", "nan"], "--confidence nan"),
@@ -162,6 +166,19 @@ def test_no_table_and_no_measuring_names_the_command(refused, tmp_path):
         *("--tables-dir", str(tmp_path)),
     )
     assert "measure one: python run_search.py tables measure --target onnxruntime" in line
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (["--target", "npu", "--budget", "4ms"], "unknown target 'npu'"),
+        (["--target", "onnxruntime", "--budget", "9ms"], "given twice for the same device"),
+    ],
+)
+def test_every_target_is_checked_before_one_is_measured(refused, tmp_path, second, expected):
+    first = ["--target", "onnxruntime", "--budget", "15ms"]
+    assert expected in refused(*first, *second, "--tables-dir", str(tmp_path / "tables"))
+    assert not (tmp_path / "tables").exists()
 
 
 def test_a_space_with_mistakes_is_refused_with_its_lines(capsys, tmp_path):

@@ -11,9 +11,10 @@ from nas.search.listener import Trained
 from tests.report.endings import make_result
 
 
-def _watch(terminal: bool) -> str:
-    output = io.StringIO()
-    console = Console(file=output, force_terminal=terminal, width=120, color_system=None)
+def _watch(terminal: bool, width: int = 120, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    output = io.TextIOWrapper(raw, encoding=encoding)
+    console = Console(file=output, force_terminal=terminal, width=width, color_system=None)
     printer = LivePrinter(console)
     listener = printer.listener()
     listener.stage("training")
@@ -26,7 +27,8 @@ def _watch(terminal: bool) -> str:
         )
     listener.trained(Trained(None, 3, 3, (2,), 1, False, None, 0.0, 1.0, "predicted"))
     printer.close()
-    return output.getvalue()
+    output.flush()
+    return raw.getvalue().decode(encoding)
 
 
 def test_lines_without_a_terminal() -> None:
@@ -44,3 +46,7 @@ def test_a_terminal_shows_what_there_is_so_far() -> None:
     assert f"best {100 * best.score:.1f}% at {best.latency_ms:.2f} ms" in shown
     assert "hypervolume 0.250" in shown
     assert "none within budget yet" in shown
+
+
+def test_a_narrow_terminal_without_unicode() -> None:
+    assert "2/3" in _watch(terminal=True, width=40, encoding="ascii")

@@ -102,6 +102,18 @@ def test_a_terminal_without_unicode() -> None:
     assert "(12.6-14.2)" in raw.getvalue().decode("ascii")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+@pytest.mark.parametrize("case", CASES)
+def test_any_width_in_any_encoding(case: str, encoding: str) -> None:
+    result = CASES[case]()
+    for width in range(30, 81, 5):
+        raw = io.BytesIO()
+        file = io.TextIOWrapper(raw, encoding=encoding)
+        print_result(result, Console(file=file, width=width))
+        file.flush()
+        assert "ecommend" in raw.getvalue().decode(encoding)
+
+
 def test_narrow_terminal_keeps_both_latencies() -> None:
     text = printed(make_result(), width=60)
     assert "measured ms" in text

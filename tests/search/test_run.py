@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 
 import optuna
 import pytest
 
+from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.search.run import storage_errors
+from nas.search.run import CONFIG, read_run, storage_errors
 
 
 def full_disk() -> None:
@@ -17,6 +20,14 @@ def full_disk() -> None:
         raise sqlite3.OperationalError("database or disk is full")
     except sqlite3.OperationalError as error:
         raise optuna.exceptions.StorageInternalError("An exception at the commit.") from error
+
+
+def test_a_budget_without_end_in_a_run_is_refused(tmp_path):
+    config = SearchConfig(target="tensorrt", budget_ms=8.0).model_dump()
+    config["targets"][0]["budget_ms"] = math.inf
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"targets\.0\.budget_ms: Input should be a finite number"):
+        read_run(tmp_path)
 
 
 def test_a_full_disk_is_one_line_with_its_reason(tmp_path):

@@ -1,0 +1,31 @@
+"""What a terminal can show: not every encoding has every character."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+_ASCII = str.maketrans({"–": "-", "±": "+-"})  # noqa: RUF001
+
+
+def shown_text(console: Console, text: str, style: str = "") -> Text:
+    """Text as it is, never markup, in characters that the console's encoding has."""
+    encoding = console.encoding
+    if not _has(encoding, text):
+        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return Text(text, style=style)
+
+
+def cut_off_by(console: Console) -> Literal["ellipsis", "crop"]:
+    """How what is too wide for a console ends: the encoding may have no ellipsis."""
+    return "ellipsis" if _has(console.encoding, "…") else "crop"
+
+
+def _has(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
