@@ -25,10 +25,11 @@ from typing import Any
 from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
-from searches import search_or_go_on
+from searches import about, search_or_go_on
 
 import nas
-from nas.config import ProxyConfig, SearchConfig
+from nas.config import SearchConfig
+from nas.errors import UserError
 from nas.latency.predictor import LatencyPredictor
 from nas.search.budget import Budget, DeviceBudget
 
@@ -51,10 +52,11 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="keep the searches here")
     parser.add_argument("--trials", type=int, default=24, help="of each search")
     parser.add_argument("--proxy-images", type=int, default=12_000, help="of each training")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the ten, in order of budgets")
     parser.add_argument("--json", type=json_file, metavar="OUT")
     args = parser.parse_args()
     rows = []
-    for seed, budget_ms in enumerate(budgets_ms()):
+    for seed, budget_ms in enumerate(budgets_ms(), start=args.first_seed):
         run_dir = args.work / f"{budget_ms:g}ms"
         found = search_or_go_on(
             run_dir,
@@ -62,7 +64,7 @@ def main() -> int:
             budget_ms=budget_ms,
             seed=seed,
             trials=args.trials,
-            proxy=ProxyConfig(train_images=args.proxy_images),
+            proxy={"train_images": args.proxy_images},
             workers=2,
         )
         best = found.recommended
@@ -70,10 +72,10 @@ def main() -> int:
             {
                 "budget_ms": budget_ms,
                 "seed": seed,
-                "trained": len(found.candidates) + len(found.partly_trained),
                 "id": best.architecture.id if best else None,
                 "verified_ms": round(best.latency_ms, 3) if best else None,
                 "again_ms": round(measured_again(run_dir), 3) if best else None,
+                **about(found),
             }
         )
         print(rows[-1], file=sys.stderr, flush=True)
@@ -106,7 +108,7 @@ def budgets_ms() -> list[float]:
 def measured_again(run_dir: Path) -> float:
     """Latency of best.json in ms, from a fresh process."""
     command = [sys.executable, "-W", "ignore", "-c", MEASURE, str(run_dir / "best.json")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout)
 
 
@@ -146,4 +148,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")

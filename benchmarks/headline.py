@@ -31,7 +31,7 @@ from machine import json_file, provenance, write_json
 from proxy_trainings import Job, read_rows, train_all
 from rich.console import Console
 from rich.table import Table
-from searches import search_or_go_on
+from searches import about, search_or_go_on
 
 import nas
 from nas.architecture import Architecture, Stage
@@ -75,7 +75,8 @@ def main() -> int:
         found = {name: recommended(result) for name, result in searches.items()}
         found |= scaled_family(table, budget_ms, args.work / f"family-{budget_ms:g}ms.json")
         rows += [
-            row | about(searches.get(row["name"])) for row in measured(found, table, budget_ms)
+            row | (about(searches[row["name"]]) if row["name"] in searches else {})
+            for row in measured(found, table, budget_ms)
         ]
     jobs = [Job(row["id"], args.images, 32, seed) for row in rows for seed in SEEDS]
     by_id = {row["id"]: Architecture.from_json(row["architecture"]) for row in rows}
@@ -109,19 +110,6 @@ def recommended(result: SearchResult) -> Architecture:
     if result.recommended is None:
         raise SystemExit(f"{result.run_dir}: nothing is recommended within its budget")
     return result.recommended.architecture
-
-
-def about(result: SearchResult | None) -> dict[str, Any]:
-    """What a search trained, and its finalists by score: the scores of short and long training."""
-    if result is None:
-        return {}
-    finalists = sorted((c for c in result.candidates if c.final), key=lambda c: -c.score)
-    finals = [
-        {"id": c.architecture.id, "score": round(c.score, 5), "final": round(c.final.score, 5)}
-        for c in finalists
-        if c.final
-    ]
-    return {"trained": len(result.candidates), "finalists": finals}
 
 
 def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str, Architecture]:

@@ -11,7 +11,9 @@ it, on 20 architectures of one latency band and 20 of the whole space:
 - combinations of two: the mean of their ranks;
 - short trainings with size: accuracy and log2 MACs, weighted by least squares on all networks but
   the one that is judged. Below the table: what a doubling of MACs is worth by all networks, which
-  the ``size_bonus`` of a search follows, and how well both predict networks left out.
+  the ``size_bonus`` of a search follows, and how well both predict networks left out;
+- what a search compares its finalists by: the mean of the score of the default short training and
+  of a long training with another seed.
 
 Kendall's tau is the mean over the seeds of the truth, with its 90% interval (bootstrap over
 architectures); regret is how much accuracy is lost, in points, by taking the best by the proxy

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import nas
-from nas.config import SearchConfig
+from nas.config import SearchConfig, option_error
 from nas.search.engine import resume
 from nas.search.listener import Listener, Trained
-from nas.search.result import SearchResult
+from nas.search.result import Candidate, SearchResult
 from nas.search.run import STUDY, read_run
 
 
@@ -22,6 +24,7 @@ def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
         options: of its `SearchConfig`.
 
     Raises:
+        ConfigError: an option is none of a `SearchConfig`.
         SystemExit: the folder holds a search that was asked for something else.
     """
 
@@ -29,12 +32,38 @@ def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
         print(f"{run_dir.name}: {event.done}/{event.total}", file=sys.stderr, flush=True)
 
     listener = Listener(trained=trained)
-    config = SearchConfig(target="onnxruntime", **options)
+    try:
+        config = SearchConfig(target="onnxruntime", **options)
+    except ValidationError as error:
+        raise option_error(error) from None
     if (run_dir / STUDY).exists():
         if _asked(read_run(run_dir)) != _asked(config):
             raise SystemExit(f"{run_dir} holds a search with other options: choose another --work")
         return resume(run_dir, listener=listener)
     return nas.search(config, run_dir, listener=listener)
+
+
+def about(result: SearchResult) -> dict[str, Any]:
+    """What a search trained, and its finalists by score: the scores of short and long training,
+    and the latency measured, with what was predicted and the upper end of its interval."""
+    finalists = sorted((c for c in result.candidates if c.final), key=lambda c: -c.score)
+    return {
+        "trained": len(result.candidates) + len(result.partly_trained),
+        "finalists": [_finalist(candidate) for candidate in finalists],
+    }
+
+
+def _finalist(candidate: Candidate) -> dict[str, Any]:
+    final, measured, predicted = candidate.sound_final, candidate.measured, candidate.predicted
+    return {
+        "id": candidate.architecture.id,
+        "score": round(candidate.score, 5),
+        "final": round(final.score, 5) if final else None,
+        "measured_ms": round(measured.latency_ms, 3) if measured else None,
+        "ci_pct": round(measured.ci_pct, 2) if measured else None,
+        "predicted_ms": round(predicted.latency_ms, 3),
+        "high_ms": round(predicted.high_ms, 3),
+    }
 
 
 def _asked(config: SearchConfig) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def finalists_rule(result: SearchResult) -> str:
     best = score_name(result.config).removeprefix("proxy ")
     return (
         f"{len(finals)} candidates of the best {best} were trained again, on {final.images:,} "
-        f"images and with another seed; the best of them within budget is recommended"
+        f"images and with another seed; the one within budget whose mean {best} of both trainings "
+        f"is best is recommended"
     )
 
 

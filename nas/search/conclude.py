@@ -58,8 +58,8 @@ def conclude(
 def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> int | None:
     """Number of the best candidate within every budget, None if there is none.
 
-    That is by the score of longer training if there are two and more that were trained longer; else
-    what diverged in it is recommended only where there is nothing else.
+    That is of those that were trained longer if there are two and more; else what diverged in that
+    is recommended only where there is nothing else.
 
     Args:
         study: what was trained and measured.
@@ -71,10 +71,11 @@ def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> in
         within &= {c.number for c in study.candidates(index) if c.measured}
     fitting = [c for c in study.candidates() if c.number in within]
     finals = compared(fitting, finalists)
-    score_of = {c.number: finals[c.number].score for c in fitting if c.number in finals}
+    if finals:
+        chosen = [c for c in fitting if c.number in finals]
+        return max(chosen, key=lambda c: c.finalist_score).number
     sound = [c for c in fitting if c.final == c.sound_final] or fitting
-    score_of = score_of or {c.number: c.score for c in sound}
-    return max(score_of, key=lambda number: score_of[number]) if score_of else None
+    return max(sound, key=lambda c: c.score).number if sound else None
 
 
 def _undecided(study: SearchStudy, finalists: int, reason: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Trains the best candidates once more, longer and with another seed, before one is recommended.
 
 The best of many short trainings is partly the luckiest. Those of the best score are therefore
-compared by a training that did not choose them.
+compared by a second training as well, which did not choose them.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Final:
 
     @property
     def score(self) -> float:
-        """What finalists are compared by."""
+        """Accuracy, and what is added for size."""
         return self.accuracy + self.bonus
 
 
@@ -100,6 +100,17 @@ class Candidate:
         """What longer training gave; None where there was none, or it diverged."""
         return None if self.final is None or self.final.diverged else self.final
 
+    @property
+    def finalist_score(self) -> float:
+        """What finalists are compared by: the mean of the scores of both trainings.
+
+        Neither alone tells more than seeds' luck between good networks; each says about as much of
+        what a network is worth (`benchmarks/proxy_fidelity.py`). That of the one training where
+        there was no second.
+        """
+        final = self.sound_final
+        return self.score if final is None else (self.score + final.score) / 2
+
     def cost_at(self, config: SearchConfig) -> tuple[float, float]:
         """MACs in G for one image at the target's resolution, and parameters in M."""
         blocks = self.architecture.blocks(config.resolution, config.num_classes)
@@ -148,9 +159,9 @@ class SearchResult:
         replace_command: command that replaces an estimate by a measured table, else None.
         candidates: every fully trained candidate, by trial number.
         front: Pareto-optimal candidates within every budget, fastest here first.
-        recommended: the candidate within every budget, measured where possible, of the best score
-            after longer training, or where finalists were not trained longer, after the usual one;
-            None if none.
+        recommended: the candidate within every budget, measured where possible, of the best
+            `Candidate.finalist_score`, or where finalists were not trained longer, of the best
+            score; None if none.
         breakdown_ms: predicted milliseconds of each Block of the recommended one, in order; what
             they lack of its prediction is the device's constant. Empty if none is recommended.
         verified: whether the front was measured on the device of the table.

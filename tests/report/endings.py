@@ -141,7 +141,7 @@ def make_result(
     front = front_of(candidates, budget_ms)
     if kind == "verified":
         front = tuple(c for c in front if c.measured)
-    best = max(front, key=lambda c: (c.final.score if c.final else 0.0, c.score), default=None)
+    best = max(front, key=lambda c: (c.final is not None, c.finalist_score), default=None)
     estimated = kind == "estimated"
     name = "tensorrt/t4.fp16" if estimated else "onnxruntime/xeon-8481c-2t.fp32"
     return SearchResult(

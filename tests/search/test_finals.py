@@ -15,6 +15,7 @@ from nas.latency.measure import Timing
 from nas.proxy.data import load_data
 from nas.proxy.train import ProxyTraining
 from nas.report.wording import final_text, warnings
+from nas.search.conclude import recommend
 from nas.search.engine import resume, search
 from nas.search.evaluate import Evaluation
 from nas.search.finals import LENGTH, expected_s, final_proxy
@@ -28,10 +29,10 @@ from tests.tiny import TINY_PROXY
 
 
 def made_up_trainings(monkeypatch, seen, fails=lambda number: None):
-    """What is best after a short training is worst after a long one."""
+    """What is best after a short training is worst after a long one, and by the mean of both."""
 
     def accuracy(architecture):
-        return int(Architecture.from_json(architecture).id, 16) % 1000 / 1000
+        return int(Architecture.from_json(architecture).id, 16) % 1000 / 2000
 
     def short(architecture, proxy, seed):
         return Evaluation(accuracy(architecture), False, 1.0, proxy.train_images)
@@ -39,7 +40,7 @@ def made_up_trainings(monkeypatch, seen, fails=lambda number: None):
     def long(architecture, proxy, seed):
         fails(len(seen))
         seen.append((Architecture.from_json(architecture).id, proxy.train_images, seed))
-        return Evaluation(1 - accuracy(architecture), False, 4.0, proxy.train_images)
+        return Evaluation(1 - 2 * accuracy(architecture), False, 4.0, proxy.train_images)
 
     monkeypatch.setattr("nas.search.training.evaluate", short)
     monkeypatch.setattr("nas.search.finals.evaluate", long)
@@ -60,7 +61,7 @@ def test_the_best_after_longer_training_is_recommended(folder, tmp_path, monkeyp
     assert {entry[1:] for entry in seen} == {(LENGTH * TINY_PROXY.train_images, 6)}
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert result.recommended == min(best, key=lambda c: c.score)
-    assert all(c.final and c.final.score == 1 - c.score for c in best)
+    assert all(c.final and c.final.score == 1 - 2 * c.score for c in best)
     assert sum(c.final is not None for c in result.candidates) == 3
     trials = pd.read_csv(tmp_path / "run" / "trials.csv")
     assert trials["final_score"].count() == 3
@@ -68,6 +69,16 @@ def test_the_best_after_longer_training_is_recommended(folder, tmp_path, monkeyp
     assert content["final_score"] == pytest.approx(result.recommended.final.score)
     again = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert len(seen) == 3 and again.recommended == result.recommended
+
+
+def test_both_trainings_decide(study):
+    """Neither what was best after the short nor what was best after the long one, but the mean."""
+    for short, long in ((0.70, 0.80), (0.69, 0.84), (0.65, 0.85)):
+        study.finish(proposal := study.propose(), Evaluation(short, False, 1.0, 128))
+        study.record_final(proposal.architecture, Evaluation(long, False, 4.0, 512))
+    short_of = {c.number: c.accuracy for c in study.candidates()}
+    assert short_of[recommend(study, [], finalists=3)] == 0.69
+    assert short_of[recommend(study, [], finalists=0)] == 0.70
 
 
 def test_finalists_are_measured_where_that_is_possible(folder, tmp_path, monkeypatch):
@@ -224,7 +235,7 @@ def test_newcomers_are_compared_with_those_of_before(folder, tmp_path, monkeypat
     more = resume(tmp_path / "run", trials=10, **places)
     compared = [c for c in more.candidates if c.final]
     assert len(compared) == len(seen) > 2
-    assert more.recommended == max(compared, key=lambda c: c.final.score)
+    assert more.recommended == max(compared, key=lambda c: c.score + c.final.score)
     assert first.recommended.architecture in {c.architecture for c in compared}
     by_score = resume(tmp_path / "run", finalists=0, **places)
     assert by_score.recommended.score == max(c.score for c in by_score.candidates)
