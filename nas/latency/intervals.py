@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.latency.measure import DECIDING_EFFORT
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -64,8 +66,9 @@ def measured_again(ci_pct: float) -> ErrorSpread:
     """How far a network is from what it was when it is measured again.
 
     Args:
-        ci_pct: half the 95% interval of its measurement (`nas.latency.measure.Timing`). Where two
-            such measurements differ by more than is usual, that counts.
+        ci_pct: half the 95% interval of its measurement (`nas.latency.measure.Timing`). What both
+            measurements are less sure of than `DECIDING_EFFORT` wants comes on top.
     """
-    difference = math.sqrt(2) * ci_pct / 100 / 1.96
-    return replace(MEASURED_AGAIN, deviation=max(MEASURED_AGAIN.deviation, difference))
+    deviation, usual = (pct / 100 / 1.96 for pct in (ci_pct, DECIDING_EFFORT.ci_pct))
+    more = 2 * max(0.0, deviation**2 - usual**2)
+    return replace(MEASURED_AGAIN, deviation=math.hypot(MEASURED_AGAIN.deviation, math.sqrt(more)))

@@ -81,6 +81,18 @@ class Timing:
         return replace(self, latency_ms=max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms))
 
 
+def mean_timing(timings: Sequence[Timing]) -> Timing:
+    """Several measurements of a model, at the same reference, as one: their geometric mean."""
+    count = len(timings)
+    return Timing(
+        latency_ms=math.exp(math.fsum(math.log(t.latency_ms) for t in timings) / count),
+        ci_pct=math.hypot(*(t.ci_pct for t in timings)) / count,
+        spread_pct=max(t.spread_pct for t in timings),
+        runs=sum(t.runs for t in timings),
+        reference_ms=timings[0].reference_ms,
+    )
+
+
 @dataclass(frozen=True)
 class Effort:
     """How thoroughly to measure.

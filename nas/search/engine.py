@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from nas.architecture_file import load_presets
 from nas.config import SearchConfig
-from nas.errors import RunError
+from nas.errors import RunError, RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
-from nas.search.conclude import Outcome, conclude
+from nas.search.conclude import Outcome, conclude, recommend
 from nas.search.executors import LocalExecutor
 from nas.search.extension import more_trials, rounds_left
 from nas.search.finals import train_finalists
@@ -34,7 +34,13 @@ from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
 from nas.search.training import CHECKPOINTS, Crew
-from nas.search.verify import devices_here, measure_front, recalibrate
+from nas.search.verify import (
+    CONFIRMED,
+    devices_here,
+    measure_again,
+    measure_front,
+    recalibrate,
+)
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
 
@@ -172,8 +178,42 @@ def _carry_out(
         return Outcome(stopped, unverified, CUT_OFF)
     if stopped in (None, EXHAUSTED):
         crew.clean_up()
-    undecided = train_finalists(study, config, time_limit, make_executor, listener)
-    return Outcome(CUT_OFF if undecided == CUT_OFF else stopped, unverified, undecided)
+    while True:
+        undecided = train_finalists(study, config, time_limit, make_executor, listener)
+        if undecided == CUT_OFF:
+            return Outcome(CUT_OFF, unverified, undecided)
+        try:
+            with time_limit.paused(), study.ledger.timed():
+                confirmed = _confirm(study, prepared, unverified, listener)
+        except KeyboardInterrupt:
+            return Outcome(CUT_OFF, unverified, undecided)
+        if confirmed:
+            return Outcome(stopped, unverified, undecided)
+
+
+def _confirm(
+    study: SearchStudy, prepared: Prepared, unverified: Mapping[int, str], listener: Listener
+) -> bool:
+    """Measure what is to be recommended once more; and whatever takes the place of what both
+    measurements together show not to be sure within its budgets.
+
+    Returns:
+        Whether nothing is left to be confirmed, nor has become a finalist.
+    """
+    here = [index for index in devices_here(prepared) if index not in unverified]
+    number = recommend(study, here, prepared.config.finalists)
+    best = [c.architecture for c in study.candidates() if c.number == number]
+    once = [i for i in here for a in best if study.ledger.times_measured(a, i) < CONFIRMED]
+    if not once:
+        return True
+    try:
+        measure_again(study, prepared, best[0], once, listener)
+    except RuntimeUnavailableError:
+        return True  # it could be measured before, and that stands
+    if recommend(study, here, prepared.config.finalists) == number:
+        return True
+    measure_front(study, prepared, listener, skipped=unverified)
+    return False
 
 
 def _verify(

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from nas.architecture import Architecture
-from nas.latency.measure import Timing
+from nas.latency.measure import Timing, mean_timing
 from nas.search.result import Final
 
 
@@ -30,15 +30,33 @@ class Ledger:
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
     ) -> None:
-        """Keep whole networks' latencies on one device."""
+        """Keep whole networks' latencies on one device, in place of earlier ones."""
         for architecture, timing in zip(architectures, timings, strict=True):
-            self._measured.setdefault(architecture.id, {})[str(device)] = asdict(timing)
+            self._measured.setdefault(architecture.id, {})[str(device)] = [asdict(timing)]
+        self._study.set_user_attr("measured", self._measured)
+
+    def record_measured_again(
+        self, device: int, architecture: Architecture, timing: Timing
+    ) -> None:
+        """Keep another measurement of a network's latency on one device."""
+        known = [asdict(t) for t in self._timings(architecture, device)]
+        self._measured.setdefault(architecture.id, {})[str(device)] = [*known, asdict(timing)]
         self._study.set_user_attr("measured", self._measured)
 
     def measured(self, architecture: Architecture, device: int) -> Timing | None:
-        """A whole network's latency on one device, None if it was not measured there."""
-        found = self._measured.get(architecture.id, {}).get(str(device))
-        return Timing(**found) if found else None
+        """A whole network's latency on one device, the mean of all times it was measured; None if
+        it was not measured there."""
+        timings = self._timings(architecture, device)
+        return mean_timing(timings) if timings else None
+
+    def times_measured(self, architecture: Architecture, device: int) -> int:
+        """How often a network was measured on one device."""
+        return len(self._timings(architecture, device))
+
+    def _timings(self, architecture: Architecture, device: int) -> list[Timing]:
+        found = self._measured.get(architecture.id, {}).get(str(device), [])
+        # Runs of before measured once, and kept no list.
+        return [Timing(**timing) for timing in (found if isinstance(found, list) else [found])]
 
     def record_final(self, architecture: Architecture, final: Final) -> None:
         """Keep what a finalist's longer training gave."""

@@ -2,7 +2,7 @@
 
 The front and the finalists are measured whole on every device that is this machine. All predictions
 of a device are then shifted by what the measured networks have in common, which may bring others
-among them: they are measured next, until all are.
+among them: they are measured next, until all are. What is to be recommended is measured once more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.collect import measure_networks
+from nas.latency.measure import Timing
 from nas.search.interrupts import interruptible
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared
@@ -25,6 +26,10 @@ USED_WELL = 0.9
 
 MAX_ROUNDS = 4
 """Of measuring what came onto the front or among the finalists by the round before."""
+
+
+CONFIRMED = 2
+"""Measurements of a network that is recommended, each in its own process."""
 
 
 def devices_here(prepared: Prepared) -> list[int]:
@@ -78,6 +83,25 @@ def measure_front(
     return Verification(missed or (unsure and _room_left(study)), failed)
 
 
+def measure_again(
+    study: SearchStudy,
+    prepared: Prepared,
+    architecture: Architecture,
+    devices: Sequence[int],
+    listener: Listener,
+) -> None:
+    """Measure a network once more on devices that are here, and recalibrate those.
+
+    Raises:
+        RuntimeUnavailableError: a runtime cannot run it any more.
+    """
+    listener.stage("confirming")
+    for device in devices:
+        (timing,) = _timings(prepared, device, [architecture], listener)
+        study.ledger.record_measured_again(device, architecture, timing)
+    recalibrate(study, prepared)
+
+
 def _measure(
     study: SearchStudy,
     prepared: Prepared,
@@ -90,14 +114,19 @@ def _measure(
     Raises:
         RuntimeUnavailableError: its runtime cannot run one of them.
     """
-    if not architectures:
-        return
+    if architectures:
+        timings = _timings(prepared, device, architectures, listener)
+        study.ledger.record_measured(device, architectures, timings)
+
+
+def _timings(
+    prepared: Prepared, device: int, architectures: Sequence[Architecture], listener: Listener
+) -> list[Timing]:
     config, table = prepared.config, prepared.tables[device]
     size = (config.resolution, config.num_classes)
     import_module("nas.export")  # PyTorch's import, cut off by Ctrl-C, could not be done again
     with interruptible():
-        timings = measure_networks(architectures, table, *size, listener.verifying)
-    study.ledger.record_measured(device, architectures, timings)
+        return measure_networks(architectures, table, *size, listener.verifying)
 
 
 def _over_a_budget(study: SearchStudy, number: int) -> bool:

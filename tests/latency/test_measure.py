@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from scipy import stats
 
 from nas.errors import ConfigError
 from nas.latency import measure as protocol
-from nas.latency.measure import Effort, Reference, Timing, measure, weighted_median
+from nas.latency.measure import (
+    Effort,
+    Reference,
+    Timing,
+    mean_timing,
+    measure,
+    weighted_median,
+)
 
 EFFORT = Effort(turn_s=0.1, min_rounds=3, max_rounds=12, ci_pct=1.0)
 
@@ -223,6 +231,12 @@ def test_timing_at_another_reference_and_without_overhead():
     assert timing.at_reference(1.0) == Timing(5.0, 1.0, 2.0, 30, reference_ms=1.0)
     assert timing.without(0.5).latency_ms == 9.5
     assert timing.without(20.0).latency_ms == pytest.approx(1.0)
+
+
+def test_the_mean_of_timings_is_surer_than_each():
+    one, other = Timing(8.0, 3.0, 9.0, 30, 2.0), Timing(12.5, 4.0, 5.0, 40, 2.0)
+    assert mean_timing([one]) == replace(one, latency_ms=pytest.approx(8.0))
+    assert mean_timing([one, other]) == Timing(pytest.approx(10.0), 2.5, 9.0, 70, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -271,3 +271,31 @@ def test_what_diverges_is_not_compared(folder, tmp_path, monkeypatch, diverging)
 def test_they_are_trained_as_candidates_but_longer():
     proxy = ProxyConfig(train_images=1_000, resolution=28)
     assert final_proxy(proxy) == ProxyConfig(train_images=LENGTH * 1_000, resolution=28)
+
+
+def test_what_takes_the_place_of_a_finalist_lost_at_last_is_trained_as_well(
+    folder, tmp_path, monkeypatch
+):
+    """The best is over the budget when it is measured once more."""
+    seen: list[tuple[str, int, int]] = []
+    measured: set[str] = set()
+    lost: list[str] = []
+
+    def measure(networks, *_):
+        again = [network.id for network in networks if network.id in measured]
+        measured.update(network.id for network in networks)
+        if again and not lost:
+            lost.extend(again)
+            return [Timing(2.0, 0.5, 1.0, 30)]
+        return [Timing(0.5, 0.5, 1.0, 30) for _ in networks]
+
+    made_up_trainings(monkeypatch, seen)
+    monkeypatch.setattr("nas.search.verify.measure_networks", measure)
+    config = run_config(folder, device=None, trials=8, finalists=3)
+    result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
+    gone = next(c for c in result.candidates if c.architecture.id == lost[0])
+    assert gone.final and gone.measured.latency_ms == pytest.approx(1.0)
+    finals = [c for c in result.candidates if c.final and c != gone]
+    assert len(seen) == 4 and len(finals) == 3
+    assert result.recommended == max(finals, key=lambda c: c.score + c.final.score)
+    assert result.recommended.measured.runs == 60

@@ -142,8 +142,8 @@ def test_what_is_compared_is_accuracy_with_what_is_added_for_size(study, budget)
 
 
 def test_measured_with_scattering_rounds_is_within_the_budget_only_far_below_it(study, budget):
-    """An interval of 10% is 14.1% for two measurements: with 90%, the other takes up to 12.9% more
-    (Student's t with 49 degrees of freedom, 1.677 of 7.22%)."""
+    """Beside the usual 1.54% two errors of 5.1%, an interval of 10%, less two of 0.38% that are
+    usual: 7.36%, of which 1.677 (Student's t with 49 degrees of freedom) are 13.1% more."""
     proposal = study.propose()
     study.finish(proposal, _evaluation(0.6))
     budget_ms = budget.devices[0].budget_ms
@@ -152,7 +152,7 @@ def test_measured_with_scattering_rounds_is_within_the_budget_only_far_below_it(
         study.ledger.record_measured(0, [proposal.architecture], [timing])
         assert bool(study.front()) == within
         (candidate,) = study.candidates()
-        assert candidate.high_ms == pytest.approx(1.1286 * timing.latency_ms, rel=1e-3)
+        assert candidate.high_ms == pytest.approx(1.1315 * timing.latency_ms, rel=1e-3)
 
 
 def test_measured_close_to_the_budget_is_not_within_it(study, budget):
