@@ -57,7 +57,7 @@ import nas
 from nas.architecture import Architecture
 from nas.config import ProxyConfig, SearchConfig
 from nas.models.cost import network_cost
-from nas.proxy.score import LONG_IMAGES, REFERENCE_MACS
+from nas.proxy.score import SizeBonus
 from nas.proxy.zero_cost import ZERO_COST, zero_cost_scores
 
 Scores = dict[str, float]
@@ -126,9 +126,8 @@ def main() -> int:
     proxies += [with_size(proxy, macs) for proxy in trained]
     by_name = {proxy.name: proxy for proxy in proxies}
     long = by_name[ANOTHER_SEED]
-    both = as_finalists(by_name[f"{DEFAULT_IMAGES:,} images at 32 pixels"], long, macs)
+    both = as_finalists(by_name[f"{DEFAULT_IMAGES:,} images at 32 pixels"], long, by_id)
     proxies.append(both)
-    flat = dict.fromkeys(macs, 1.0)
     result = {
         **provenance("torch"),
         "truth": {"images": TRUTH_IMAGES, "seeds": TRUTH_SEEDS, "recipe": "default"},
@@ -139,7 +138,10 @@ def main() -> int:
             for proxy in proxies
         ],
         "size": {p.name: judge_size(p, macs) for p in trained},
-        "finalists": {p.name: {"error_points": round(_error(p, flat), 2)} for p in (long, both)},
+        "finalists": {
+            p.name: {"error_points": judge_size(p, macs)["error_without_points"]}
+            for p in (long, both)
+        },
     }
     show(result)
     write_json(args.json, result)
@@ -219,13 +221,14 @@ def with_size(proxy: Proxy, macs: Scores) -> Proxy:
     return Proxy(f"{proxy.name}, with size", proxy.cost_s, pairs)
 
 
-def as_finalists(short: Proxy, long: Proxy, macs: Scores) -> Proxy:
+def as_finalists(short: Proxy, long: Proxy, by_id: dict[str, Architecture]) -> Proxy:
     """The mean of the score of a short training and of a long one, which has no size bonus."""
-    weight = SearchConfig.model_fields["size_bonus"].default * np.log2(LONG_IMAGES / DEFAULT_IMAGES)
-    pairs = []
-    for (scores, _), (ends, truth) in zip(short.pairs, long.pairs, strict=True):
-        bonus = {name: weight * float(np.log2(macs[name] / REFERENCE_MACS)) for name in scores}
-        pairs.append(({n: (scores[n] + bonus[n] + ends[n]) / 2 for n in scores}, truth))
+    size = SizeBonus(SearchConfig.model_fields["size_bonus"].default, 224, 1000)
+    bonus = {name: size.of(network, DEFAULT_IMAGES) for name, network in by_id.items()}
+    pairs = [
+        ({name: (scores[name] + bonus[name] + ends[name]) / 2 for name in scores}, truth)
+        for (scores, _), (ends, truth) in zip(short.pairs, long.pairs, strict=True)
+    ]
     return Proxy(f"{long.name}, and the score of {short.name}", short.cost_s + long.cost_s, pairs)
 
 

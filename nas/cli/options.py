@@ -36,21 +36,20 @@ Interpolate = Annotated[
 ]
 
 
-def folder(value: str) -> Path:
-    """A path; an empty one, as of a variable that is not set, would be the current folder."""
+def _folder(value: str) -> Path:
     if not value.strip():
         raise typer.BadParameter("is empty; name a folder")
     return Path(value)
 
 
+def folder_option(what: str, **more: Any) -> Any:
+    """An option that names a folder; empty, as a variable that is not set, it would be the current
+    one, and is refused."""
+    return typer.Option(parser=_folder, metavar="PATH", help=what, **more)
+
+
 TablesDir = Annotated[
-    Path | None,
-    typer.Option(
-        parser=folder,
-        metavar="PATH",
-        help="Folder of latency tables.",
-        show_default="latency_tables/",
-    ),
+    Path | None, folder_option("Folder of latency tables.", show_default="latency_tables/")
 ]
 
 

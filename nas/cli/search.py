@@ -15,7 +15,7 @@ from nas.cli.options import (
     Resolution,
     Space,
     TablesDir,
-    folder,
+    folder_option,
     make_console,
     progress_printer,
     tables_folder,
@@ -91,25 +91,12 @@ def search(
         int | None, typer.Option(min=1, help="Candidates trained at once. [1]")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            parser=folder,
-            metavar="PATH",
-            help="The run's folder; default: a new one under results/.",
-        ),
+        Path | None, folder_option("The run's folder; default: a new one under results/.")
     ] = None,
     warm_start: Annotated[
-        list[Path] | None,
-        typer.Option(
-            parser=folder,
-            metavar="PATH",
-            help="Begin with what the run in this folder has trained.",
-        ),
+        list[Path] | None, folder_option("Begin with what the run in this folder has trained.")
     ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(parser=folder, metavar="PATH", help="Go on with the run in this folder."),
-    ] = None,
+    resume: Annotated[Path | None, folder_option("Go on with the run in this folder.")] = None,
     measure: Annotated[
         bool, typer.Option(help="Measure this machine's latency table first if it is missing.")
     ] = True,

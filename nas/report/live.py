@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from nas.report.encoding import cut_off_by
+from nas.report.console_text import cut_off_by
 from nas.search.listener import Listener, Trained
 from nas.search.result import SEARCHED
 

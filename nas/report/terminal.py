@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nas.report.encoding import cut_off_by, shown_text
+from nas.report.console_text import cut_off_by, shown_text
 from nas.report.wording import (
     accuracy_text,
     budget_text,

@@ -35,7 +35,7 @@ from nas.search.study import SearchStudy
 from nas.search.time_limit import TimeLimit
 from nas.search.training import CHECKPOINTS, Crew
 from nas.search.verify import (
-    CONFIRMED,
+    TO_RECOMMEND,
     devices_here,
     measure_again,
     measure_front,
@@ -203,7 +203,7 @@ def _confirm(
     here = [index for index in devices_here(prepared) if index not in unverified]
     number = recommend(study, here, prepared.config.finalists)
     best = [c.architecture for c in study.candidates() if c.number == number]
-    once = [i for i in here for a in best if study.ledger.times_measured(a, i) < CONFIRMED]
+    once = [i for i in here for a in best if study.ledger.times_measured(a, i) < TO_RECOMMEND]
     if not once:
         return True
     try:

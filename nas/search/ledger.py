@@ -30,17 +30,11 @@ class Ledger:
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
     ) -> None:
-        """Keep whole networks' latencies on one device, in place of earlier ones."""
+        """Keep whole networks' latencies on one device, beside earlier ones."""
         for architecture, timing in zip(architectures, timings, strict=True):
-            self._measured.setdefault(architecture.id, {})[str(device)] = [asdict(timing)]
-        self._study.set_user_attr("measured", self._measured)
-
-    def record_measured_again(
-        self, device: int, architecture: Architecture, timing: Timing
-    ) -> None:
-        """Keep another measurement of a network's latency on one device."""
-        known = [asdict(t) for t in self._timings(architecture, device)]
-        self._measured.setdefault(architecture.id, {})[str(device)] = [*known, asdict(timing)]
+            known = [*self._timings(architecture, device), timing]
+            of_devices = self._measured.setdefault(architecture.id, {})
+            of_devices[str(device)] = [asdict(each) for each in known]
         self._study.set_user_attr("measured", self._measured)
 
     def measured(self, architecture: Architecture, device: int) -> Timing | None:

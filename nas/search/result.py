@@ -104,9 +104,8 @@ class Candidate:
     def finalist_score(self) -> float:
         """What finalists are compared by: the mean of the scores of both trainings.
 
-        Neither alone tells more than seeds' luck between good networks; each says about as much of
-        what a network is worth (`benchmarks/proxy_fidelity.py`). That of the one training where
-        there was no second.
+        Together they predict another long training better than either alone
+        (`benchmarks/proxy_fidelity.py`). That of the one training where there was no second.
         """
         final = self.sound_final
         return self.score if final is None else (self.score + final.score) / 2

@@ -15,7 +15,6 @@ from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
 from nas.latency.catalogue import why_not_this_machine
 from nas.latency.collect import measure_networks
-from nas.latency.measure import Timing
 from nas.search.interrupts import interruptible
 from nas.search.listener import Listener
 from nas.search.prepare import Prepared
@@ -27,9 +26,8 @@ USED_WELL = 0.9
 MAX_ROUNDS = 4
 """Of measuring what came onto the front or among the finalists by the round before."""
 
-
-CONFIRMED = 2
-"""Measurements of a network that is recommended, each in its own process."""
+TO_RECOMMEND = 2
+"""How often a network is measured before it is recommended, each time in its own process."""
 
 
 def devices_here(prepared: Prepared) -> list[int]:
@@ -97,8 +95,7 @@ def measure_again(
     """
     listener.stage("confirming")
     for device in devices:
-        (timing,) = _timings(prepared, device, [architecture], listener)
-        study.ledger.record_measured_again(device, architecture, timing)
+        _measure(study, prepared, device, [architecture], listener)
     recalibrate(study, prepared)
 
 
@@ -114,19 +111,14 @@ def _measure(
     Raises:
         RuntimeUnavailableError: its runtime cannot run one of them.
     """
-    if architectures:
-        timings = _timings(prepared, device, architectures, listener)
-        study.ledger.record_measured(device, architectures, timings)
-
-
-def _timings(
-    prepared: Prepared, device: int, architectures: Sequence[Architecture], listener: Listener
-) -> list[Timing]:
+    if not architectures:
+        return
     config, table = prepared.config, prepared.tables[device]
     size = (config.resolution, config.num_classes)
     import_module("nas.export")  # PyTorch's import, cut off by Ctrl-C, could not be done again
     with interruptible():
-        return measure_networks(architectures, table, *size, listener.verifying)
+        timings = measure_networks(architectures, table, *size, listener.verifying)
+    study.ledger.record_measured(device, architectures, timings)
 
 
 def _over_a_budget(study: SearchStudy, number: int) -> bool:

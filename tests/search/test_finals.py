@@ -46,7 +46,7 @@ def made_up_trainings(monkeypatch, seen, fails=lambda number: None):
     monkeypatch.setattr("nas.search.finals.evaluate", long)
 
 
-def test_the_best_after_longer_training_is_recommended(folder, tmp_path, monkeypatch):
+def test_the_best_of_both_trainings_is_recommended(folder, tmp_path, monkeypatch):
     seen, told = [], []
     made_up_trainings(monkeypatch, seen)
     result = search(
