@@ -162,7 +162,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:
-    reason = " ".join(str(error).split())[:200]
+    reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
     return RunError(f"{path / STUDY}: not readable as a study: {reason}")
 
 
