@@ -23,6 +23,7 @@ def measure(
     import json
 
     from nas.latency.any_model import measure_model, parse_shape
+    from nas.report.console_text import shown_text
 
     result = measure_model(model, target, dict(parse_shape(text) for text in shape or []))
     if as_json:
@@ -30,11 +31,11 @@ def measure(
         return
     timing = result.timing
     console = make_console()
-    console.print(
+    measured = (
         f"{model}: {timing.latency_ms:.3f} ms measured (95% interval ±{timing.ci_pct:.1f}%, "
-        f"spread {timing.spread_pct:.1f}%, {timing.runs} runs)",
-        soft_wrap=True,
+        f"spread {timing.spread_pct:.1f}%, {timing.runs} runs)"
     )
+    console.print(shown_text(console, measured), soft_wrap=True)
     inputs = ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in result.inputs.items())
     threads = f", {result.threads} threads" if result.threads else ""
     console.print(

@@ -148,6 +148,7 @@ def tables_verify(
     from nas.latency.catalogue import why_not_this_machine
     from nas.latency.recheck import recheck
     from nas.latency.table_files import read_table
+    from nas.report.console_text import shown_text
     from nas.space_file import load_space
 
     folders = _table_folders(tables_dir)
@@ -169,11 +170,11 @@ def tables_verify(
         )
     for network, (latency_ms, low_ms, high_ms), timing in result.networks:
         inside = low_ms <= timing.latency_ms <= high_ms
-        console.print(
+        line = (
             f"{network.id}  measured {timing.latency_ms:.2f} ms ±{timing.ci_pct:.1f}%  predicted "
-            f"{latency_ms:.2f} ({low_ms:.2f} to {high_ms:.2f})  {'' if inside else 'outside'}",
-            soft_wrap=True,
+            f"{latency_ms:.2f} ({low_ms:.2f} to {high_ms:.2f})  {'' if inside else 'outside'}"
         )
+        console.print(shown_text(console, line), soft_wrap=True)
     verdict = "still holds" if result.holds else "no longer holds: delete its folder and measure it"
     console.print(
         f"{name} {verdict}: {result.inside} of {len(result.networks)} networks inside their 90% "

@@ -82,14 +82,17 @@ class Timing:
 
 
 def mean_timing(timings: Sequence[Timing]) -> Timing:
-    """Several measurements of a model, at the same reference, as one: their geometric mean."""
-    count = len(timings)
+    """Several measurements of a model as one: their geometric mean, with the reference as it was
+    in the last."""
+    count, reference_ms = len(timings), timings[-1].reference_ms
+    if reference_ms:
+        timings = [t.at_reference(reference_ms) if t.reference_ms else t for t in timings]
     return Timing(
         latency_ms=math.exp(math.fsum(math.log(t.latency_ms) for t in timings) / count),
         ci_pct=math.hypot(*(t.ci_pct for t in timings)) / count,
         spread_pct=max(t.spread_pct for t in timings),
         runs=sum(t.runs for t in timings),
-        reference_ms=timings[0].reference_ms,
+        reference_ms=reference_ms,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rich.console import Console
 from rich.text import Text
 
@@ -16,11 +14,6 @@ def shown_text(console: Console, text: str, style: str = "") -> Text:
     if not _has(encoding, text):
         text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
     return Text(text, style=style)
-
-
-def cut_off_by(console: Console) -> Literal["ellipsis", "crop"]:
-    """How what is too wide for a console ends: the encoding may have no ellipsis."""
-    return "ellipsis" if _has(console.encoding, "…") else "crop"
 
 
 def _has(encoding: str, text: str) -> bool:

@@ -15,7 +15,6 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from nas.report.console_text import cut_off_by
 from nas.search.listener import Listener, Trained
 from nas.search.result import SEARCHED
 
@@ -108,9 +107,7 @@ class LivePrinter:
             if event.on_front:
                 text += "  on the front"
         if self.console.is_terminal:
-            # A wrapped line would push the bar about.
-            cut_off = cut_off_by(self.console)
-            self.console.print(text, highlight=False, no_wrap=True, overflow=cut_off)
+            self.console.print(text, highlight=False)
             self._advance("trials", event.done, event.total, _so_far(event))
         else:
             self.console.print(text, highlight=False, soft_wrap=True)
@@ -124,7 +121,7 @@ class LivePrinter:
 
     def _advance(self, what: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
-            column = Column(no_wrap=True, overflow=cut_off_by(self.console))
+            column = Column(overflow="fold")  # an ellipsis is not in every encoding
             columns = (
                 TextColumn("  {task.description}", table_column=column.copy()),
                 BarColumn(bar_width=20),

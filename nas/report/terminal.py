@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nas.report.console_text import cut_off_by, shown_text
+from nas.report.console_text import shown_text
 from nas.report.wording import (
     accuracy_text,
     budget_text,
@@ -65,7 +65,7 @@ def print_result(result: SearchResult, console: Console) -> None:
     for warning in warnings(result):
         console.print(shown_text(console, f"! {warning}", "yellow"))
     facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True, overflow=cut_off_by(console))
+    facts.add_column(style="dim", overflow="fold")
     facts.add_column(overflow="fold")
     for what, text in _facts(result):
         facts.add_row(shown_text(console, what), shown_text(console, text))
@@ -83,14 +83,13 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
         padding=(0, 1, 0, 0),
     )
     table.add_column("", width=1)
-    cut_off = cut_off_by(console)
-    table.add_column("network", no_wrap=True, overflow=cut_off)
+    table.add_column("network", overflow="fold")
     confidence = confidence_text(result.config)
     score = score_name(result.config).replace("accuracy", "acc.").replace(" ", "\n")
     names = [f"{result.provenance} ms ({confidence})", "measured ms", score]
     further = _further(front, console.width)
     for name in (*names, *further):
-        table.add_column(name, justify="right", no_wrap=True, overflow=cut_off, vertical="bottom")
+        table.add_column(name, justify="right", vertical="bottom", overflow="fold")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
     for candidate in front:
         further_cells = _further_cells(candidate, result)

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from nas.architecture_file import load_presets
 from nas.config import SearchConfig
-from nas.errors import RunError, RuntimeUnavailableError
-from nas.latency.catalogue import why_not_this_machine
+from nas.errors import RunError
 from nas.latency.table import TABLES_DIR
 from nas.lock import locked
-from nas.search.conclude import Outcome, conclude, recommend
+from nas.search.conclude import conclude
+from nas.search.course import Course
 from nas.search.executors import LocalExecutor
-from nas.search.extension import more_trials, rounds_left
-from nas.search.finals import train_finalists
 from nas.search.interrupts import deferred_interrupt
 from nas.search.listener import Listener
-from nas.search.prepare import Prepared, prepare
-from nas.search.reasons import CUT_OFF, EXHAUSTED, MEASURING_CUT_OFF
+from nas.search.prepare import Prepared, check, prepare
 from nas.search.result import SearchResult
 from nas.search.run import (
     RESULTS_DIR,
     create_run,
     open_study,
     read_run,
+    refuse_existing,
     require_writable,
     storage_errors,
     write_config,
 )
 from nas.search.sampler import make_sampler
 from nas.search.study import SearchStudy
-from nas.search.time_limit import TimeLimit
-from nas.search.training import CHECKPOINTS, Crew
-from nas.search.verify import (
-    TO_RECOMMEND,
-    devices_here,
-    measure_again,
-    measure_front,
-    recalibrate,
-)
+from nas.search.training import CHECKPOINTS
+from nas.search.verify import recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
 
 
@@ -68,8 +59,11 @@ def search(
     """
     listener = listener or Listener()
     require_writable(output or RESULTS_DIR)
-    prepared = prepare(config, measure_table, tables_dir, listener)
-    earlier = read_earlier(prepared.config, prepared.space)
+    if output:
+        refuse_existing(output)
+    config, space = check(config)
+    earlier = read_earlier(config, space)
+    prepared = prepare(config, space, measure_table, tables_dir, listener)
     run_dir = create_run(prepared.config, output)
     return _run(run_dir, prepared, earlier, executor, listener)
 
@@ -103,9 +97,9 @@ def resume(
         "finalists": finalists,
     }
     updates = {name: value for name, value in given.items() if value is not None}
-    config = read_run(run_dir).changed(updates)
+    config, space = check(read_run(run_dir).changed(updates))
     require_writable(run_dir, remedy="make it writable")
-    prepared = prepare(config, False, tables_dir, listener)
+    prepared = prepare(config, space, False, tables_dir, listener)
     return _run(run_dir, prepared, None, executor, listener, exactly=trials is not None)
 
 
@@ -127,9 +121,8 @@ def _run(
             write_config(run_dir, config)
             if exactly:
                 study.ledger.forget_extensions()
-            checkpoints = run_dir / CHECKPOINTS
-            outcome = _carry_out(study, prepared, checkpoints, make_executor, listener)
-            result = conclude(run_dir, prepared, study, outcome)
+            course = Course(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
+            result = conclude(run_dir, prepared, study, course.run())
         listener.stage("writing")
         write_run_files(result)
     return result
@@ -156,93 +149,3 @@ def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | N
     study.begin(load_presets())
     study.recover()
     return study
-
-
-def _carry_out(
-    study: SearchStudy,
-    prepared: Prepared,
-    checkpoints: Path,
-    make_executor: Callable[[int], Executor],
-    listener: Listener,
-) -> Outcome:
-    """Train, measure, and train the finalists longer, as far as time and Ctrl-C allow."""
-    config = prepared.config
-    time_limit = TimeLimit(config.time_limit_s)
-    crew = Crew(study, prepared, time_limit, checkpoints, make_executor, listener)
-    stopped = crew.train(max([config.trials, *study.ledger.extensions()]))
-    stopped, unmeasured = _verify(study, prepared, crew, time_limit, listener, stopped)
-    reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
-    unverified = {index: reason for index, reason in reasons.items() if reason is not None}
-    unverified |= unmeasured
-    if stopped == CUT_OFF or MEASURING_CUT_OFF in unmeasured.values():
-        return Outcome(stopped, unverified, CUT_OFF)
-    if stopped in (None, EXHAUSTED):
-        crew.clean_up()
-    while True:
-        undecided = train_finalists(study, config, time_limit, make_executor, listener)
-        if undecided == CUT_OFF:
-            return Outcome(CUT_OFF, unverified, undecided)
-        try:
-            with time_limit.paused(), study.ledger.timed():
-                confirmed = _confirm(study, prepared, unverified, listener)
-        except KeyboardInterrupt:
-            return Outcome(CUT_OFF, unverified, undecided)
-        if confirmed:
-            return Outcome(stopped, unverified, undecided)
-
-
-def _confirm(
-    study: SearchStudy, prepared: Prepared, unverified: Mapping[int, str], listener: Listener
-) -> bool:
-    """Measure what is to be recommended once more; and whatever takes the place of what both
-    measurements together show not to be sure within its budgets.
-
-    Returns:
-        Whether nothing is left to be confirmed, nor has become a finalist.
-    """
-    here = [index for index in devices_here(prepared) if index not in unverified]
-    number = recommend(study, here, prepared.config.finalists)
-    best = [c.architecture for c in study.candidates() if c.number == number]
-    once = [i for i in here for a in best if study.ledger.times_measured(a, i) < TO_RECOMMEND]
-    if not once:
-        return True
-    try:
-        measure_again(study, prepared, best[0], once, listener)
-    except RuntimeUnavailableError:
-        return True  # it could be measured before, and that stands
-    if recommend(study, here, prepared.config.finalists) == number:
-        return True
-    measure_front(study, prepared, listener, skipped=unverified)
-    return False
-
-
-def _verify(
-    study: SearchStudy,
-    prepared: Prepared,
-    crew: Crew,
-    time_limit: TimeLimit,
-    listener: Listener,
-    stopped: str | None,
-) -> tuple[str | None, dict[int, str]]:
-    """Measure, and go on with what that taught where the best was lost by it, or more fits.
-
-    Returns:
-        Why training stopped early, or None; and why devices that are here were not measured, by
-        index.
-    """
-    unmeasured: dict[int, str] = {}
-    try:
-        while True:
-            before, leader = study.budget, study.finalists(1)
-            with time_limit.paused(), study.ledger.timed():
-                shown = measure_front(study, prepared, listener, skipped=unmeasured)
-            unmeasured |= shown.failed
-            opened = any(study.budget.opened_since(before, c.architecture) for c in leader)
-            go_on = opened if stopped == EXHAUSTED else stopped is None and (shown.missed or opened)
-            if not go_on or not rounds_left(study.ledger):
-                return stopped, unmeasured
-            trials = study.trials.begun() + more_trials(prepared.config)
-            study.ledger.extend(trials)
-            stopped = crew.train(trials)
-    except KeyboardInterrupt:
-        return stopped, dict.fromkeys(devices_here(prepared), MEASURING_CUT_OFF)

@@ -80,6 +80,7 @@ def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "final_accuracy": round(sound.accuracy, 5) if sound else None,
         "final_score": round(sound.score, 5) if sound else None,
         "final_images": candidate.final.images if candidate.final else None,
+        "finalist_score": round(candidate.finalist_score, 5) if sound else None,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
         "mparams": round(mparams, 4),
@@ -198,6 +199,7 @@ def _accuracy_json(candidate: Candidate) -> dict[str, float | None]:
         "final_accuracy": sound.accuracy if sound else None,
         "final_score": round(sound.score, 6) if sound else None,
         "final_images": candidate.final.images if candidate.final else None,
+        "finalist_score": round(candidate.finalist_score, 6) if sound else None,
     }
 
 

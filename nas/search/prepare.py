@@ -42,10 +42,15 @@ class Prepared:
     budget: Budget
 
 
-def prepare(
-    config: SearchConfig, measure_table: bool, tables_dir: Path, listener: Listener
-) -> Prepared:
-    """Everything that can be wrong is found here, before anything is spent."""
+def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
+    """What can be wrong with a search, its tables aside, is found here, before anything is spent.
+
+    Returns:
+        The configuration with absolute paths, and its space.
+
+    Raises:
+        UserError: something is wrong.
+    """
     config = _with_absolute_paths(config)
     space = load_space(config.space)
     check_sampler(config.sampler)
@@ -57,8 +62,33 @@ def prepare(
     except ArchitectureError as error:
         raise ArchitectureError(f"proxy training: {error}") from None
     read_source(config.proxy)
+    return config, space
+
+
+def prepare(
+    config: SearchConfig,
+    space: SearchSpace,
+    measure_table: bool,
+    tables_dir: Path,
+    listener: Listener,
+) -> Prepared:
+    """Find the tables, or measure this machine's.
+
+    Args:
+        config, space: as `check` gives them.
+        measure_table: whether this machine may measure what is missing; where anything is wrong
+            with another target it does not begin.
+        tables_dir: where the tables are.
+        listener: told about measuring.
+
+    Raises:
+        UserError: a table is missing, or no network keeps the limits.
+    """
     found = [_found(config, t, space, measure_table, tables_dir) for t in config.targets]
     _refuse_equal(config.targets, found)
+    there = [(t, table) for t, table in zip(config.targets, found, strict=True) if table]
+    if there and len(there) < len(found):
+        _budget(config, space, there).require_feasible()
     tables = tuple(
         table or _measured(config, target, space, tables_dir, listener)
         for target, table in zip(config.targets, found, strict=True)
@@ -70,11 +100,18 @@ def prepare(
         for target, table in zip(config.targets, tables, strict=True)
     ]
     config = config.model_copy(update={"targets": tuple(targets)})
-    budget = Budget(
+    budget = _budget(config, space, list(zip(targets, tables, strict=True)))
+    budget.require_feasible()
+    return Prepared(config, space, tables, budget)
+
+
+def _budget(
+    config: SearchConfig, space: SearchSpace, targets: Sequence[tuple[TargetConfig, LatencyTable]]
+) -> Budget:
+    return Budget(
         space=space,
         devices=tuple(
-            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms)
-            for target, table in zip(targets, tables, strict=True)
+            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms) for target, table in targets
         ),
         resolution=config.resolution,
         num_classes=config.num_classes,
@@ -82,8 +119,6 @@ def prepare(
         max_params=config.max_params,
         max_macs=config.max_macs,
     )
-    budget.require_feasible()
-    return Prepared(config, space, tables, budget)
 
 
 def _key_of(table: LatencyTable) -> dict[str, object]:

@@ -13,7 +13,7 @@ from nas.latency.measure import Timing
 from nas.models.cost import network_cost
 
 LEAST_COMPARED = 2
-"""Candidates with a longer training from which on that decides between them."""
+"""Candidates with a longer training from which on it counts as well."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""
@@ -118,7 +118,7 @@ class Candidate:
 
 
 def compared(candidates: Iterable[Candidate], finalists: int) -> dict[int, Final]:
-    """What longer training gave the candidates it decides between, by number.
+    """What longer training gave the candidates that both trainings decide between, by number.
 
     Empty where fewer than `LEAST_COMPARED` were trained so, or were to be; what diverged is none.
     """

@@ -44,10 +44,7 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
         RunError: the folder cannot be written, or already holds a run.
     """
     path = output or _new_folder(config)
-    if any(exists(path / name) for name in (CONFIG, STUDY)):
-        raise RunError(
-            f"{path} already holds a run: go on with --resume {path}, or choose another --output"
-        )
+    refuse_existing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,6 +54,18 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
         ) from None
     write_config(path, config)
     return path
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a folder that holds a run.
+
+    Raises:
+        RunError: it does.
+    """
+    if any(exists(path / name) for name in (CONFIG, STUDY)):
+        raise RunError(
+            f"{path} already holds a run: go on with --resume {path}, or choose another --output"
+        )
 
 
 def write_config(path: Path, config: SearchConfig) -> None:

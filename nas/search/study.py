@@ -333,6 +333,7 @@ class SearchStudy:
         score = stopped.score if stopped else trial.values[0]
         accuracy = stopped.accuracy if stopped else trial.user_attrs.get(ACCURACY, score)
         measured = self.ledger.measured(architecture, device)
+        times = self.ledger.times_measured(architecture, device)
         # A measurement is shown beside what was predicted before it, not beside what it taught.
         budget = self._uncalibrated if measured else self.budget
         return Candidate(
@@ -343,14 +344,14 @@ class SearchStudy:
             images=trial.user_attrs.get("images"),
             predicted=budget.latencies(architecture)[device],
             measured=measured,
-            again_high_ms=self._again_high_ms(measured) if measured else None,
+            again_high_ms=self._again_high_ms(measured, times) if measured else None,
             origin=trial.user_attrs.get("origin", SEARCHED),
             final=self.ledger.final(architecture),
         )
 
-    def _again_high_ms(self, measured: Timing) -> float:
+    def _again_high_ms(self, measured: Timing, times: int) -> float:
         """Upper end of the interval of measuring it again."""
-        again = measured_again(measured.ci_pct)
+        again = measured_again(measured.ci_pct, times)
         return measured.latency_ms * again.factor(self.budget.confidence)
 
     def _rng(self, number: int) -> random.Random:

@@ -7,7 +7,7 @@ among them: they are measured next, until all are. What is to be recommended is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -70,14 +70,9 @@ def measure_front(
             break
         leader = study.front()[-1]
         listener.stage("verifying")
-        for index, architectures in wanted.items():
-            try:
-                _measure(study, prepared, index, architectures, listener)
-            except RuntimeUnavailableError as error:
-                failed[index] = str(error)
+        failed |= _measure(study, prepared, wanted, listener)
         missed = missed or _over_a_budget(study, leader.number)
         unsure = unsure or leader.number not in study.within()
-        recalibrate(study, prepared)
     return Verification(missed or (unsure and _room_left(study)), failed)
 
 
@@ -87,38 +82,49 @@ def measure_again(
     architecture: Architecture,
     devices: Sequence[int],
     listener: Listener,
-) -> None:
+) -> dict[int, str]:
     """Measure a network once more on devices that are here, and recalibrate those.
 
-    Raises:
-        RuntimeUnavailableError: a runtime cannot run it any more.
+    Returns:
+        Why a device could not measure it any more, by its index.
     """
     listener.stage("confirming")
-    for device in devices:
-        _measure(study, prepared, device, [architecture], listener)
-    recalibrate(study, prepared)
+    return _measure(study, prepared, {device: [architecture] for device in devices}, listener)
+
+
+def is_lost(study: SearchStudy, number: int) -> bool:
+    """Whether a candidate was measured over a budget; or too close to it to be sure, while what is
+    left uses little of its budgets."""
+    return _over_a_budget(study, number) or (number not in study.within() and _room_left(study))
 
 
 def _measure(
     study: SearchStudy,
     prepared: Prepared,
-    device: int,
-    architectures: Sequence[Architecture],
+    wanted: Mapping[int, Sequence[Architecture]],
     listener: Listener,
-) -> None:
-    """Measure networks on one device, and keep their latencies.
+) -> dict[int, str]:
+    """Measure networks on each device, keep their latencies, and recalibrate.
 
-    Raises:
-        RuntimeUnavailableError: its runtime cannot run one of them.
+    Returns:
+        Why a device's runtime could not run one of them, by its index.
     """
-    if not architectures:
-        return
-    config, table = prepared.config, prepared.tables[device]
+    config, failed = prepared.config, dict[int, str]()
     size = (config.resolution, config.num_classes)
     import_module("nas.export")  # PyTorch's import, cut off by Ctrl-C, could not be done again
-    with interruptible():
-        timings = measure_networks(architectures, table, *size, listener.verifying)
-    study.ledger.record_measured(device, architectures, timings)
+    for device, architectures in wanted.items():
+        if not architectures:
+            continue
+        table = prepared.tables[device]
+        try:
+            with interruptible():
+                timings = measure_networks(architectures, table, *size, listener.verifying)
+        except RuntimeUnavailableError as error:
+            failed[device] = str(error)
+        else:
+            study.ledger.record_measured(device, architectures, timings)
+    recalibrate(study, prepared)
+    return failed
 
 
 def _over_a_budget(study: SearchStudy, number: int) -> bool:

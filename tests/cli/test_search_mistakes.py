@@ -181,6 +181,26 @@ def test_every_target_is_checked_before_one_is_measured(refused, tmp_path, secon
     assert not (tmp_path / "tables").exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (["--budget", "15ms", "--warm-start", "nowhere"], "nowhere: no such folder"),
+        (["--budget", "15ms", "--output", "run"], "run already holds a run"),
+        (["--budget", "0.1ms"], "--budget 0.1ms is below the fastest network"),
+    ],
+)
+def test_everything_else_is_checked_before_a_table_is_measured(
+    refused, tmp_path, monkeypatch, wrong, expected
+):
+    shutil.copytree(ROOT / "latency_tables" / "tensorrt", tmp_path / "tables" / "tensorrt")
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    both = ["--target", "onnxruntime", "--budget", "15ms", "--target", "tensorrt", *wrong]
+    assert expected in refused(*both, "--tables-dir", "tables")
+    assert [path.name for path in Path("tables").iterdir()] == ["tensorrt"]
+
+
 def test_a_space_with_mistakes_is_refused_with_its_lines(capsys, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("stem_width: [33]\nstages:\n" + 4 * "  - {num_ncb: [1]}\n")

@@ -239,6 +239,13 @@ def test_the_mean_of_timings_is_surer_than_each():
     assert mean_timing([one, other]) == Timing(pytest.approx(10.0), 2.5, 9.0, 70, 2.0)
 
 
+def test_the_mean_of_timings_at_different_references_is_at_the_last():
+    one, other = Timing(4.0, 3.0, 9.0, 30, 1.0), Timing(12.5, 4.0, 5.0, 40, 2.0)
+    assert mean_timing([one, other]) == Timing(pytest.approx(10.0), 2.5, 9.0, 70, 2.0)
+    published = Timing(8.0, 3.0, 9.0, 30)  # at no reference
+    assert mean_timing([published, published]).latency_ms == pytest.approx(8.0)
+
+
 @pytest.mark.parametrize(
     "values", [(0.0, 3, 5, 1.0), (0.1, 0, 5, 1.0), (0.1, 6, 5, 1.0), (0.1, 3, 5, 0.0)]
 )

@@ -49,4 +49,9 @@ def test_a_terminal_shows_what_there_is_so_far() -> None:
 
 
 def test_a_narrow_terminal_without_unicode() -> None:
-    assert "2/3" in _watch(terminal=True, width=40, encoding="ascii")
+    shown = _watch(terminal=True, width=40, encoding="ascii")
+    bars = [line for line in shown.splitlines() if "trials" in line]
+    assert bars and all("/3" in bar for bar in bars)
+    assert all(
+        f"{c.predicted.latency_ms:.2f} ms" in shown for c in make_result(count=3).candidates[:2]
+    )

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nas.report.terminal import print_result
-from nas.report.wording import headline, shown_front
+from nas.report.wording import headline, ms_text, shown_front
 from nas.search.result import SearchResult
 from tests.report.endings import CASES, make_result
 
@@ -111,7 +111,10 @@ def test_any_width_in_any_encoding(case: str, encoding: str) -> None:
         file = io.TextIOWrapper(raw, encoding=encoding)
         print_result(result, Console(file=file, width=width))
         file.flush()
-        assert "ecommend" in raw.getvalue().decode(encoding)
+        shown = raw.getvalue().decode(encoding)
+        assert "ecommend" in shown
+        if width >= 40:  # every number whole
+            assert all(ms_text(c.predicted.latency_ms) in shown for c in result.front)
 
 
 def test_narrow_terminal_keeps_both_latencies() -> None:

@@ -16,7 +16,7 @@ from nas.search.listener import Listener, Trained
 from nas.search.result import SearchResult
 from nas.search.study import SearchStudy
 from nas.space import SearchSpace
-from tests.search.runs import ELSEWHERE, run_config
+from tests.search.runs import ELSEWHERE, Device, run_config
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -61,6 +61,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made_up_table(folder / "tables", space)
     made_up_table(folder / "tables", space, device=ELSEWHERE)
     return folder
+
+
+@pytest.fixture
+def device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Measures in place of this machine."""
+    made = Device(folder / "tables")
+    monkeypatch.setattr("nas.search.verify.measure_networks", made.measure)
+    return made
 
 
 @pytest.fixture(scope="session")

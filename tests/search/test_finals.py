@@ -186,7 +186,7 @@ class Clock:
 
     def __init__(self, monkeypatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr("nas.search.engine.TimeLimit", lambda s: TimeLimit(s, lambda: self.now))
+        monkeypatch.setattr("nas.search.course.TimeLimit", lambda s: TimeLimit(s, lambda: self.now))
 
     def listener(self) -> Listener:
         return Listener(trained=lambda _: self.move(1.0), finalists=self.finalist)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-import nas
 from nas.architecture import Architecture
 from nas.errors import RuntimeUnavailableError
 from nas.latency.measure import Timing
@@ -15,26 +11,6 @@ from nas.search.engine import resume, search
 from nas.search.evaluate import Evaluation
 from nas.search.listener import Listener
 from tests.search.runs import THREADS, run_config
-
-
-class Device:
-    """This machine, if every network took ``share`` of what its table says."""
-
-    def __init__(self, tables_dir: Path) -> None:
-        table = nas.load_table("onnxruntime", tables_dir=tables_dir)
-        self.predictor = nas.LatencyPredictor.fit(table)
-        self.share = 1.0
-
-    def measure(self, networks, table, resolution, num_classes, progress):
-        truth = self.share * self.predictor.predict(networks, resolution, num_classes).latency_ms
-        return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]
-
-
-@pytest.fixture
-def device(folder, monkeypatch) -> Device:
-    made = Device(folder / "tables")
-    monkeypatch.setattr("nas.search.verify.measure_networks", made.measure)
-    return made
 
 
 def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
@@ -211,52 +187,3 @@ def test_trials_that_are_asked_for_anew_are_not_added_to(folder, tmp_path, monke
     totals.clear()
     resume(tmp_path / "run", trials=4, **places)
     assert totals[0] == (4, 4)
-
-
-def test_what_is_recommended_was_measured_twice(folder, tmp_path, monkeypatch, device):
-    """The first is over the budget when it is measured once more."""
-    seen: list[list[str]] = []
-
-    def slower_alone(networks, *_):
-        seen.append([network.id for network in networks])
-        first, *more = device.measure(networks, None, 64, 1000, None)
-        if len(seen) == 2:
-            assert not more
-            return [replace(first, latency_ms=0.85)]
-        return [first, *more]
-
-    monkeypatch.setattr("nas.search.verify.measure_networks", slower_alone)
-    config = run_config(folder, device=None, budget_ms=0.8, trials=8)
-    places = {"tables_dir": folder / "tables", **THREADS}
-    result = search(config, tmp_path / "run", **places)
-    by_id = {c.architecture.id: c for c in result.candidates}
-    (lost,), (best,) = seen[1], seen[-1]
-    assert lost != best and result.recommended == by_id[best]
-    assert by_id[best].measured.runs == 60
-    assert by_id[lost].high_ms > 0.8 and by_id[lost] not in result.front
-    assert all(c.measured for c in result.front)  # also what took its place
-    once_ms = device.measure([by_id[lost].architecture], None, 64, 1000, None)[0].latency_ms
-    assert by_id[lost].measured.latency_ms == pytest.approx((once_ms * 0.85) ** 0.5)
-    calls = len(seen)
-    again = resume(tmp_path / "run", **places)
-    assert len(seen) == calls and again.recommended == result.recommended
-
-
-def test_ctrl_c_before_it_was_measured_twice(folder, tmp_path, monkeypatch, device):
-    calls: list[int] = []
-
-    def cut_off(networks, *_):
-        calls.append(len(networks))
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return device.measure(networks, None, 64, 1000, None)
-
-    monkeypatch.setattr("nas.search.verify.measure_networks", cut_off)
-    config = run_config(folder, device=None, budget_ms=0.8, trials=8)
-    places = {"tables_dir": folder / "tables", **THREADS}
-    stopped = search(config, tmp_path / "run", **places)
-    assert stopped.stopped == "interrupted; go on with --resume"
-    assert stopped.verified and stopped.recommended.measured.runs == 30
-    result = resume(tmp_path / "run", **places)
-    assert result.stopped is None and result.recommended.measured.runs == 60
-    assert calls[1:] == [1, 1]
