@@ -96,10 +96,10 @@ class Course:
                 self._unverified |= shown.failed
                 lost = lost or shown.missed
                 opened = any(study.budget.opened_since(before, c.architecture) for c in leader)
-                more = opened or (lost and self._stopped is None)
-                if self._stopped not in (None, EXHAUSTED) or not more:
-                    return
-                if not rounds_left(study.ledger):
+                # A space that is exhausted has more to offer only where more fits.
+                more = opened if self._stopped == EXHAUSTED else opened or lost
+                able = self._stopped in (None, EXHAUSTED) and rounds_left(study.ledger) > 0
+                if not (more and able):
                     return
                 lost = False
                 trials = study.trials.begun() + more_trials(self._prepared.config)

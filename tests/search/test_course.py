@@ -26,7 +26,8 @@ def places(folder):
 
 @pytest.fixture
 def faster(monkeypatch, folder) -> Callable[[float], None]:
-    """Has training find networks the more accurate, the faster they are, by so much a ms."""
+    """Has training find networks the more accurate, the faster they are, by so much a ms; until
+    that is asked for, the slower they are."""
     predictor = Device(folder / "tables").predictor
 
     def better_by(per_ms: float) -> None:
