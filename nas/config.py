@@ -38,8 +38,7 @@ def parse_duration(text: str, option: str, example: str) -> float:
         raise ConfigError(f"{option} {text!r} has an unknown unit {match['unit']!r}: use {units}")
     seconds = float(match["value"]) * _SECONDS[unit]
     if not 0 < seconds <= MAX_SECONDS:
-        shown = text if len(text) <= 40 else f"{text[:37]}..."
-        raise ConfigError(f"{option} {shown!r} must be above zero and at most a year")
+        raise ConfigError(f"{option} {_shortened(text)!r} must be above zero and at most a year")
     return seconds
 
 
@@ -56,11 +55,33 @@ def parse_count(text: str, option: str, example: str) -> float:
     match = _COUNT.fullmatch(text)
     value = float(match["value"]) * _TIMES[match["unit"].lower()] if match else 0.0
     if not 0 < value <= 1e18:
-        shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise ConfigError(
-            f"{option} {shown!r} is not a number above zero: write for example {example}"
+            f"{option} {_shortened(text)!r} is not a number above zero: write for example {example}"
         )
     return value
+
+
+_SHARE = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<percent>%?)\s*")
+
+
+def parse_share(text: str, option: str, example: str) -> float:
+    """A share such as ``90%`` or ``0.9``.
+
+    Raises:
+        ConfigError: no such number, or not between zero and one; names the option.
+    """
+    match = _SHARE.fullmatch(text)
+    value = float(match["value"]) / (100.0 if match["percent"] else 1.0) if match else 0.0
+    if not 0 < value < 1:
+        raise ConfigError(
+            f"{option} {_shortened(text)!r} is not a share between 0 and 100%: "
+            f"write for example {example}"
+        )
+    return value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 class ProxyConfig(BaseModel):

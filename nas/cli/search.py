@@ -45,8 +45,8 @@ def search(
         str | None, typer.Option(help="Most multiply-accumulates for one image: 1.2G.")
     ] = None,
     confidence: Annotated[
-        float, typer.Option(help="A latency's interval of this confidence must be within budget.")
-    ] = 0.9,
+        str, typer.Option(help="A latency's interval of this confidence must be within budget.")
+    ] = "90%",
     space: Space = "nextvit",
     data: Annotated[str, typer.Option(help="Proxy data: digits, or imagefolder:PATH.")] = "digits",
     proxy_images: Annotated[
@@ -116,7 +116,7 @@ def search(
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
         return
-    from nas.config import parse_duration
+    from nas.config import parse_duration, parse_share
 
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
@@ -127,7 +127,7 @@ def search(
         targets=_targets(target, budget, device, precision, batch_size),
         max_params=_limit(max_params, "--max-params", "25M"),
         max_macs=_limit(max_macs, "--max-macs", "1.2G"),
-        confidence=confidence,
+        confidence=parse_share(confidence, "--confidence", "90%"),
         space=space,
         resolution=resolution,
         num_classes=num_classes,
