@@ -66,7 +66,7 @@ def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
     """How far a network is from what it was when it is measured again.
 
     The ten recommended by a fourth run of benchmarks/budget_kept.py, on a noisier machine, differed
-    from the mean of two measurements by 1.73%, where this expects 1.72%.
+    from the mean of two measurements by 1.73%, and once more by 1.00%, where this expects 1.72%.
 
     Args:
         ci_pct: half the 95% interval of its measurement, or of the mean of several
