@@ -195,10 +195,10 @@ def measured(
 def judge(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
     """By how much the recommendations lead the best published network, and the seeds' spread."""
     here = [row for row in rows if row["budget_ms"] == budget_ms]
-    ours, random = (
-        [row for row in here if row["name"].split(",")[0] == name] for name in (OURS, RANDOM)
-    )
-    best = max((row for row in here if row not in ours + random), key=lambda row: _mean([row]))
+    ours = [row for row in here if row["name"].startswith(OURS)]
+    random = [row for row in here if row["name"].startswith(RANDOM)]
+    published = [row for row in here if row not in ours and row not in random]
+    best = max(published, key=lambda row: _mean([row]))
     spread = max(statistics.stdev(_tests(ours)), statistics.stdev(best["test"]))
     lead = _mean(ours) - _mean([best])
     return {
