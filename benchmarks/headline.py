@@ -11,8 +11,12 @@ Target: at every budget the recommendation is more accurate than every scaled pu
 no more latency than the budget, by more than the standard deviation of the seeds. With several
 ``--search-seeds`` that is of the mean of so many searches. Exits 1 when missed.
 
+With ``--every-finalist`` all finalists are trained as long, not only the recommended: that tells
+whether a search passed over a better one, by how much networks of one budget differ at all, and
+what of that a search could see.
+
     python benchmarks/headline.py --work FOLDER [--budgets-ms 8 11 15] [--search-seeds 0 1 2]
-        [--json OUT]
+        [--every-finalist] [--json OUT]
 
 FOLDER keeps searches and trainings, so that an interrupted run goes on.
 """
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -61,6 +66,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="keep searches and trainings here")
     parser.add_argument("--budgets-ms", type=float, nargs="+", default=[8.0, 11.0, 15.0])
     parser.add_argument("--search-seeds", type=int, nargs="+", default=[0], help="one search each")
+    parser.add_argument("--every-finalist", action="store_true", help="train them all long")
     parser.add_argument("--images", type=int, default=IMAGES, help="of one long training")
     parser.add_argument("--trials", type=int, default=SearchConfig.model_fields["trials"].default)
     parser.add_argument("--processes", type=int, default=2, help="trainings at once")
@@ -68,7 +74,7 @@ def main() -> int:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     table = nas.load_table("onnxruntime")
-    rows = []
+    rows, by_id = [], dict[str, Architecture]()
     for budget_ms in args.budgets_ms:
         searches = {
             name if seed == 0 else f"{name}, seed {seed}": searched(
@@ -83,13 +89,18 @@ def main() -> int:
             row | (about(searches[row["name"]]) if row["name"] in searches else {})
             for row in measured(found, table, budget_ms)
         ]
-    jobs = [Job(row["id"], args.images, 32, seed) for row in rows for seed in SEEDS]
-    by_id = {row["id"]: Architecture.from_json(row["architecture"]) for row in rows}
+        by_id |= {architecture.id: architecture for architecture in found.values()}
+        if args.every_finalist:
+            for result in searches.values():
+                by_id |= {c.architecture.id: c.architecture for c in result.candidates if c.final}
+    jobs = [Job(network, args.images, 32, seed) for network in by_id for seed in SEEDS]
     trainings = args.work / "trainings.jsonl"
-    train_all(list(dict.fromkeys(jobs)), by_id, trainings, args.processes)
+    train_all(jobs, by_id, trainings, args.processes)
     test = {(r["architecture"], r["images"], r["seed"]): r["test"] for r in read_rows(trainings)}
-    for row in rows:
+    finalists = [f for row in rows for f in row.get("finalists", ())] if args.every_finalist else []
+    for row in (*rows, *finalists):
         row["test"] = [test[row["id"], args.images, seed] for seed in SEEDS]
+        row["gmacs"] = _gmacs(by_id[row["id"]])
     result = {
         **provenance("torch", "onnxruntime", "optuna"),
         "images": args.images,
@@ -177,15 +188,14 @@ def measured(
     timings = measure_networks(list(found.values()), table, 224, 1000)
     rows = []
     for (name, architecture), timing in zip(found.items(), timings, strict=True):
-        cost = network_cost(architecture.blocks(224))
         rows.append(
             {
                 "budget_ms": budget_ms,
                 "name": name,
                 "id": architecture.id,
                 "latency_ms": round(timing.latency_ms, 3),
-                "gmacs": round(cost.macs / 1e9, 3),
-                "mparams": round(cost.params / 1e6, 2),
+                "gmacs": _gmacs(architecture),
+                "mparams": round(network_cost(architecture.blocks(224)).params / 1e6, 2),
                 "architecture": architecture.to_json(),
             }
         )
@@ -201,6 +211,7 @@ def judge(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
     best = max(published, key=lambda row: _mean([row]))
     spread = max(statistics.stdev(_tests(ours)), statistics.stdev(best["test"]))
     lead = _mean(ours) - _mean([best])
+    finalists = {f["id"]: f for row in here for f in row.get("finalists", ()) if "test" in f}
     return {
         "budget_ms": budget_ms,
         "best_published": best["name"],
@@ -209,7 +220,34 @@ def judge(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
         "lead_of_each_points": [round(100 * (_mean([r]) - _mean([best])), 2) for r in ours],
         "lead_over_random_points": round(100 * (_mean(ours) - _mean(random)), 2),
         "met": lead > spread and all(row["latency_ms"] <= budget_ms for row in ours),
+        "finalists": how_they_differ(list(finalists.values())) if len(finalists) > 1 else None,
     }
+
+
+def how_they_differ(finalists: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """By how much networks and seeds differ in test accuracy (standard deviations, in points), and
+    how test accuracy goes with size and with what a search saw."""
+    means = [_mean([finalist]) for finalist in finalists]
+    of_seeds = statistics.fmean(statistics.variance(finalist["test"]) for finalist in finalists)
+    of_networks = max(0.0, statistics.variance(means) - of_seeds / len(SEEDS))
+    doublings = [math.log2(finalist["gmacs"]) for finalist in finalists]
+    sound = [(f["score"], f["final"], mean) for f, mean in zip(finalists, means, strict=True)]
+    short, final, of_sound = zip(*(row for row in sound if row[1] is not None), strict=True)
+    return {
+        "networks": len(finalists),
+        "sd_networks_points": round(100 * math.sqrt(of_networks), 2),
+        "sd_seeds_points": round(100 * math.sqrt(of_seeds), 2),
+        "points_per_doubling_of_macs": round(
+            100 * statistics.linear_regression(doublings, means).slope, 2
+        ),
+        "correlation_macs": round(statistics.correlation(doublings, means), 2),
+        "correlation_score": round(statistics.correlation(short, of_sound), 2),
+        "correlation_longer_training": round(statistics.correlation(final, of_sound), 2),
+    }
+
+
+def _gmacs(architecture: Architecture) -> float:
+    return round(network_cost(architecture.blocks(224)).macs / 1e9, 3)
 
 
 def _tests(rows: Sequence[dict[str, Any]]) -> list[float]:
@@ -249,6 +287,23 @@ def show(result: dict[str, Any]) -> None:
             f"{budget['lead_over_random_points']:+.2f} over random search: "
             f"{'met' if budget['met'] else 'missed'}"
         )
+        if budget["finalists"]:
+            said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in budget["finalists"].items())
+            console.print(f"{budget['budget_ms']:g} ms, all finalists: {said}")
+    for row in result["networks"]:
+        if any("test" in finalist for finalist in row.get("finalists", ())):
+            console.print(f"{row['budget_ms']:g} ms, {row['name']}: {passed_over(row)}")
+
+
+def passed_over(row: dict[str, Any]) -> str:
+    """What a search recommended next to the other finalists, all trained long."""
+    tried = row["finalists"]
+    by_longer = max(tried, key=lambda finalist: finalist["final"] or 0.0)
+    return (
+        f"{100 * _mean([row]):.2f}% of finalists of {100 * _mean(tried):.2f}% on average, "
+        f"the best {100 * max(_mean([finalist]) for finalist in tried):.2f}%, "
+        f"by the longer training alone {100 * _mean([by_longer]):.2f}%"
+    )
 
 
 if __name__ == "__main__":

@@ -179,14 +179,15 @@ def network_rows(
         effort: how thoroughly.
 
     Returns:
-        A row for each network, in order.
+        A row for each network, in order; one that occurs twice is measured once.
     """
     found: dict[Architecture, NetworkRow] = {}
-    for group in groups(networks, NETWORKS_AT_ONCE):
+    different = list(dict.fromkeys(networks))
+    for group in groups(different, NETWORKS_AT_ONCE):
         rows = bench.networks(group, resolution, num_classes, effort)
         keep(rows)
         found.update(zip(group, rows, strict=True))
-        progress("networks", len(found), len(networks))
+        progress("networks", len(found), len(different))
     return [found[network] for network in networks]
 
 

@@ -84,6 +84,14 @@ def test_networks_to_decide_by_are_measured_longest(measured, monkeypatch):
     assert timing.latency_ms > 0 and efforts == [DECIDING_EFFORT]
 
 
+def test_a_network_that_occurs_twice_is_measured_once(measured):
+    _, table, _ = measured
+    one, other = (row.architecture for row in table.networks[:2])
+    events = []
+    timings = measure_networks([one, other, one], table, 64, 1000, lambda *e: events.append(e))
+    assert timings[0] == timings[2] != timings[1] and events[-1] == (2, 2)
+
+
 def test_a_complete_table_is_not_measured_again(measured, tmp_path):
     space, table, _ = measured
     before = (table.path / "blocks.csv").read_bytes()
