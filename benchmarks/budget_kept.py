@@ -30,8 +30,8 @@ from searches import about, search_or_go_on
 import nas
 from nas.config import SearchConfig
 from nas.errors import UserError
-from nas.latency.predictor import LatencyPredictor
-from nas.search.budget import Budget, DeviceBudget
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.search.limits import Budget, DeviceBudget
 
 SPACE = "nextvit"
 TIMES_THE_FASTEST = (1.15, 1.35, 1.55, 1.75, 1.95, 2.15, 2.35, 2.55, 2.75, 2.95)
@@ -40,7 +40,7 @@ LEAST_USE = 0.9
 MEASURE = """
 import sys
 import nas
-from nas.latency.collect import measure_networks
+from nas.latency.collect.tables import measure_networks
 network = nas.load_architecture(sys.argv[1])
 (timing,) = measure_networks([network], nas.load_table("onnxruntime"), 224, 1000)
 print(timing.latency_ms)

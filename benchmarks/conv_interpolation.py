@@ -1,11 +1,11 @@
 """How well latencies of shapes that were not measured are estimated, on a large public table.
 
-Takes a share of the convolutions out of a table of about 90,000 that TensorRT timed on a V100
-in fp16 (alibaba/lightweight-neural-architecture-search, Apache-2.0), fits
-`nas.latency.interpolation` to the others and estimates them. Beside it runs a re-implementation
-of the interpolation that the table was published with: per type, kernel, stride, fused addition,
-batch and channel ratio, linear in output channels and size, and the nearest measured shape
-outside the triangles.
+Takes a share of the convolutions out of a table of about 90,000 that TensorRT timed on a V100 in
+fp16 (alibaba/lightweight-neural-architecture-search, Apache-2.0), fits
+`nas.latency.predict.interpolation` to the others and estimates them. Beside it runs a
+re-implementation of the interpolation that the table was published with: per type, kernel, stride,
+fused addition, batch and channel ratio, linear in output channels and size, and the nearest
+measured shape outside the triangles.
 
 Every row of the public table is another shape, but most shapes are there with and without a
 fused elementwise addition. Both rows of such a pair are held out together: with its twin in
@@ -37,7 +37,7 @@ from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from scipy.spatial import QhullError
 
 from nas.errors import DataError, UserError
-from nas.latency.interpolation import Interpolator, Shapes
+from nas.latency.predict.interpolation import Interpolator, Shapes
 
 MAX_MEAN_ERROR = 0.065
 MIN_WITHIN_10PCT = 0.82

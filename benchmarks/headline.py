@@ -40,13 +40,13 @@ from rich.table import Table
 from searches import about, search_or_go_on
 
 import nas
-from nas.architecture import Architecture, Stage
-from nas.architecture_file import load_presets
 from nas.config import SearchConfig
-from nas.latency.collect import measure_networks
-from nas.latency.table import LatencyTable
+from nas.latency.collect.tables import measure_networks
+from nas.latency.table.table import LatencyTable
 from nas.models.cost import network_cost
-from nas.search.result import SearchResult
+from nas.results.values import SearchResult
+from nas.space.architecture import Architecture, Stage
+from nas.space.architecture_files import load_presets
 
 OURS, RANDOM = "recommended", "random search"
 HEAD = 32

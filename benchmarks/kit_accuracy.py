@@ -27,14 +27,14 @@ from latency_predictor import scores, show
 from machine import json_file, provenance, write_json
 from rich.console import Console
 
-from nas.latency.catalogue import load_table
-from nas.latency.collect import measure_networks
-from nas.latency.kit import build_kit
-from nas.latency.kit_results import import_results
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.recheck import unmeasured_networks
-from nas.latency.table import LatencyTable
-from nas.space_file import load_space
+from nas.latency.collect.kit_builder import build_kit
+from nas.latency.collect.kit_import import import_results
+from nas.latency.collect.recheck import unmeasured_networks
+from nas.latency.collect.tables import measure_networks
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.catalog import load_table
+from nas.latency.table.table import LatencyTable
+from nas.space.space_files import load_space
 
 MAX_POINTS = 2.0
 MAX_KIT_MB = 500

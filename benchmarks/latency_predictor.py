@@ -25,15 +25,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from nas.architecture import Architecture, Block
-from nas.latency.additive import fit_additive
-from nas.latency.catalogue import load_table
-from nas.latency.collect import measure_networks
-from nas.latency.predictor import RIDGE, LatencyPredictor
-from nas.latency.recheck import unmeasured_networks
-from nas.latency.table import LatencyTable
+from nas.latency.collect.recheck import unmeasured_networks
+from nas.latency.collect.tables import measure_networks
+from nas.latency.predict.additive import fit_additive
+from nas.latency.predict.predictor import RIDGE, LatencyPredictor
+from nas.latency.table.catalog import load_table
+from nas.latency.table.table import LatencyTable
 from nas.models.cost import block_cost
-from nas.space_file import load_space
+from nas.space.architecture import Architecture, Block
+from nas.space.space_files import load_space
 
 MAX_MAPE, MIN_WITHIN, MIN_TAU, COVERAGE = 0.03, 0.98, 0.95, (0.85, 0.97)
 RESOLUTION, NUM_CLASSES = 224, 1000

@@ -1,12 +1,13 @@
 """How well ten measurements on a new device, and other devices' tables, predict its latencies.
 
-Every source device gets an additive predictor (`nas.latency.additive`) from one-hot operators per
-position and its own latencies; `nas.latency.transfer` mixes them by what the target took for the
-sampled networks. Scored on all networks that were not sampled: Spearman's rank correlation and
-the share predicted within 10%. ``random`` samples are drawn evenly, as HELP's. ``chosen`` ones
-are picked by `choose_samples` from a random half of the networks, at most 1,000, new in every
-repeat (the choice itself is always the same, so this is where its spread comes from). The table
-printed has a plain non-negative mix of the sources on the same random samples beside them.
+Every source device gets an additive predictor (`nas.latency.predict.additive`) from one-hot
+operators per position and its own latencies; `nas.latency.predict.transfer` mixes them by what the
+target took for the sampled networks. Scored on all networks that were not sampled: Spearman's rank
+correlation and the share predicted within 10%. ``random`` samples are drawn evenly, as HELP's.
+``chosen`` ones are picked by `choose_samples` from a random half of the networks, at most 1,000,
+new in every repeat (the choice itself is always the same, so this is where its spread comes from).
+The table printed has a plain non-negative mix of the sources on the same random samples beside
+them.
 
 In files of Once-for-All networks (columns ks*, e*, d*, r) an operator is a pair of kernel size and
 expansion; positions beyond their stage's depth have none, and each operator counts once as such
@@ -38,8 +39,8 @@ from scipy.optimize import nnls
 from scipy.stats import spearmanr
 
 from nas.errors import ConfigError, DataError, UserError, unknown
-from nas.latency.additive import AdditiveModel, fit_additive
-from nas.latency.transfer import MIN_SAMPLES, choose_samples, mix_sources
+from nas.latency.predict.additive import AdditiveModel, fit_additive
+from nas.latency.predict.transfer import MIN_SAMPLES, choose_samples, mix_sources
 
 HELP_SPEARMAN = {22: 0.910, 6: 0.932}
 """By number of positions: FBNet and NAS-Bench-201."""

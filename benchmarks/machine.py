@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nas.latency.device import this_cpu
+from nas.measurement.device import this_cpu
 
 
 def provenance(*packages: str) -> dict[str, str]:

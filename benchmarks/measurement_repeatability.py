@@ -21,13 +21,13 @@ from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 
-from nas.architecture import Architecture
-from nas.latency.catalogue import own_key
-from nas.latency.collect import calibration_networks, network_rows
-from nas.latency.measure import DECIDING_EFFORT, Timing
-from nas.latency.runtimes import RUNTIMES
-from nas.latency.table_bench import open_bench
-from nas.space_file import load_space
+from nas.latency.collect.table_bench import open_bench
+from nas.latency.collect.tables import calibration_networks, network_rows
+from nas.latency.table.catalog import own_key
+from nas.measurement.protocol import DECIDING_EFFORT, Timing
+from nas.measurement.runtimes import RUNTIMES
+from nas.space.architecture import Architecture
+from nas.space.space_files import load_space
 
 MAX_MEDIAN, MAX_P90 = 0.02, 0.05
 RESOLUTION, NUM_CLASSES = 224, 1000

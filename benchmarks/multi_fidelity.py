@@ -3,8 +3,8 @@
 Two searches a seed, in turn, on the default space and task with this machine's ONNX Runtime table:
 all candidates trained in full, and in two rungs. Each front is judged twice: by the validation
 accuracy that the search saw, and by the test accuracy of its networks trained again, in full, in
-one part and with another seed, which no search looks at; both with what the search adds for
-size (`nas.proxy.score`). Hypervolume is that of these above chance times share of the budget.
+one part and with another seed, which no search looks at; both with what the search adds for size
+(`nas.accuracy.size_bonus`). Hypervolume is that of these above chance times share of the budget.
 Nothing is measured, as a search that finds its best network over the budget trains more.
 
 Target: at most half the images, and a mean hypervolume (trained again, test) that is not below the
@@ -30,14 +30,14 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
-from nas.architecture import Architecture
+from nas.accuracy.data.dataset import load_data
+from nas.accuracy.training import ProxyTraining, evaluate
 from nas.config import ProxyConfig, SearchConfig
-from nas.proxy.data import load_data
-from nas.proxy.train import ProxyTraining, evaluate
-from nas.search.hypervolume import hypervolume
-from nas.search.listener import Listener, Trained
-from nas.search.result import SEARCHED, Candidate, SearchResult
+from nas.results.values import SEARCHED, Candidate, SearchResult
+from nas.search.callbacks import Listener, Trained
 from nas.search.rungs import rung_images
+from nas.search.sampler.hypervolume import hypervolume
+from nas.space.architecture import Architecture
 
 ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 18}}
 """18 come to less than half of the images: as nobody waits, more than a third of them go on. 21,

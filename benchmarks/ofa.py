@@ -20,8 +20,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
 from nas.errors import ConfigError, DataError, unknown
-from nas.latency.additive import fit_additive
-from nas.parameter_space import ParameterSpace, Pick
+from nas.latency.predict.additive import fit_additive
+from nas.space.parameter_space import ParameterSpace, Pick
 
 STAGES, STAGE_POSITIONS = 5, 4
 POSITIONS = STAGES * STAGE_POSITIONS

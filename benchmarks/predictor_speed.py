@@ -25,13 +25,13 @@ from machine import json_file, provenance, write_json
 from rich.console import Console
 from rich.table import Table
 
-from nas.architecture import Architecture
 from nas.errors import TableError
-from nas.latency.catalogue import list_tables
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import LatencyTable
-from nas.latency.table_files import read_table
-from nas.space_file import load_space
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.catalog import list_tables
+from nas.latency.table.files import read_table
+from nas.latency.table.table import LatencyTable
+from nas.space.architecture import Architecture
+from nas.space.space_files import load_space
 
 MIN_BATCH_PER_S, MIN_SINGLE_PER_S, MAX_START_S = 200_000, 20_000, 0.5
 
@@ -39,8 +39,8 @@ START = """
 import sys, time
 start = time.perf_counter()
 from pathlib import Path
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.table_files import read_table
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.files import read_table
 LatencyPredictor.fit(read_table(Path(sys.argv[1])))
 print(time.perf_counter() - start, "torch" in sys.modules)
 """

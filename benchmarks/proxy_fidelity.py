@@ -4,7 +4,7 @@ Ground truth: long training with the default recipe on ``digits``, test accuracy
 it, on 20 architectures of one latency band and 20 of the whole space:
 
 - parameters, MACs and predicted latency;
-- zero-cost scores (`nas.proxy.zero_cost`);
+- zero-cost scores (`nas.accuracy.zero_cost`);
 - short trainings of several lengths and resolutions, another seed, validation accuracy;
 - what long trainings had reached on their way, validation accuracy, as compared with the other
   seed's end;
@@ -54,11 +54,11 @@ from rich.table import Table
 from scipy.stats import kendalltau, rankdata
 
 import nas
-from nas.architecture import Architecture
+from nas.accuracy.size_bonus import SizeBonus
+from nas.accuracy.zero_cost import ZERO_COST, zero_cost_scores
 from nas.config import ProxyConfig, SearchConfig
 from nas.models.cost import network_cost
-from nas.proxy.score import SizeBonus
-from nas.proxy.zero_cost import ZERO_COST, zero_cost_scores
+from nas.space.architecture import Architecture
 
 Scores = dict[str, float]
 """Of architectures, by id."""

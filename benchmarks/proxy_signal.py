@@ -26,11 +26,11 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 import nas
-from nas.architecture import Architecture
+from nas.accuracy.data.dataset import ProxyData, load_data
+from nas.accuracy.training import train_proxy
 from nas.config import ProxyConfig
 from nas.models.cost import network_cost
-from nas.proxy.data import ProxyData, load_data
-from nas.proxy.train import train_proxy
+from nas.space.architecture import Architecture
 
 SAMPLING_SEED = 2024
 TARGET_SPREAD = 10.0

@@ -35,11 +35,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 import nas
-from nas.architecture import Architecture
+from nas.accuracy.data.dataset import ProxyData, load_data
+from nas.accuracy.training import ProxyTraining
 from nas.config import ProxyConfig
 from nas.models.cost import network_cost
-from nas.proxy.data import ProxyData, load_data
-from nas.proxy.train import ProxyTraining
+from nas.space.architecture import Architecture
 
 TARGET_RATIO = 1.5
 SAMPLING_SEED = 7

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 import nas
-from nas.architecture import Architecture
+from nas.accuracy.data.dataset import ProxyData, load_data
+from nas.accuracy.training import ProxyTraining, evaluate
 from nas.config import ProxyConfig
-from nas.proxy.data import ProxyData, load_data
-from nas.proxy.train import ProxyTraining, evaluate
+from nas.space.architecture import Architecture
 
 TABLE_DEVICE = "amd-epyc-model17-2c"
 SAMPLING_SEED = 2025

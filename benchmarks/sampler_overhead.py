@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
-from nas.architecture import Architecture
-from nas.latency.catalogue import load_table
+from nas.latency.table.catalog import load_table
 from nas.models.cost import network_cost
-from nas.parameter_space import picked_from
-from nas.search.budget import Budget, DeviceBudget
-from nas.search.sampler import make_sampler
+from nas.search.limits import Budget, DeviceBudget
+from nas.search.sampler.samplers import make_sampler
+from nas.space.architecture import Architecture
+from nas.space.parameter_space import picked_from
 
 TARGET_S = 1.0
 AT_TRIALS = 1000

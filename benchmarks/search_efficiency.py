@@ -34,7 +34,7 @@ from rich.table import Table
 from search_methods import METHODS, Problem
 
 from nas.errors import ConfigError, UserError, unknown
-from nas.search.hypervolume import hypervolume
+from nas.search.sampler.hypervolume import hypervolume
 
 REFERENCE_TOP1 = 70.0
 LINAS_HYPERVOLUME = 3784.0

@@ -17,10 +17,10 @@ from ofa import ACCURACY_NOISE, AccuracyModel, CostModel, OfaSpace, Subnet
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
-from nas.parameter_space import Choice, picked_from
-from nas.search.candidates import Load
-from nas.search.latency_aware import LatencyAwareSampler
-from nas.search.sampler import make_sampler
+from nas.search.sampler.candidates import Load
+from nas.search.sampler.latency_aware import LatencyAwareSampler
+from nas.search.sampler.samplers import make_sampler
+from nas.space.parameter_space import Choice, picked_from
 
 SMALL_POPULATION = 20
 """For methods whose usual population is half of the evaluations here, or all."""

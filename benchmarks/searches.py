@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 import nas
+from nas.api import resume
 from nas.config import SearchConfig, option_error
-from nas.search.engine import resume
-from nas.search.listener import Listener, Trained
-from nas.search.result import Candidate, SearchResult
-from nas.search.run import STUDY, read_run
+from nas.results.values import Candidate, SearchResult
+from nas.search.callbacks import Listener, Trained
+from nas.search.store.run_folder import STUDY, read_run
 
 
 def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:

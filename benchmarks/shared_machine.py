@@ -1,8 +1,8 @@
 """How much training slows down where something else runs on the same cores.
 
-A worker's training steps, with its limit on waiting awake (`nas.search.evaluate.SPINS`) and with
-OpenMP's own, in turns: alone, and beside as many busy processes as there are cores. Seconds a step,
-median of the turns, and the ratio with its range.
+A worker's training steps, with its limit on waiting awake (`nas.accuracy.short_training.SPINS`) and
+with OpenMP's own, in turns: alone, and beside as many busy processes as there are cores. Seconds a
+step, median of the turns, and the ratio with its range.
 
 Target: at least as fast alone (within 10%), and at least three times as fast on a shared machine.
 Exits 1 when missed. About five minutes.
@@ -27,7 +27,7 @@ from machine import json_file, provenance, write_json
 from rich.console import Console
 
 import nas
-from nas.latency.device import this_cpu
+from nas.measurement.device import this_cpu
 
 MOST_ALONE = 1.1
 LEAST_SHARED = 3.0
@@ -72,12 +72,12 @@ def in_child(environment: dict[str, str]) -> float:
 
 def seconds_a_step() -> float:
     """As a search's worker trains."""
-    from nas.search.evaluate import start_worker
+    from nas.accuracy.short_training import start_worker
 
     start_worker(this_cpu().threads)
+    from nas.accuracy.data.dataset import load_data
+    from nas.accuracy.training import ProxyTraining
     from nas.config import ProxyConfig
-    from nas.proxy.data import load_data
-    from nas.proxy.train import ProxyTraining
 
     architecture = nas.load_space("nextvit").sample(random.Random(5), LOG_SIZE)
     config = ProxyConfig()

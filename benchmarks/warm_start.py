@@ -38,8 +38,8 @@ from search_efficiency import REFERENCE_TOP1, Files, models
 from search_methods import Problem, load_of, search_with
 
 from nas.errors import UserError
-from nas.search.hypervolume import hypervolume
-from nas.search.latency_aware import LatencyAwareSampler, PriorTrial
+from nas.search.sampler.hypervolume import hypervolume
+from nas.search.sampler.latency_aware import LatencyAwareSampler, PriorTrial
 
 ARMS = ("cold", "earlier trials", "earlier trials as a prior")
 LOOKED_AT = (10, 20)

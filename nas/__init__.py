@@ -6,39 +6,41 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nas import search as _search_package
+from nas.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from nas.architecture import Architecture, Block, Stage
-    from nas.architecture_file import load_architecture
+    from nas.api import search
     from nas.config import SearchConfig
-    from nas.latency.catalogue import load_table
-    from nas.latency.predictor import LatencyPredictor
-    from nas.latency.table import LatencyTable
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.latency.table.catalog import load_table
+    from nas.latency.table.table import LatencyTable
     from nas.models.checkpoint import load_published
     from nas.models.network import build_network
-    from nas.search.engine import search
-    from nas.search.result import SearchResult
-    from nas.space import SearchSpace
-    from nas.space_file import load_space
-
-__version__ = "0.1.0"
+    from nas.results.values import SearchResult
+    from nas.space.architecture import Architecture, Block, Stage
+    from nas.space.architecture_files import load_architecture
+    from nas.space.search_space import SearchSpace
+    from nas.space.space_files import load_space
 
 _HOME = {
-    "Architecture": "nas.architecture",
-    "Block": "nas.architecture",
-    "Stage": "nas.architecture",
-    "load_architecture": "nas.architecture_file",
+    "Architecture": "nas.space.architecture",
+    "Block": "nas.space.architecture",
+    "Stage": "nas.space.architecture",
+    "load_architecture": "nas.space.architecture_files",
     "SearchConfig": "nas.config",
-    "LatencyPredictor": "nas.latency.predictor",
-    "LatencyTable": "nas.latency.table",
-    "load_table": "nas.latency.catalogue",
+    "LatencyPredictor": "nas.latency.predict.predictor",
+    "LatencyTable": "nas.latency.table.table",
+    "load_table": "nas.latency.table.catalog",
     "load_published": "nas.models.checkpoint",
     "build_network": "nas.models.network",
-    "SearchResult": "nas.search.result",
-    "search": "nas.search.engine",
-    "SearchSpace": "nas.space",
-    "load_space": "nas.space_file",
+    "SearchResult": "nas.results.values",
+    "search": "nas.api",
+    "SearchSpace": "nas.space.search_space",
+    "load_space": "nas.space.space_files",
 }
 
 __all__ = [
@@ -57,6 +59,18 @@ __all__ = [
     "load_table",
     "search",
 ]
+
+
+class _CallablePackage(ModuleType):
+    """``nas.search`` is a package and, to users of ``import nas``, a function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> SearchResult:
+        from nas.api import search
+
+        return search(*args, **kwargs)
+
+
+_search_package.__class__ = _CallablePackage
 
 
 def __getattr__(name: str) -> Any:

@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from nas.latency import collect, kit
-from nas.latency.bench import Bench
-from nas.latency.collect import CALIBRATION_NETWORKS, calibration_networks
-from nas.latency.device import Device
-from nas.latency.json_checks import checksum
-from nas.latency.kit_files import Conditions, KitModel, KitResults, Manifest
-from nas.latency.measure import Timing
-from nas.latency.runtimes.base import Runtime
-from nas.space import SearchSpace
+from nas.latency.collect import kit_builder as kit
+from nas.latency.collect import tables as collect
+from nas.latency.collect.tables import CALIBRATION_NETWORKS, calibration_networks
+from nas.measurement.bench import Bench
+from nas.measurement.device import Device
+from nas.measurement.kit.files import Conditions, KitModel, KitResults, Manifest
+from nas.measurement.protocol import Timing
+from nas.measurement.runtimes.base import Runtime
+from nas.space.search_space import SearchSpace
+from nas.system.json_checks import checksum
 from tests.tiny import made_up_ms, tiny_space
 
 CONDITIONS = Conditions("test-cpu-2c", "a test CPU", 2, "1.0", "3.10.4", "Linux")

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Block, Stage
 from nas.errors import ArchitectureError
-from nas.space import SearchSpace, StageChoices
+from nas.space.architecture import Architecture, Block, Stage
+from nas.space.search_space import SearchSpace, StageChoices
 
 
 def widths(highest: int = 512) -> st.SearchStrategy[int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.architecture import Block
 from nas.config import ProxyConfig
-from nas.latency.catalogue import own_key
-from nas.latency.collect import CALIBRATION_NETWORKS, calibration_networks
-from nas.latency.measure import Timing
-from nas.latency.table import LatencyTable, NetworkRow, TableMeta
-from nas.latency.table_files import append_blocks, append_networks, read_table, write_meta
+from nas.latency.collect.tables import CALIBRATION_NETWORKS, calibration_networks
+from nas.latency.table.catalog import own_key
+from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
+from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta
+from nas.measurement.protocol import Timing
 from nas.models.cost import block_cost
-from nas.space import SearchSpace
-from nas.space_file import load_space
+from nas.space.architecture import Block
+from nas.space.search_space import SearchSpace
+from nas.space.space_files import load_space
 
 TINY_YAML = """\
 stem_width: [32]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.parameter_space import Choice, Choices, ParameterSpace, Pick, Walk
+from nas.space.parameter_space import Choice, Choices, ParameterSpace, Pick, Walk
 
 WIDTHS = (16, 32, 64, 128)
 RATIOS = (0.25, 0.5, 0.75)

@@ -32,9 +32,9 @@ def tables_adapt(
     tables_dir: TablesDir = None,
 ) -> None:
     """Make this machine's table from a few measured networks and other devices' tables."""
-    from nas.latency.adapt import adapt_table
-    from nas.latency.predictor import LatencyPredictor
-    from nas.space_file import load_space
+    from nas.latency.collect.adapt import adapt_table
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.space.space_files import load_space
 
     console = make_console()
     with progress_printer(console) as printer:

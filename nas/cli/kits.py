@@ -34,8 +34,8 @@ def tables_kit(
     num_classes: NumClasses = 1000,
 ) -> None:
     """Make a zip that measures a table on a device without PyTorch."""
-    from nas.latency.kit import OLDEST_PYTHON, build_kit
-    from nas.space_file import load_space
+    from nas.latency.collect.kit_builder import OLDEST_PYTHON, build_kit
+    from nas.space.space_files import load_space
 
     console = make_console()
     with progress_printer(console) as printer:
@@ -68,8 +68,8 @@ def tables_import(
     tables_dir: TablesDir = None,
 ) -> None:
     """Make a table of what a kit has measured."""
-    from nas.latency.kit_results import import_results
-    from nas.latency.predictor import LatencyPredictor
+    from nas.latency.collect.kit_import import import_results
+    from nas.latency.predict.predictor import LatencyPredictor
 
     table = import_results(results, tables_folder(tables_dir))
     print_table(make_console(), table, LatencyPredictor.fit(table))

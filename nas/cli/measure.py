@@ -22,8 +22,8 @@ def measure(
     """Measure any ONNX file on this machine, by the protocol that tables are measured with."""
     import json
 
-    from nas.latency.any_model import measure_model, parse_shape
-    from nas.report.console_text import shown_text
+    from nas.latency.collect.any_model import measure_model, parse_shape
+    from nas.report.console import shown_text
 
     result = measure_model(model, target, dict(parse_shape(text) for text in shape or []))
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.errors import ConfigError
-from nas.paths import exists, is_dir
+from nas.system.paths import exists, is_dir
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +65,7 @@ def tables_folder(given: Path | None, must_exist: bool = False) -> Path:
     Raises:
         ConfigError: it is no folder; or does not exist, where it must.
     """
-    from nas.latency.table import TABLES_DIR
+    from nas.latency.table.table import TABLES_DIR
 
     if given is None:
         return TABLES_DIR

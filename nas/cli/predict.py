@@ -35,10 +35,10 @@ def predict(
     tables_dir: TablesDir = None,
 ) -> None:
     """Predict the latency of one architecture from a table."""
-    from nas.architecture_file import load_architecture
-    from nas.latency.catalogue import changes, load_table
-    from nas.latency.completion import with_interpolated
-    from nas.latency.predictor import LatencyPredictor
+    from nas.latency.predict.completion import with_interpolated
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.latency.table.catalog import changes, load_table
+    from nas.space.architecture_files import load_architecture
 
     network = load_architecture(architecture)
     table = load_table(

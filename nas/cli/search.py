@@ -24,8 +24,8 @@ from nas.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas.config import SearchConfig
-    from nas.search.listener import Listener
-    from nas.search.result import SearchResult
+    from nas.results.values import SearchResult
+    from nas.search.callbacks import Listener
 
 
 def search(
@@ -116,7 +116,7 @@ def search(
     """Search, unless a command is given."""
     if ctx.invoked_subcommand is not None:
         return
-    from nas.config import parse_duration, parse_share
+    from nas.units import parse_duration, parse_share
 
     limit_s = parse_duration(time_limit, "--time-limit", "20min") if time_limit else None
     if resume is not None:
@@ -159,7 +159,7 @@ def _targets(
     batch_size: list[int] | None,
 ) -> list[dict[str, Any]]:
     """A mapping for each --target, made from what stands at its place in the other lists."""
-    from nas.config import parse_duration
+    from nas.units import parse_duration
 
     if not target or not budget:
         raise ConfigError(
@@ -192,7 +192,7 @@ def _search(
     tables_dir: Path | None,
     as_json: bool,
 ) -> None:
-    from nas.search.engine import search as run
+    from nas.api import search as run
 
     folder = tables_folder(tables_dir)
     _report(
@@ -212,7 +212,7 @@ def _resume(
     tables_dir: Path | None,
     as_json: bool,
 ) -> None:
-    from nas.search.engine import resume
+    from nas.api import resume
 
     _report(
         lambda listener: resume(
@@ -231,7 +231,7 @@ def _resume(
 def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
     """Run a search with its progress printed, then print what it found."""
     from nas.report.terminal import print_result
-    from nas.search.files import result_json
+    from nas.results.files import result_json
 
     console = make_console(stderr=as_json)
     with progress_printer(console) as printer:
@@ -270,7 +270,7 @@ def _config(**values: Any) -> SearchConfig:
 
 
 def _limit(text: str | None, option: str, example: str) -> float | None:
-    from nas.config import parse_count
+    from nas.units import parse_count
 
     return None if text is None else parse_count(text, option, example)
 

@@ -10,9 +10,9 @@ def spaces() -> None:
     """List the search spaces with their exact sizes, and the presets."""
     from rich.table import Table
 
-    from nas.architecture_file import load_architecture, preset_names
     from nas.models.cost import network_cost
-    from nas.space_file import load_space, space_names
+    from nas.space.architecture_files import load_architecture, preset_names
+    from nas.space.space_files import load_space, space_names
 
     console = make_console()
     table = Table("space", "architectures", "blocks at 224", title="Search spaces", box=None)

@@ -25,8 +25,8 @@ from nas.errors import TableError, unknown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.latency.predictor import LatencyPredictor
-    from nas.latency.table import LatencyTable
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.latency.table.table import LatencyTable
 
 tables_app = typer.Typer(help="Latency tables: measure one for this machine, list and show them.")
 
@@ -42,9 +42,9 @@ def tables_measure(
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure every block of a space on this machine; an interrupted run goes on."""
-    from nas.latency.collect import collect_table
-    from nas.latency.predictor import LatencyPredictor
-    from nas.space_file import load_space
+    from nas.latency.collect.tables import collect_table
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.space.space_files import load_space
 
     console = make_console()
     with progress_printer(console) as printer:
@@ -66,7 +66,7 @@ def tables_runtimes() -> None:
     """Show which targets can be measured here, and what the others need."""
     from rich.table import Table
 
-    from nas.latency.runtimes import RUNTIMES
+    from nas.measurement.runtimes import RUNTIMES
 
     table = Table("target", "measures here", "precisions", box=None, pad_edge=False)
     for name, runtime in RUNTIMES.items():
@@ -81,8 +81,8 @@ def tables_runtimes() -> None:
 @tables_app.command("list")
 def tables_list(tables_dir: TablesDir = None) -> None:
     """List the latency tables."""
-    from nas.latency.catalogue import list_tables
-    from nas.latency.table_files import read_table
+    from nas.latency.table.catalog import list_tables
+    from nas.latency.table.files import read_table
 
     tables, broken = [], []
     for path in list_tables(tables_folder(tables_dir, must_exist=True)):
@@ -114,8 +114,8 @@ def tables_show(
     tables_dir: TablesDir = None,
 ) -> None:
     """Show where a table comes from and how well its predictor does on networks left out."""
-    from nas.latency.predictor import LatencyPredictor
-    from nas.latency.table_files import read_table
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.latency.table.files import read_table
 
     folders = _table_folders(tables_dir)
     if name is not None and name not in folders:
@@ -145,11 +145,11 @@ def tables_verify(
 
     Exits 1 where it no longer does.
     """
-    from nas.latency.catalogue import why_not_this_machine
-    from nas.latency.recheck import recheck
-    from nas.latency.table_files import read_table
-    from nas.report.console_text import shown_text
-    from nas.space_file import load_space
+    from nas.latency.collect.recheck import recheck
+    from nas.latency.table.catalog import why_not_this_machine
+    from nas.latency.table.files import read_table
+    from nas.report.console import shown_text
+    from nas.space.space_files import load_space
 
     folders = _table_folders(tables_dir)
     if name not in folders:
@@ -196,7 +196,7 @@ def _exit_for(broken: list[TableError]) -> None:
 
 def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
     """Folders of the tables by their names."""
-    from nas.latency.catalogue import list_tables
+    from nas.latency.table.catalog import list_tables
 
     return {
         f"{path.parent.name}/{path.name}": path
@@ -206,7 +206,7 @@ def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
 
 def _error_text(table: LatencyTable) -> str:
     """Cross-validated error of a table's predictor, or that it has none yet."""
-    from nas.latency.predictor import LatencyPredictor
+    from nas.latency.predict.predictor import LatencyPredictor
 
     try:
         return f"{100 * LatencyPredictor.fit(table).mean_error:.1f}%"
@@ -227,7 +227,7 @@ def _age_text(date: str) -> str:
 
 def _print_changes(console: Console, table: LatencyTable) -> None:
     """Say what is different on this machine since its table was measured."""
-    from nas.latency.catalogue import changes, why_not_this_machine
+    from nas.latency.table.catalog import changes, why_not_this_machine
 
     changed = changes(table.meta)
     if changed:
@@ -274,7 +274,7 @@ def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
 
 def print_replace(console: Console, table: LatencyTable, resolution: int, num_classes: int) -> None:
     """Say how an estimate is replaced by a measured latency."""
-    from nas.latency.catalogue import remeasure_command
+    from nas.latency.table.catalog import remeasure_command
 
     command = remeasure_command(table, resolution=resolution, num_classes=num_classes)
     first = f"delete {table.path}, then " if table.meta.kind == "adapted" else ""

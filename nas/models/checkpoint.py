@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture
-from nas.architecture_file import load_architecture, preset_names
 from nas.errors import CheckpointError
 from nas.models.network import Network, build_network
+from nas.space.architecture import Architecture
+from nas.space.architecture_files import load_architecture, preset_names
 
 _COUNTER = "num_batches_tracked"
 """BatchNorm's step counter: no part of the function, left out of some exports."""

@@ -6,8 +6,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from nas.architecture import Architecture
 from nas.models.blocks import Head, build_block
+from nas.space.architecture import Architecture
 
 REFERENCE_RESOLUTION = 2048
 """Weights do not depend on the resolution; at this one every E-MHSA reduction has its tokens."""

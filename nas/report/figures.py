@@ -9,7 +9,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
 from nas.models.cost import network_cost
 from nas.report.wording import (
@@ -33,7 +32,8 @@ from nas.report.wording import (
     shown_front,
     table_latency_text,
 )
-from nas.search.result import SEARCHED, Candidate, Reference, SearchResult
+from nas.results.values import SEARCHED, Candidate, Reference, SearchResult
+from nas.space.architecture import Architecture
 
 # Mid-tones: at least 3:1 against white and against near-black, and told apart by shape as well.
 TRAINED = "#8a94a6"

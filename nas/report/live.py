@@ -15,8 +15,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from nas.search.listener import Listener, Trained
-from nas.search.result import SEARCHED
+from nas.results.values import SEARCHED
+from nas.search.callbacks import Listener, Trained
 
 LINE_EVERY_S = 15.0
 """Seconds between progress lines where the output is no terminal."""

@@ -16,7 +16,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.architecture import Architecture, Block, Stage
 from nas.config import SearchConfig
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
@@ -46,8 +45,9 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import SEARCHED, Candidate, SearchResult
+from nas.results.values import SEARCHED, Candidate, SearchResult
 from nas.search.rungs import rung_images
+from nas.space.architecture import Architecture, Block, Stage
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nas.report.console_text import shown_text
+from nas.report.console import shown_text
 from nas.report.wording import (
     accuracy_text,
     budget_text,
@@ -29,7 +29,7 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import SEARCHED, Candidate, Final, SearchResult
+from nas.results.values import SEARCHED, Candidate, Final, SearchResult
 
 _FULL_WIDTH = 78
 """Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""

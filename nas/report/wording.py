@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import PurePath
 from statistics import median
 
-from nas.architecture import Architecture, Stage
+from nas.accuracy.size_bonus import REFERENCE_MACS, SizeBonus
 from nas.config import SearchConfig
-from nas.proxy.score import REFERENCE_MACS, SizeBonus
-from nas.search.result import Candidate, Latency, SearchResult, compared
+from nas.results.values import Candidate, Latency, SearchResult, compared
+from nas.space.architecture import Architecture, Stage
 
 TABLE_HOLDS = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""

@@ -6,19 +6,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from nas.architecture_file import load_presets
 from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.latency.table import TABLES_DIR
-from nas.lock import locked
-from nas.search.conclude import conclude
-from nas.search.course import Course
-from nas.search.executors import LocalExecutor
-from nas.search.interrupts import deferred_interrupt
-from nas.search.listener import Listener
-from nas.search.prepare import Prepared, check, prepare
-from nas.search.result import SearchResult
-from nas.search.run import (
+from nas.latency.table.table import TABLES_DIR
+from nas.results.values import SearchResult
+from nas.search.callbacks import Listener
+from nas.search.candidate_training import CHECKPOINTS
+from nas.search.executors.local import LocalExecutor
+from nas.search.loop import Course
+from nas.search.preparation import Prepared, check, prepare
+from nas.search.recommendation import conclude
+from nas.search.sampler.samplers import make_sampler
+from nas.search.store.run_folder import (
     RESULTS_DIR,
     create_run,
     open_study,
@@ -28,11 +27,12 @@ from nas.search.run import (
     storage_errors,
     write_config,
 )
-from nas.search.sampler import make_sampler
-from nas.search.study import SearchStudy
-from nas.search.training import CHECKPOINTS
-from nas.search.verify import recalibrate
+from nas.search.store.study import SearchStudy
+from nas.search.verification import recalibrate
 from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
+from nas.space.architecture_files import load_presets
+from nas.system.interrupts import deferred_interrupt
+from nas.system.lock import locked
 
 
 def search(
@@ -112,7 +112,7 @@ def _run(
     exactly: bool = False,
 ) -> SearchResult:
     """Carry out a run; ``exactly`` forgets by how much it was extended before."""
-    from nas.search.files import write_run_files
+    from nas.results.files import write_run_files
 
     config = prepared.config
     with locked(run_dir, RunError, "working on this run"), storage_errors(run_dir):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nas.config import SearchConfig
-from nas.search.ledger import Ledger
+from nas.search.store.ledger import Ledger
 
 MORE_TRIALS = 0.25
 """Candidates a search trains when it goes on after measuring, as a share of what was asked for."""

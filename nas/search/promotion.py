@@ -10,11 +10,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.architecture import Architecture
-from nas.search.result import SEARCHED
+from nas.results.values import SEARCHED
 from nas.search.rungs import next_to_go_on, ranking, share_of
-from nas.search.study import Proposal, SearchStudy, set_constraints
-from nas.search.trials import CONTINUES, STOPPED, Stopped
+from nas.search.store.study import Proposal, SearchStudy, set_constraints
+from nas.search.store.trials import CONTINUES, STOPPED, Stopped
+from nas.space.architecture import Architecture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

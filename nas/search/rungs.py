@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.search.hypervolume import REFERENCE_LOAD, hypervolume
+from nas.search.sampler.hypervolume import REFERENCE_LOAD, hypervolume
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

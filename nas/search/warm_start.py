@@ -15,17 +15,17 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from nas.architecture import Architecture
+from nas.accuracy.size_bonus import LONG_IMAGES, SizeBonus
 from nas.config import MAX_RUNGS, SearchConfig
 from nas.errors import ArchitectureError, RunError
-from nas.paths import is_file
-from nas.proxy.score import LONG_IMAGES, SizeBonus
-from nas.search.latency_aware import PriorTrial
-from nas.search.result import SEARCHED
-from nas.search.run import STUDY, read_run, read_study, storage_errors
-from nas.search.sampler import learns_from_prior
-from nas.search.trials import ACCURACY, Stopped, Trials
-from nas.space import SearchSpace
+from nas.results.values import SEARCHED
+from nas.search.sampler.latency_aware import PriorTrial
+from nas.search.sampler.samplers import learns_from_prior
+from nas.search.store.run_folder import STUDY, read_run, read_study, storage_errors
+from nas.search.store.trials import ACCURACY, Stopped, Trials
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.system.paths import is_file
 
 
 @dataclass(frozen=True)

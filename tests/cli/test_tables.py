@@ -14,13 +14,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from nas.architecture_file import load_architecture
 from nas.cli import main
-from nas.latency.catalogue import list_tables
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.runtimes import RUNTIMES
-from nas.latency.table import TABLES_DIR
-from nas.latency.table_files import read_table, write_meta
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.catalog import list_tables
+from nas.latency.table.files import read_table, write_meta
+from nas.latency.table.table import TABLES_DIR
+from nas.measurement.runtimes import RUNTIMES
+from nas.space.architecture_files import load_architecture
 from tests.samples import TINY
 from tests.tiny import made_up_table, tiny_space
 
@@ -242,7 +242,7 @@ def test_measure_refuses_what_is_no_model(run, tmp_path, content):
 
 def test_adapted_tables_say_so(run, tables):
     (path,) = (tables / "onnxruntime").iterdir()
-    from nas.latency.table_files import read_table
+    from nas.latency.table.files import read_table
 
     table = read_table(path)
     errors = tuple(0.01 * (index % 3 - 1) for index in range(len(table.networks)))

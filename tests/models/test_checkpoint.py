@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nas.architecture import Architecture
-from nas.architecture_file import load_architecture
 from nas.errors import CheckpointError
 from nas.models.checkpoint import load_published
 from nas.models.network import Network, build_network
+from nas.space.architecture import Architecture
+from nas.space.architecture_files import load_architecture
 from tests.networks import images, randomise, relative_error
 from tests.samples import TINY
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, Block
-from nas.architecture_file import load_architecture
 from nas.models.blocks import build_block
 from nas.models.cost import block_cost, block_ops, network_cost
 from nas.models.network import build_network
+from nas.space.architecture import Architecture, Block
+from nas.space.architecture_files import load_architecture
 from tests.samples import BLOCKS, architectures
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.search.result import SearchResult
+from nas.results.values import SearchResult
 from tests.report.endings import CASES
 
 

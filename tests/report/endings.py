@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from nas.architecture import Architecture
-from nas.architecture_file import load_architecture
+from nas.accuracy.size_bonus import SizeBonus
 from nas.config import ProxyConfig, SearchConfig
-from nas.latency.measure import Timing
+from nas.measurement.protocol import Timing
 from nas.models.cost import block_cost, network_cost
-from nas.proxy.score import SizeBonus
-from nas.search.result import Candidate, Final, Latency, Reference, SearchResult
-from nas.space_file import load_space
+from nas.results.values import Candidate, Final, Latency, Reference, SearchResult
+from nas.space.architecture import Architecture
+from nas.space.architecture_files import load_architecture
+from nas.space.space_files import load_space
 
 TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
 

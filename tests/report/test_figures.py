@@ -8,7 +8,7 @@ import pytest
 
 from nas.report.figures import pareto_figure
 from nas.report.wording import all_candidates, shown_front
-from nas.search.result import SearchResult
+from nas.results.values import SearchResult
 from tests.report.endings import CASES, make_result
 
 

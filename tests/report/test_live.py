@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from nas.report.live import LivePrinter
-from nas.search.listener import Trained
+from nas.search.callbacks import Trained
 from tests.report.endings import make_result
 
 

@@ -12,7 +12,7 @@ import pytest
 from nas.config import ProxyConfig
 from nas.report.page import _best, render, write_report
 from nas.report.wording import all_candidates, headline
-from nas.search.result import SearchResult
+from nas.results.values import SearchResult
 from tests.report.endings import CASES, make_result
 
 LOADING = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction"}

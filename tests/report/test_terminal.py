@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.report.terminal import print_result
 from nas.report.wording import headline, ms_text, shown_front
-from nas.search.result import SearchResult
+from nas.results.values import SearchResult
 from tests.report.endings import CASES, make_result
 
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from nas.architecture import Stage
-from nas.architecture_file import load_architecture
 from nas.report.wording import (
     all_candidates,
     batch_size,
@@ -22,7 +20,9 @@ from nas.report.wording import (
     trials_text,
     warnings,
 )
-from nas.search.result import Latency
+from nas.results.values import Latency
+from nas.space.architecture import Stage
+from nas.space.architecture_files import load_architecture
 from tests.report.endings import CASES, make_result
 
 

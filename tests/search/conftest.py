@@ -9,13 +9,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.latency.predictor import LatencyPredictor
-from nas.search.budget import Budget, DeviceBudget
-from nas.search.engine import search
-from nas.search.listener import Listener, Trained
-from nas.search.result import SearchResult
-from nas.search.study import SearchStudy
-from nas.space import SearchSpace
+from nas.api import search
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.results.values import SearchResult
+from nas.search.callbacks import Listener, Trained
+from nas.search.limits import Budget, DeviceBudget
+from nas.search.store.study import SearchStudy
+from nas.space.search_space import SearchSpace
 from tests.search.runs import ELSEWHERE, Device, run_config
 from tests.tiny import made_up_table, tiny_space
 
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Measures in place of this machine."""
     made = Device(folder / "tables")
-    monkeypatch.setattr("nas.search.verify.measure_networks", made.measure)
+    monkeypatch.setattr("nas.search.verification.measure_networks", made.measure)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import nas
 from nas.config import SearchConfig
-from nas.latency.measure import Timing
+from nas.measurement.protocol import Timing
 from tests.tiny import TINY_PROXY
 
 ELSEWHERE = "elsewhere"

@@ -16,19 +16,19 @@ import pandas as pd
 import pytest
 
 import nas
-from nas.architecture_file import load_architecture
+from nas.accuracy.data.dataset import load_data
+from nas.accuracy.short_training import evaluate
+from nas.accuracy.training import ProxyTraining
+from nas.api import resume, search
 from nas.config import SearchConfig
 from nas.errors import ConfigError, RunError, TableError
-from nas.latency.catalogue import own_key
-from nas.lock import locked
-from nas.proxy.data import load_data
-from nas.proxy.train import ProxyTraining
+from nas.latency.table.catalog import own_key
 from nas.report.wording import headline
-from nas.search.engine import resume, search
-from nas.search.evaluate import evaluate
-from nas.search.listener import Listener
-from nas.search.run import read_run
+from nas.search.callbacks import Listener
 from nas.search.rungs import rung_images
+from nas.search.store.run_folder import read_run
+from nas.space.architecture_files import load_architecture
+from nas.system.lock import locked
 from tests.search.runs import ELSEWHERE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
@@ -239,7 +239,7 @@ def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, 
             raise KeyboardInterrupt
         return evaluate(architecture, proxy, seed, rungs, checkpoint)
 
-    monkeypatch.setattr("nas.search.training.evaluate", killed)
+    monkeypatch.setattr("nas.search.candidate_training.evaluate", killed)
     places = {"tables_dir": folder / "tables"}
     stopped = search(config, tmp_path / "run", **places, **THREADS)
     assert "--resume" in stopped.stopped and not stopped.candidates
@@ -258,7 +258,7 @@ def test_a_run_is_repeated_by_its_configuration(folder, tmp_path):
     code = (
         "import sys, nas\n"
         "from pathlib import Path\n"
-        "from nas.search.run import read_run\n"
+        "from nas.search.store.run_folder import read_run\n"
         "if __name__ == '__main__':\n"
         "    first, second, tables = map(Path, sys.argv[1:])\n"
         "    nas.search(read_run(first), second, tables_dir=tables)\n"

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from nas.search.evaluate import Evaluation
+from nas.accuracy.short_training import Evaluation
 from nas.search.promotion import best_stopped, go_on, hopeless
-from nas.search.study import SearchStudy
-from nas.search.trials import CONTINUES
+from nas.search.store.study import SearchStudy
+from nas.search.store.trials import CONTINUES
 from tests.search.conftest import every
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.hypervolume import hypervolume
 from nas.search.rungs import next_to_go_on, ranking, rung_images, share_of
+from nas.search.sampler.hypervolume import hypervolume
 
 VALUES = st.integers(1, 6).map(lambda tenths: tenths / 10)
 

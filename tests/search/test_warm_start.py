@@ -6,12 +6,12 @@ import optuna
 import pytest
 
 import nas
+from nas.api import resume, search
 from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.search.engine import resume, search
-from nas.search.study import SearchStudy
+from nas.search.store.study import SearchStudy
 from nas.search.warm_start import read_earlier
-from nas.space_file import load_space
+from nas.space.space_files import load_space
 from tests.search.runs import THREADS, run_config
 from tests.tiny import TINY_PROXY
 

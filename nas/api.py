@@ -1,0 +1,75 @@
+"""The functions of ``import nas`` that join several parts of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+from nas.config import SearchConfig
+from nas.latency.table.table import TABLES_DIR
+from nas.results.values import SearchResult
+from nas.search import engine
+from nas.search.callbacks import Listener
+from nas.search.executors.local import LocalExecutor
+
+
+def search(
+    config: SearchConfig,
+    output: Path | None = None,
+    *,
+    measure_table: bool = True,
+    tables_dir: Path = TABLES_DIR,
+    executor: Callable[[int], Executor] = LocalExecutor,
+    listener: Listener | None = None,
+) -> SearchResult:
+    """Search for the most accurate architecture within a latency budget, and write its report.
+
+    Args and errors: see `nas.search.engine.search`.
+    """
+    return _with_report(
+        engine.search(
+            config,
+            output,
+            measure_table=measure_table,
+            tables_dir=tables_dir,
+            executor=executor,
+            listener=listener,
+        )
+    )
+
+
+def resume(
+    run_dir: Path,
+    *,
+    trials: int | None = None,
+    time_limit_s: float | None = None,
+    workers: int | None = None,
+    finalists: int | None = None,
+    tables_dir: Path = TABLES_DIR,
+    executor: Callable[[int], Executor] = LocalExecutor,
+    listener: Listener | None = None,
+) -> SearchResult:
+    """Go on with a run, and write its report anew.
+
+    Args and errors: see `nas.search.engine.resume`.
+    """
+    return _with_report(
+        engine.resume(
+            run_dir,
+            trials=trials,
+            time_limit_s=time_limit_s,
+            workers=workers,
+            finalists=finalists,
+            tables_dir=tables_dir,
+            executor=executor,
+            listener=listener,
+        )
+    )
+
+
+def _with_report(result: SearchResult) -> SearchResult:
+    from nas.report.page import write_report
+
+    write_report(result, result.run_dir / "report.html")
+    return result

@@ -1,0 +1,138 @@
+"""Makes a table for a new device from a few measured networks and the tables of other devices."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nas.errors import TableError
+from nas.latency.collect.table_bench import open_bench
+from nas.latency.collect.tables import Progress, measurable_key, network_rows, new_meta
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
+from nas.latency.table.catalog import list_tables
+from nas.latency.table.files import read_table, write_table
+from nas.latency.table.table import TABLES_DIR, LatencyTable
+from nas.measurement.protocol import Timing
+from nas.space.architecture import Architecture, Block
+from nas.space.search_space import SearchSpace
+from nas.system.paths import exists
+
+POOL = 400
+"""Random networks of the space among which those to measure are chosen."""
+
+LOWEST_MS = 1e-4
+"""A block that the mix of sources puts below is taken for this long."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A table made from few measurements.
+
+    Attributes:
+        table: of this machine.
+        sources: names of the tables it was mixed from, each with its coefficient.
+    """
+
+    table: LatencyTable
+    sources: dict[str, float]
+
+
+def adapt_table(
+    space: SearchSpace,
+    target: str,
+    samples: int = 10,
+    *,
+    precision: str | None = None,
+    batch_size: int | None = None,
+    resolution: int = 224,
+    num_classes: int = 1000,
+    tables_dir: Path = TABLES_DIR,
+    progress: Progress = lambda *_: None,
+) -> Adapted:
+    """Measure a few networks of a space here, and make this machine's table from them.
+
+    Args:
+        space: whose blocks the table is to have.
+        target: runtime.
+        samples: networks to measure; they are chosen for what they tell.
+        precision, batch_size: None for the target's usual precision and batch 1.
+        resolution: height and width of the input in pixels.
+        num_classes: outputs of the head.
+        tables_dir: where the tables are that it is mixed from, and where it goes.
+        progress: told after every group.
+
+    Raises:
+        RuntimeUnavailableError: the target cannot be measured on this machine; says why.
+        TableError: there is a table already, or none to mix it from; too few samples.
+    """
+    if samples < MIN_SAMPLES:
+        raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
+    key = measurable_key(target, precision, batch_size)
+    path = tables_dir / target / key.folder
+    if exists(path):
+        raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
+    blocks = space.blocks(resolution, num_classes)
+    sources = _sources(tables_dir, blocks)
+    pool = _pool(space)
+    source_ms = np.column_stack(
+        [source.predict(pool, resolution, num_classes).latency_ms for source in sources]
+    )
+    chosen = choose_samples(source_ms, samples)
+    with open_bench(key) as bench:
+        networks = [pool[index] for index in chosen]
+        rows = network_rows(bench, networks, resolution, num_classes, progress)
+        meta = new_meta(key, bench)
+    transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
+    weights = transfer.model.coefficients
+    names = [source.table.name for source in sources]
+    meta = meta.model_copy(
+        update={
+            "kind": "adapted",
+            "source": ", ".join(names),
+            "relative_errors": transfer.relative_errors,
+        }
+    )
+    mixed = {block: _row(block, sources, transfer) for block in blocks}
+    # Blocks that were put below zero and lifted have made the networks longer than the mix says.
+    sums_ms = [sum(mixed[block].latency_ms for block in row.blocks()) for row in rows]
+    mixed_ms = transfer.model.predict(source_ms[chosen])
+    meta = meta.model_copy(update={"constant_ms": float(np.mean(mixed_ms - sums_ms))})
+    table = write_table(tables_dir, meta, mixed, rows)
+    return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
+
+
+def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:
+    """A block's latency inside a network of the new device."""
+    sources_ms = [source.predict_block(block) for source in sources]
+    own_ms = float(transfer.model.coefficients @ sources_ms)
+    return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
+
+
+def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor]:
+    """Predictors of all tables that know the blocks."""
+    found = []
+    for path in list_tables(tables_dir):
+        table = read_table(path)
+        kind = table.meta.kind
+        if kind == "adapted" or (kind == "measured" and table.missing(blocks)):
+            continue
+        try:
+            found.append(LatencyPredictor.fit(table))
+        except TableError:  # too few networks
+            continue
+    if not found:
+        raise TableError(
+            f"{tables_dir}: has no table that knows the blocks of the space; a new device's is "
+            f"mixed from those of others: measure it whole, with tables measure"
+        )
+    return found
+
+
+def _pool(space: SearchSpace) -> list[Architecture]:
+    rng = random.Random(0)
+    return list({space.sample(rng, rng.uniform(-3.0, 3.0)): None for _ in range(POOL)})

@@ -1,0 +1,261 @@
+"""Builds a device kit: a zip with which a device that has no PyTorch measures a table.
+
+The zip holds the model files, a manifest, and this project's own measuring code, so that the
+device follows the same protocol. ``python kit.zip`` runs it there; `nas.latency.collect.kit_import`
+makes a table of what it writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import RuntimeUnavailableError, TableError, unknown
+from nas.latency.collect.tables import Progress, table_networks
+from nas.latency.table.catalog import TableKey, measure_command, runtime_precision
+from nas.measurement.kit.files import Digest, KitModel, Manifest
+from nas.measurement.kit.source import MANIFEST
+from nas.measurement.runtimes import RUNTIMES, Runtime
+from nas.models.model_files.writer import ModelWriter
+from nas.precision import Precision
+from nas.space.architecture import Architecture, Block
+from nas.space.search_space import SearchSpace
+from nas.system.paths import exists, is_dir
+from nas.version import __version__
+
+SOURCES = ("errors.py", "precision.py", "measurement/**/*.py", "system/*.py")
+"""What the device runs, inside ``nas/``: it needs Python's standard library alone."""
+
+OLDEST_PYTHON = (3, 10)
+"""On the device."""
+
+MAIN = f'''"""Measures this kit: python kit.zip --help"""
+
+import sys
+from pathlib import Path
+
+if sys.version_info < {OLDEST_PYTHON}:
+    found = ".".join(str(part) for part in sys.version_info[:2])
+    print("error: a device kit needs Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer, "
+          "this is " + found, file=sys.stderr)
+    sys.exit(2)
+
+from nas.measurement.kit.runner import main
+
+if __name__ == "__main__":  # what measures is a child process, which imports this file as well
+    sys.exit(main(Path(__file__).absolute().parent))
+'''
+
+README = """\
+A device kit: measures blocks and networks on this device, for the search on another machine.
+
+It needs Python {python} or newer and the runtime of target {target}, but no PyTorch.
+
+    python {name}             measures and writes results.json; started again, it goes on
+    python {name} --help      options
+
+An unzipped kit runs with: python FOLDER
+Then, where the kit was built:
+
+    python run_search.py tables import results.json
+"""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content is the same zip
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class KitInfo:
+    """What `build_kit` has built.
+
+    Attributes:
+        path: of the zip.
+        size_bytes: of the zip.
+        models_bytes: of all models before compression.
+        blocks, networks: how many of each.
+        build_s: how long it took.
+    """
+
+    path: Path
+    size_bytes: int
+    models_bytes: int
+    blocks: int
+    networks: int
+    build_s: float
+
+
+def build_kit(
+    space: SearchSpace,
+    target: str,
+    path: Path,
+    *,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    resolution: int = 224,
+    num_classes: int = 1000,
+    progress: Progress = lambda *_: None,
+) -> KitInfo:
+    """Write a kit that measures a table of a space.
+
+    Args:
+        space: whose distinct blocks, and calibration networks, are in it.
+        target: runtime of the device; it need not be installed here.
+        path: of the zip; a zip that is there is replaced once the new one is complete.
+        precision, batch_size: None for the target's usual precision and batch 1.
+        resolution: height and width of the networks' input in pixels.
+        num_classes: outputs of the head.
+        progress: told after every model.
+
+    Raises:
+        RuntimeUnavailableError: there are no kits for the target, or a package that converts
+            models is missing here.
+        TableError: the path cannot be written, or holds something else; the runtime does not
+            have that precision; the space has too few networks.
+        ArchitectureError: the space has no networks at that resolution.
+    """
+    started = time.monotonic()
+    runtime = _kit_runtime(target)
+    writer = ModelWriter(runtime, runtime_precision(runtime, precision), batch_size or 1)
+    blocks, networks = space.blocks(resolution, num_classes), table_networks(space)
+    counts = {"block": len(blocks), "network": len(networks)}
+    jobs = _jobs(writer, blocks, networks, resolution, num_classes)
+    partial = _partial(path)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            models = tuple(_written(archive, jobs, counts, progress))
+            manifest = Manifest(
+                *(__version__, space.name, target, writer.precision, writer.batch_size),
+                *(resolution, num_classes, models),
+            )
+            _write_code(archive, manifest, path.name)
+        partial.replace(path)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    size_bytes, models_bytes = path.stat().st_size, sum(model.size_bytes for model in models)
+    build_s = time.monotonic() - started
+    return KitInfo(path, size_bytes, models_bytes, len(blocks), len(networks), build_s)
+
+
+def _kit_runtime(target: str) -> Runtime:
+    with_kits = sorted(name for name, runtime in RUNTIMES.items() if runtime.in_kits)
+    if target not in RUNTIMES:
+        raise RuntimeUnavailableError(unknown("target", target, with_kits))
+    if not RUNTIMES[target].in_kits:
+        raise RuntimeUnavailableError(
+            f"target {target!r} has no kits: measure it on the device itself with "
+            f"{measure_command(TableKey(target))}; kits are for: {', '.join(with_kits)}"
+        )
+    return RUNTIMES[target]
+
+
+def _partial(path: Path) -> Path:
+    """Where the zip is while it is written; next to its place, which must be free for it."""
+    if is_dir(path):
+        raise TableError(f"{path}: is a folder; name a file such as kit.zip")
+    if exists(path) and not zipfile.is_zipfile(path):
+        raise TableError(f"{path}: is there already, and no zip; name another file")
+    if not is_dir(path.parent):
+        raise TableError(f"{path.parent}: no such folder; make it, or name another place")
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A model to write: its name and kind, what it is as JSON, and how to write it."""
+
+    name: str
+    kind: str
+    value: dict[str, Any] | None
+    write: Callable[[Path], Path]
+
+
+def _jobs(
+    writer: ModelWriter,
+    blocks: list[Block],
+    networks: list[Architecture],
+    resolution: int,
+    num_classes: int,
+) -> Iterator[_Job]:
+    yield _Job("reference", "reference", None, writer.reference)
+    yield _Job("empty", "empty", None, writer.empty)
+    for block in blocks:
+        name = f"block-{block.id}"
+
+        def write_block(folder: Path, block: Block = block, name: str = name) -> Path:
+            return writer.block(block, writer.path(folder, name))
+
+        yield _Job(name, "block", block.to_json(), write_block)
+    for network in networks:
+        name = f"network-{network.id}"
+
+        def write(folder: Path, network: Architecture = network, name: str = name) -> Path:
+            return writer.network(network, resolution, num_classes, writer.path(folder, name))
+
+        yield _Job(name, "network", network.to_json(), write)
+
+
+def _written(
+    archive: zipfile.ZipFile,
+    jobs: Iterator[_Job],
+    counts: dict[str, int],
+    progress: Progress,
+) -> Iterator[KitModel]:
+    """Write one model after the other: the disk never holds two uncompressed."""
+    done = dict.fromkeys(counts, 0)
+    for job in jobs:
+        with tempfile.TemporaryDirectory(prefix="nas-kit-") as folder:
+            path = job.write(Path(folder))
+            file = f"models/{path.name}"
+            digest = _add_model(archive, path, file)
+        yield KitModel(job.name, job.kind, file, digest.hexdigest(), digest.size_bytes, job.value)
+        if job.kind in done:
+            done[job.kind] += 1
+            progress(f"{job.kind}s", done[job.kind], counts[job.kind])
+
+
+def _add_model(archive: zipfile.ZipFile, path: Path, file: str) -> Digest:
+    """Compress a model's file, or all files of its package in sorted order."""
+    digest = Digest(package=path.is_dir())
+    inside = [entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()]
+    for name in sorted(inside) if path.is_dir() else [""]:
+        source = path / name if name else path
+        digest.begin(name)
+        entry = _entry(f"{file}/{name}" if name else file)
+        entry.file_size = source.stat().st_size  # tells zipfile whether 4 GB are enough
+        with source.open("rb") as opened, archive.open(entry, "w") as packed:
+            while data := opened.read(_CHUNK_BYTES):
+                digest.update(data)
+                packed.write(data)
+    return digest
+
+
+def _write_code(archive: zipfile.ZipFile, manifest: Manifest, name_of_zip: str) -> None:
+    """The manifest, a page for who opens the zip, and the code that runs it."""
+    package = Path(__file__).parents[2]
+    archive.writestr(_entry("nas/__init__.py"), "")
+    for pattern in SOURCES:
+        for source in sorted(package.glob(pattern)):
+            name = f"nas/{source.relative_to(package).as_posix()}"
+            archive.writestr(_entry(name), source.read_bytes())
+    archive.writestr(_entry("__main__.py"), MAIN)
+    python = ".".join(str(part) for part in OLDEST_PYTHON)
+    text = README.format(python=python, target=manifest.target, name=shlex.quote(name_of_zip))
+    archive.writestr(_entry("README.txt"), text)
+    archive.writestr(_entry(MANIFEST), json.dumps(manifest.to_json(), indent=1) + "\n")
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry

@@ -1,0 +1,139 @@
+"""Makes a latency table of the results that a device kit has written.
+
+The file comes from another machine: it is checked for its form, for being complete and for
+being possible before anything is written, and the table appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ArchitectureError, TableError, unknown
+from nas.latency.table.files import write_table
+from nas.latency.table.table import (
+    MAX_REFERENCE_RATIO,
+    MIN_NETWORKS,
+    TABLES_DIR,
+    LatencyTable,
+    NetworkRow,
+    TableMeta,
+)
+from nas.latency.table.validation import check_plausible, possible_block
+from nas.measurement.kit.files import KitResults, read_results
+from nas.measurement.protocol import Timing
+from nas.measurement.runtimes import RUNTIMES
+from nas.space.architecture import Architecture, Block
+
+_LARGEST_VALUE = 1_000_000
+
+
+def import_results(path: Path, tables_dir: Path = TABLES_DIR) -> LatencyTable:
+    """Check a file of results and write its table.
+
+    Args:
+        path: the file that a kit wrote on its device.
+        tables_dir: where tables are kept.
+
+    Returns:
+        The table, read back from its folder.
+
+    Raises:
+        TableError: the file is no file of results, is incomplete, or holds what cannot be; or
+            there is a table of that device already. Nothing was written then.
+    """
+    results = read_results(path)
+    try:
+        _check_complete(results)
+        meta = _meta(results)
+        blocks, networks = _rows(results, meta)
+        check_plausible(blocks, networks, meta)
+    except (ValueError, ArchitectureError) as error:
+        raise TableError(f"{path}: {error}; no table was made") from None
+    return write_table(tables_dir, meta, blocks, networks)
+
+
+def _check_complete(results: KitResults) -> None:
+    missing = {kind: len(results.missing(kind)) for kind in ("block", "network")}
+    if any(missing.values()):
+        raise ValueError(
+            f"{missing['block']} blocks and {missing['network']} networks are not measured yet: "
+            f"run the kit on {results.conditions.device_description} again, it goes on from there"
+        )
+    count = len(results.manifest.of_kind("network"))
+    if count < MIN_NETWORKS:
+        raise ValueError(f"has {count} networks, a table needs at least {MIN_NETWORKS}")
+
+
+def _meta(results: KitResults) -> TableMeta:
+    manifest, conditions = results.manifest, results.conditions
+    if manifest.target not in RUNTIMES:
+        raise ValueError(unknown("target", manifest.target, RUNTIMES))
+    known = RUNTIMES[manifest.target].precisions
+    if manifest.precision not in known:
+        raise ValueError(
+            f"precision {manifest.precision}: target {manifest.target} has {', '.join(known)}"
+        )
+    if not 1 / MAX_REFERENCE_RATIO < results.quiet_ms / results.reference_ms < MAX_REFERENCE_RATIO:
+        raise ValueError(
+            f"the reference block took {results.reference_ms:g} ms when the kit began and "
+            f"{results.quiet_ms:g} ms while the device was quiet, which is too far apart to compare"
+        )
+    return TableMeta(
+        kind="measured",
+        target=manifest.target,
+        device=conditions.device,
+        device_description=conditions.device_description,
+        precision=manifest.precision,
+        batch_size=manifest.batch_size,
+        runtime_version=conditions.runtime_version,
+        threads=conditions.threads,
+        reference_ms=min(results.reference_ms, results.quiet_ms),
+        overhead_ms=results.overhead_ms,
+        created=results.created,
+        updated=results.updated,
+    )
+
+
+def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], list[NetworkRow]]:
+    """The table's rows: the overhead of a call is taken out of those of blocks."""
+    manifest = results.manifest
+    blocks: dict[Block, Timing] = {}
+    for model in manifest.of_kind("block"):
+        block = _block(model.name, model.value or {})
+        if block in blocks:
+            raise ValueError(f"{model.name}: a second row for the block {block}")
+        blocks[block] = results.rows[model.name].without(results.overhead_ms)
+    networks: dict[Architecture, NetworkRow] = {}
+    for model in manifest.of_kind("network"):
+        try:
+            architecture = Architecture.from_json(model.value)
+            needed = architecture.blocks(manifest.resolution, manifest.num_classes)
+        except ArchitectureError as error:
+            raise ValueError(f"{model.name}: {error}") from None
+        if architecture in networks:
+            raise ValueError(f"{model.name}: a second row for the network {architecture.id}")
+        lacking = next((block for block in needed if block not in blocks), None)
+        if lacking is not None:
+            raise ValueError(f"{model.name}: its block {lacking} is not among the kit's blocks")
+        networks[architecture] = NetworkRow(
+            architecture.id,
+            manifest.resolution,
+            manifest.num_classes,
+            architecture,
+            results.rows[model.name],
+        )
+    return blocks, list(networks.values())
+
+
+def _block(name: str, value: Mapping[str, Any]) -> Block:
+    """A block that can be built."""
+    try:
+        block = Block.from_json(value)
+        sizes = [size for key, size in value.items() if key != "kind"]
+        if not all(0 <= size <= _LARGEST_VALUE for size in sizes):
+            raise ValueError("no such block can exist: a size is below zero or too large")
+        return possible_block(block)
+    except (ValueError, ArchitectureError) as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -1,0 +1,110 @@
+"""Whether a table still holds: some networks measured now, against what it predicts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nas.errors import TableError
+from nas.latency.collect.tables import measure_networks
+from nas.latency.predict.intervals import CONFIDENCE
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.table import LatencyTable
+from nas.measurement.protocol import Timing
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+
+RARE = 0.01
+"""A table is rejected when fewer networks inside their intervals would be rarer than this."""
+
+MAX_ERROR = 2.0
+"""It is rejected, too, when the mean error is beyond so many half intervals; by chance it would be
+half of one."""
+
+MIN_NETWORKS = 3
+"""Fewer could not tell."""
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Networks measured now, and what the table says of them.
+
+    Attributes:
+        networks: random ones that the table has not measured, each with its prediction as
+            (latency, low, high) in ms and its timing.
+    """
+
+    networks: tuple[tuple[Architecture, tuple[float, float, float], Timing], ...]
+
+    @property
+    def inside(self) -> int:
+        """How many lie inside their 90% interval."""
+        return sum(low <= t.latency_ms <= high for _, (_, low, high), t in self.networks)
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute relative error of the predictions."""
+        errors = [abs(p[0] / t.latency_ms - 1) for _, p, t in self.networks]
+        return sum(errors) / len(errors)
+
+    @property
+    def holds(self) -> bool:
+        """Whether so many outside their intervals, and so far, can be chance."""
+        from scipy.special import bdtr
+
+        halves = [(high - low) / 2 / latency for _, (latency, low, high), _ in self.networks]
+        near = self.mean_error <= MAX_ERROR * sum(halves) / len(halves)
+        return near and bool(bdtr(self.inside, len(self.networks), CONFIDENCE) >= RARE)
+
+
+def recheck(
+    table: LatencyTable,
+    space: SearchSpace,
+    count: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Recheck:
+    """Measure random networks of a space on this machine and predict them from a table.
+
+    Args:
+        table: measured on this machine.
+        space: where the networks come from; the table must have its blocks.
+        count, seed: of the networks.
+        progress: told how many are done, and of how many.
+
+    Raises:
+        TableError: the table lacks blocks of the space.
+        RuntimeUnavailableError: the runtime is missing here.
+    """
+    if not table.networks:
+        raise TableError(f"{table.path}: has no networks, so no predictor")
+    resolution, num_classes = table.networks[0].resolution, table.networks[0].num_classes
+    networks = unmeasured_networks(table, space, count, seed)
+    prediction = LatencyPredictor.fit(table).predict(networks, resolution, num_classes)
+    timings = measure_networks(networks, table, resolution, num_classes, progress)
+    predicted = zip(prediction.latency_ms, prediction.low_ms, prediction.high_ms, strict=True)
+    return Recheck(
+        tuple(
+            (network, (float(p[0]), float(p[1]), float(p[2])), timing)
+            for network, p, timing in zip(networks, predicted, timings, strict=True)
+        )
+    )
+
+
+def unmeasured_networks(
+    table: LatencyTable, space: SearchSpace, count: int, seed: int
+) -> list[Architecture]:
+    """Random networks of every size that a table has not measured; fewer in a tiny space."""
+    rng = random.Random(10_000 + seed)
+    known = {row.architecture for row in table.networks}
+    networks: dict[Architecture, None] = {}
+    attempts = 0
+    while len(networks) < count and attempts < 100 * count:
+        network = space.sample(rng, tilt=rng.uniform(-3.0, 3.0))
+        attempts += 1
+        if network not in known:
+            networks[network] = None
+    if not networks:
+        raise TableError(f"{table.path}: has measured every network of space {space.name!r}")
+    return list(networks)

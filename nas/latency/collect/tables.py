@@ -1,0 +1,304 @@
+"""Measures a latency table on this machine: every block of a space, and whole networks.
+
+Rows reach the disk a group at a time, so an interrupted run loses at most one group; running it
+again measures what is still missing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import TableError
+from nas.latency.collect.table_bench import TableBench, open_bench
+from nas.latency.table.catalog import TableKey, changes, own_key
+from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
+from nas.latency.table.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, NetworkRow, TableMeta
+from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
+from nas.measurement.protocol import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
+from nas.measurement.runtimes import RUNTIMES, runtime_here
+from nas.space.architecture import Architecture, Block
+from nas.space.search_space import SearchSpace
+from nas.system.lock import locked
+
+CALIBRATION_NETWORKS = 24
+"""Whole networks measured for the predictor's correction."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is measured (``blocks`` or ``networks``), how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a table still needs for a space at one resolution."""
+
+    blocks: list[Block]
+    networks: list[Architecture]
+
+    def __bool__(self) -> bool:
+        return bool(self.blocks or self.networks)
+
+
+def missing_for(
+    table: LatencyTable, space: SearchSpace, resolution: int, num_classes: int = 1000
+) -> Missing:
+    """What `collect_table` would still measure into a table."""
+    present = {row.architecture for row in table.networks if row.resolution == resolution}
+    wanted = calibration_networks(space, CALIBRATION_NETWORKS)
+    return Missing(
+        table.missing(space.blocks(resolution, num_classes)),
+        [architecture for architecture in wanted if architecture not in present],
+    )
+
+
+def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
+    """Networks spread evenly from the smallest to the largest of a space.
+
+    Each is a random sample tilted towards small or large choices by its place in the row, so
+    that the correction is fitted where a tight budget searches as well as where a loose one does.
+    """
+    rng = random.Random(seed)
+    networks: dict[Architecture, None] = {}
+    attempts = 0
+    while len(networks) < count and attempts < 50 * count:
+        tilt = 3.0 * (2 * len(networks) / max(1, count - 1) - 1)
+        networks[space.sample(rng, tilt)] = None
+        attempts += 1
+    return list(networks)
+
+
+def collect_table(
+    space: SearchSpace,
+    target: str,
+    *,
+    precision: str | None = None,
+    batch_size: int | None = None,
+    resolution: int = 224,
+    num_classes: int = 1000,
+    tables_dir: Path = TABLES_DIR,
+    progress: Progress = lambda *_: None,
+) -> LatencyTable:
+    """Measure what this machine's table of a target lacks for a space.
+
+    Args:
+        space: whose blocks to measure.
+        target: runtime.
+        precision, batch_size: None for the target's usual precision and batch 1.
+        resolution: height and width of the input in pixels.
+        num_classes: outputs of the head.
+        tables_dir: where tables are kept.
+        progress: told after every group.
+
+    Raises:
+        RuntimeUnavailableError: the target cannot be measured on this machine; says why.
+        TableError: an existing table is corrupted, or was measured by another runtime version
+            or thread count; another process is measuring it; the space has too few networks.
+    """
+    key = measurable_key(target, precision, batch_size)
+    table_networks(space)  # refuses a space of too few before anything is measured
+    path = tables_dir / target / key.folder
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with locked(path, TableError, "measuring it"):
+            return _complete(path, key, space, resolution, num_classes, progress)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _complete(
+    path: Path,
+    key: TableKey,
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int,
+    progress: Progress,
+) -> LatencyTable:
+    """Measure what a table's folder lacks."""
+    for name in ("blocks.csv", "networks.csv"):
+        _drop_partial_line(path / name)
+    meta = _comparable_meta(path, key)
+    if meta is None or missing_for(read_table(path), space, resolution, num_classes).blocks:
+        with open_bench(key, meta.reference_ms if meta else None) as bench:
+            if meta is None:
+                meta = new_meta(key, bench)
+                write_meta(path, meta)
+            missing = missing_for(read_table(path), space, resolution, num_classes)
+            _measure_blocks(path, bench, missing.blocks, progress)
+            meta = _settled(path, meta, bench)
+    # Networks in a fresh process, as they are measured whenever they are compared with a table:
+    # right after hundreds of blocks they came out about 1% slower, with two runtimes.
+    networks = missing_for(read_table(path), space, resolution, num_classes).networks
+    if networks:
+        with open_bench(key, meta.reference_ms) as bench:
+            network_rows(
+                *(bench, networks, resolution, num_classes, progress),
+                keep=lambda rows: append_networks(path, rows),
+            )
+            _settled(path, meta, bench)
+    return read_table(path)
+
+
+def _settled(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
+    """Date the table; one begun in a slow spell of the machine is read at its quiet speed now."""
+    quiet_ms = min(meta.reference_ms, bench.quiet_ms())
+    meta = meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms})
+    write_meta(path, meta)
+    return meta
+
+
+def _measure_blocks(
+    path: Path, bench: TableBench, missing: Sequence[Block], progress: Progress
+) -> None:
+    done = 0
+    for blocks in groups(missing, BLOCKS_AT_ONCE):
+        append_blocks(path, zip(blocks, bench.blocks(blocks), strict=True))
+        done += len(blocks)
+        progress("blocks", done, len(missing))
+
+
+def network_rows(
+    bench: TableBench,
+    networks: Sequence[Architecture],
+    resolution: int,
+    num_classes: int,
+    progress: Progress = lambda *_: None,
+    keep: Callable[[list[NetworkRow]], None] = lambda _: None,
+    effort: Effort = NETWORK_EFFORT,
+) -> list[NetworkRow]:
+    """Measure networks whole, a group at a time.
+
+    Args:
+        bench: measures them.
+        networks: what to measure.
+        resolution, num_classes: of the networks.
+        progress: told after every group.
+        keep: given each group as soon as it is measured.
+        effort: how thoroughly.
+
+    Returns:
+        A row for each network, in order; one that occurs twice is measured once.
+    """
+    found: dict[Architecture, NetworkRow] = {}
+    different = list(dict.fromkeys(networks))
+    for group in groups(different, NETWORKS_AT_ONCE):
+        rows = bench.networks(group, resolution, num_classes, effort)
+        keep(rows)
+        found.update(zip(group, rows, strict=True))
+        progress("networks", len(found), len(different))
+    return [found[network] for network in networks]
+
+
+def table_networks(space: SearchSpace) -> list[Architecture]:
+    """The `calibration_networks` of a table.
+
+    Raises:
+        TableError: the space has too few to calibrate a predictor with.
+    """
+    networks = calibration_networks(space, CALIBRATION_NETWORKS)
+    if len(networks) < MIN_NETWORKS:
+        raise TableError(
+            f"space {space.name!r} has only {len(networks)} networks, the latency predictor is "
+            f"calibrated with at least {MIN_NETWORKS}: add choices to it"
+        )
+    return networks
+
+
+def measure_networks(
+    networks: Sequence[Architecture],
+    table: LatencyTable,
+    resolution: int,
+    num_classes: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[Timing]:
+    """Measure networks whole on the device of a table, by its protocol.
+
+    Args:
+        networks: what to measure.
+        table: of this machine; its reference block takes the drift since it was made out.
+        resolution, num_classes: of the networks.
+        progress: told how many are done, and of how many.
+
+    Raises:
+        RuntimeUnavailableError: the runtime is missing here, or cannot run a network.
+    """
+    meta = table.meta
+    key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
+    with open_bench(key, meta.reference_ms) as bench:
+        rows = network_rows(
+            *(bench, networks, resolution, num_classes),
+            lambda _, done, count: progress(done, count),
+            effort=DECIDING_EFFORT,
+        )
+    return [row.timing for row in rows]
+
+
+def measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
+    """The complete key of the table that this machine would measure.
+
+    Raises:
+        RuntimeUnavailableError: it cannot; says why.
+    """
+    runtime_here(target)
+    key = own_key(target, precision, batch_size)  # type: ignore[arg-type]
+    assert key is not None
+    return key
+
+
+def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
+    """The table's meta, or None for a new table; refused if new rows were not comparable."""
+    if not (path / "meta.json").exists():
+        if list(path.glob("*.csv")):
+            raise TableError(
+                f"{path}: has rows but no meta.json; delete the folder to measure it anew"
+            )
+        return None
+    meta = read_table(path).meta
+    if meta.kind != "measured":
+        raise TableError(
+            f"{path}: was {meta.kind}, not measured; delete the folder to measure it whole"
+        )
+    changed = changes(meta)
+    if changed:
+        raise TableError(
+            f"{path}: was measured with {changed}; new rows would not be comparable: delete the "
+            f"folder to measure it anew"
+        )
+    return meta
+
+
+def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
+    """Meta of a table that is begun now."""
+    runtime = RUNTIMES[key.target]
+    device = runtime.device()
+    assert key.device and key.precision and key.batch_size
+    return TableMeta(
+        kind="measured",
+        target=key.target,
+        device=key.device,
+        device_description=device.description,
+        precision=key.precision,
+        batch_size=key.batch_size,
+        runtime_version=runtime.version(),
+        threads=device.threads,
+        reference_ms=bench.process.reference_ms,
+        overhead_ms=bench.process.overhead_ms,
+        created=_today(),
+        updated=_today(),
+    )
+
+
+def _drop_partial_line(path: Path) -> None:
+    """Remove a last line that a killed run did not finish."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _today() -> str:
+    return datetime.date.today().isoformat()

@@ -1,0 +1,385 @@
+"""Latencies of shapes that were never measured, from those that were.
+
+One model for a table of 300 blocks and for one of 90,000 convolutions:
+
+1. A roofline, ``sum over operators of max(flop / peak, bytes / bandwidth) + overhead`` (Williams
+   et al., CACM 52(4), 2009), times a factor for each family of shapes. It carries the estimate
+   beyond what was measured: it is positive and grows with the work.
+2. Extremely randomised trees (Geurts et al., Machine Learning 63, 2006) on the logarithm of
+   measured over roofline: the steps of tiles, waves and kernel choices, which no smooth law has.
+   Outside the measured range they are constant.
+3. A 90% interval from rows that were held out of 1 and 2 together (conformal prediction with
+   scaled residuals; Lei et al., JASA 113, 2018): wider where the trees disagree, and wider still
+   outside the range that was measured.
+
+Importing this is light, for those who only read tables: scipy and scikit-learn load at the fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from nas.errors import TableError
+from nas.latency.predict.intervals import CONFIDENCE, Prediction
+from nas.models.cost import block_cost, block_ops
+from nas.space.architecture import Block
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_ROWS = 20
+"""Measured rows, of all families together, that a fit needs."""
+
+MIN_FAMILY = 2
+"""Measured rows of a family that an estimate for it needs: one to learn from, one to check."""
+
+FOLDS = 10
+"""A held-out fold is a tenth of the rows."""
+
+ENOUGH_ERRORS = 5000
+"""Held-out errors after which further folds would not change their quantiles."""
+
+OWN_QUANTILE = 30
+"""Held-out errors of a family from which its interval is its own, not the whole table's."""
+
+RIDGE = 0.01
+"""Keeps a parameter of the roofline that the rows don't determine near its first guess."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What is known of n shapes before they are measured.
+
+    Attributes:
+        features: what the trees see, logarithms of sizes where it is a size: [n, features].
+        gflop: arithmetic of every operator, 0 where a shape has fewer: [n, operators].
+        gbyte: its memory traffic, 0 where a shape has fewer; in any unit: [n, operators].
+        family: number of the shape's family; every family has its own factor: [n], integers.
+        twins: shapes of one number are so alike that they are held out together: [n], integers.
+    """
+
+    features: NDArray[np.float64]
+    gflop: NDArray[np.float64]
+    gbyte: NDArray[np.float64]
+    family: NDArray[np.int64]
+    twins: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, rows: NDArray[Any]) -> Shapes:
+        """Some of the shapes, by index or by mask."""
+        return Shapes(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class _Law:
+    """The roofline with its factors, everything as logarithms."""
+
+    peak: float
+    bandwidth: float
+    overhead: float
+    factors: Mapping[int, float]
+
+    def log_ms(self, shapes: Shapes) -> NDArray[np.float64]:
+        factors = np.array([self.factors[int(family)] for family in shapes.family])
+        return np.asarray(_roofline(shapes, self.peak, self.bandwidth, self.overhead) + factors)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Law and trees."""
+
+    law: _Law
+    trees: Any
+
+    def log_ms(self, shapes: Shapes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Logarithm of the latency, and standard deviation over the trees: [n] each."""
+        features = shapes.features.astype(np.float32)
+        votes = np.stack([tree.predict(features) for tree in self.trees.estimators_])
+        return self.law.log_ms(shapes) + votes.mean(axis=0), np.asarray(votes.std(axis=0))
+
+
+@dataclass(frozen=True)
+class Interpolator:
+    """Estimates latencies on one device; made by `fit`.
+
+    Attributes:
+        rows: measured rows it was fitted to.
+        mean_error: mean of |estimated / measured - 1| on held-out rows.
+        within_10pct: share of the held-out rows whose error is at most 10%.
+    """
+
+    rows: int
+    mean_error: float
+    within_10pct: float
+    _model: _Model
+    _floor: float
+    _widths: Mapping[int, float]
+    _ranges: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+    @classmethod
+    def fit(cls, shapes: Shapes, measured_ms: NDArray[np.float64]) -> Interpolator:
+        """Fit to measured latencies, the same for the same rows in the same order.
+
+        Args:
+            shapes: n measured shapes.
+            measured_ms: [n], positive.
+
+        Raises:
+            TableError: too few rows, or a latency that is none.
+        """
+        if len(shapes) < MIN_ROWS:
+            raise TableError(
+                f"to estimate what was not measured takes at least {MIN_ROWS} measured rows, "
+                f"there are {len(shapes)}: measure more of them"
+            )
+        if not (np.isfinite(measured_ms).all() and (measured_ms > 0).all()):
+            raise TableError("a measured latency is not a positive number of milliseconds")
+        log_ms = np.log(measured_ms)
+        held, errors, spreads = _held_out(shapes, log_ms)
+        floor = max(float(np.median(spreads)), 1e-3)
+        relative = np.abs(np.expm1(errors))
+        return cls(
+            rows=len(shapes),
+            mean_error=float(relative.mean()),
+            within_10pct=float((relative <= 0.10).mean()),
+            _model=_fit_model(shapes, log_ms),
+            _floor=floor,
+            _widths=_widths(shapes.family, held, np.abs(errors) / (floor + spreads)),
+            _ranges={
+                int(family): _range(shapes.features[shapes.family == family])
+                for family in np.unique(shapes.family)
+            },
+        )
+
+    def predict(self, shapes: Shapes) -> Prediction:
+        """Estimate shapes of families that were measured.
+
+        Raises:
+            TableError: a family has fewer than `MIN_FAMILY` measured rows.
+        """
+        unknown = sorted({int(f) for f in shapes.family} - self._widths.keys())
+        if unknown:
+            raise TableError(
+                f"fewer than {MIN_FAMILY} measured rows in the families {unknown}: measure them"
+            )
+        log_ms, spread = self._model.log_ms(shapes)
+        width = np.array([self._widths[int(family)] for family in shapes.family])
+        half = width * (self._floor + spread) * (1.0 + self._outside(shapes))
+        half = np.minimum(half, math.log(1e6))  # an interval this wide says all it can
+        return Prediction(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
+
+    def _outside(self, shapes: Shapes) -> NDArray[np.float64]:
+        """How far beyond its family's range the worst feature is (1.0: a factor e): [n]."""
+        low, high = (
+            np.stack([self._ranges[int(family)][end] for family in shapes.family]) for end in (0, 1)
+        )
+        beyond = np.maximum(low - shapes.features, shapes.features - high)
+        return np.asarray(np.maximum(beyond, 0.0).max(axis=1))
+
+
+def _roofline(
+    shapes: Shapes, peak: float, bandwidth: float, overhead: float
+) -> NDArray[np.float64]:
+    """Logarithm of the roofline's ms from the logarithms of its parameters: [n]."""
+    bound = np.maximum(shapes.gflop * math.exp(-peak), shapes.gbyte * math.exp(-bandwidth))
+    operators = (shapes.gbyte > 0).sum(axis=1)
+    return np.asarray(np.log(bound.sum(axis=1) + operators * math.exp(overhead)))
+
+
+def _fit_law(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Law:
+    """Robust least squares of the log errors; a family's median error then is its factor."""
+    from scipy.optimize import least_squares
+
+    # Start where arithmetic, traffic and overhead each take a third of the time.
+    third = np.exp(log_ms) / 3
+    operators = np.maximum((shapes.gbyte > 0).sum(axis=1), 1)
+    per_third = (shapes.gflop.sum(axis=1) / third, shapes.gbyte.sum(axis=1) / third)
+    guesses = [float(np.median(ratio)) for ratio in (*per_third, third / operators)]
+    start = np.log(np.maximum(guesses, 1e-12))
+    ridge = RIDGE * math.sqrt(len(shapes))
+
+    def residuals(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors = _roofline(shapes, *parameters) - log_ms
+        return np.concatenate([errors, ridge * (parameters - start)])
+
+    best = least_squares(residuals, start, loss="soft_l1", f_scale=0.1).x
+    peak, bandwidth, overhead = (float(value) for value in best)
+    left = log_ms - _roofline(shapes, peak, bandwidth, overhead)
+    factors = {int(f): float(np.median(left[shapes.family == f])) for f in np.unique(shapes.family)}
+    return _Law(peak, bandwidth, overhead, factors)
+
+
+def _fit_model(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Model:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    law = _fit_law(shapes, log_ms)
+    # Few rows are fitted in no time and need the smoother average.
+    trees = ExtraTreesRegressor(
+        n_estimators=int(np.clip(1_300_000 // len(shapes), 16, 100)),
+        max_features=0.7,
+        random_state=0,
+    )
+    trees.fit(shapes.features.astype(np.float32), log_ms - law.log_ms(shapes))
+    return _Model(law, trees)
+
+
+def _held_out(
+    shapes: Shapes, log_ms: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Rows that were held out, their log errors and the trees' spreads there: [held] each."""
+    held, errors, spreads, count = [], [], [], 0
+    for fold in _folds(shapes):
+        rows = np.setdiff1d(np.arange(len(shapes)), fold)
+        fold = fold[np.isin(shapes.family[fold], shapes.family[rows])]
+        if not len(fold):
+            continue
+        model = _fit_model(shapes.take(rows), log_ms[rows])
+        estimate, spread = model.log_ms(shapes.take(fold))
+        held.append(fold)
+        errors.append(estimate - log_ms[fold])
+        spreads.append(spread)
+        count += len(fold)
+        if count >= ENOUGH_ERRORS:
+            break
+    if not held:
+        raise TableError("no kind of shape has two measured rows: measure more of each")
+    return np.concatenate(held), np.concatenate(errors), np.concatenate(spreads)
+
+
+def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
+    """Rows of each fold: every family in every fold as far as it goes, twins together."""
+    pairs = np.stack([shapes.family, shapes.twins], axis=1)
+    # Sorted by family, and in random order inside it, twins are dealt out like cards.
+    distinct, pair = np.unique(pairs, axis=0, return_inverse=True)
+    order = np.lexsort((np.random.default_rng(0).random(len(distinct)), distinct[:, 0]))
+    fold_of = np.empty(len(distinct), dtype=np.int64)
+    fold_of[order] = np.arange(len(distinct)) % FOLDS
+    for fold in range(FOLDS):
+        yield np.flatnonzero(fold_of[pair.ravel()] == fold)
+
+
+def _widths(
+    family: NDArray[np.int64], held: NDArray[np.int64], scores: NDArray[np.float64]
+) -> dict[int, float]:
+    """Half-width of each family's interval, in units of the spread."""
+    common = _quantile(scores)
+    widths = {}
+    for number in np.unique(family):
+        own = scores[family[held] == number]
+        if len(own) >= OWN_QUANTILE:
+            widths[int(number)] = _quantile(own)
+        elif int((family == number).sum()) >= MIN_FAMILY:
+            widths[int(number)] = max(common, float(own.max(initial=0.0)))
+    return widths
+
+
+def _quantile(scores: NDArray[np.float64]) -> float:
+    """The quantile that covers one more row with `CONFIDENCE`, for any distribution."""
+    rank = math.ceil((len(scores) + 1) * CONFIDENCE)
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def _range(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return features.min(axis=0), features.max(axis=0)
+
+
+class Measured(Protocol):
+    """What a table's row has at least; `nas.measurement.protocol.Timing` is one."""
+
+    @property
+    def latency_ms(self) -> float: ...
+
+
+class BlockEstimate(NamedTuple):
+    """An estimated latency in ms with its 90% interval."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+
+
+KINDS = ("stem", "ncb", "ntb", "head")
+"""A block's family is its kind's place here."""
+
+
+def block_features(blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """What the trees see of blocks, sizes as natural logarithms: [n, 15]."""
+    sizes, others = [], []
+    for block in blocks:
+        cost, c_in, c_out = block_cost(block), block.in_channels, block.out_channels
+        work = (cost.macs, cost.weights, cost.activations, cost.macs / cost.activations)
+        pixels = (block.height * block.width, block.out_height * block.out_width)
+        sizes.append((*work, c_in, c_out, c_in / c_out, *pixels, block.stride, block.sr_ratio or 1))
+        ratios = (block.mlp_ratio, block.mix_ratio)
+        others.append((*ratios, len(block_ops(block)), KINDS.index(block.kind)))
+    logs = np.log(np.array(sizes, dtype=np.float64).reshape(-1, 11))
+    return np.hstack([logs, np.array(others, dtype=np.float64).reshape(-1, 4)])
+
+
+def block_shapes(blocks: Sequence[Block], batch_size: int = 1) -> Shapes:
+    """Blocks as the interpolator takes them.
+
+    The width of a value is left out of ``gbyte``: all rows of a table have the same, so it is
+    part of the fitted bandwidth.
+    """
+    widest = max((len(block_ops(block)) for block in blocks), default=0)
+    work = np.zeros((len(blocks), widest, 2))
+    for row, block in enumerate(blocks):
+        for column, op in enumerate(block_ops(block)):
+            values = op.weights + op.activations * batch_size
+            work[row, column] = 2e-9 * op.macs * batch_size, 1e-9 * values
+    family = np.array([KINDS.index(block.kind) for block in blocks], dtype=np.int64)
+    return Shapes(
+        block_features(blocks), work[..., 0], work[..., 1], family, np.arange(len(blocks))
+    )
+
+
+def fit_blocks(table_rows: Mapping[Block, Measured], batch_size: int = 1) -> Interpolator:
+    """An interpolator for the blocks of a latency table.
+
+    Args:
+        table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
+        batch_size: of the measurements.
+
+    Raises:
+        TableError: the table has too few blocks.
+    """
+    # The order of the file's lines is chance; the fit must not depend on it.
+    blocks = sorted(table_rows)
+    measured_ms = np.array([table_rows[block].latency_ms for block in blocks], dtype=np.float64)
+    return Interpolator.fit(block_shapes(blocks, batch_size), measured_ms)
+
+
+def interpolate_blocks(
+    table_rows: Mapping[Block, Measured], missing: Sequence[Block], batch_size: int = 1
+) -> list[BlockEstimate]:
+    """Estimate blocks that a table has no row for, one entry each, in order.
+
+    Args:
+        table_rows: the measured blocks of one table.
+        missing: what to estimate, of kinds of which the table has at least `MIN_FAMILY`.
+        batch_size: of the measurements.
+
+    Raises:
+        TableError: the table has too few blocks, of all or of a kind; says how many.
+    """
+    if not missing:
+        return []
+    for kind in sorted({block.kind for block in missing}):
+        count = sum(block.kind == kind for block in table_rows)
+        if count < MIN_FAMILY:
+            raise TableError(
+                f"the table has {count} measured block(s) of kind {kind}, an estimate needs at "
+                f"least {MIN_FAMILY}: measure the space's blocks, see "
+                f"python run_search.py tables measure --help"
+            )
+    estimates = fit_blocks(table_rows, batch_size).predict(block_shapes(missing, batch_size))
+    columns = (estimates.latency_ms, estimates.low_ms, estimates.high_ms)
+    return [BlockEstimate(*map(float, row)) for row in zip(*columns, strict=True)]

@@ -1,0 +1,300 @@
+"""The latency predictor: a sum over `Block`s, corrected by whole networks.
+
+Measured table
+    A block timed alone has warm caches and its own input in place; inside a network it does not,
+    but the runtime fuses across its ends. So the sum of isolated blocks is not the latency of
+    the network. The correction is linear in that sum, in the number of convolution blocks and of
+    transformer blocks, and a constant, fitted to the table's whole networks by their relative
+    error, with a ridge towards the plain sum so that few networks suffice.
+
+    Chosen on earlier tables. Mean error of it and of the alternatives on 40 networks that served
+    neither table nor calibration (two cores of an AMD EPYC, 2026-11-23; what
+    benchmarks/latency_predictor.py prints and keeps in benchmarks/results/):
+
+    ==============================================  ============  ========
+    correction                                      ONNX Runtime  OpenVINO
+    ==============================================  ============  ========
+    none: plain sum                                 2.1%          2.5%
+    one factor                                      1.5%          1.3%
+    factor, number of blocks                        1.3%          1.2%
+    factor, number of each kind (chosen)            1.2%          1.2%
+    a factor a kind, number of each kind            1.2%          1.2%
+    a factor a kind, number of blocks, weights      1.3%          1.2%
+    the same and activations                        1.3%          1.3%
+    straight line through MACs                      3.1%          2.4%
+    straight line through parameters                16.8%         16.6%
+    the same networks measured again                1.8%          1.2%
+    ==============================================  ============  ========
+
+    The corrections cannot be told from each other: all reach the repeatability of measuring.
+Published figures
+    `nas.latency.predict.roofline`, fitted to the published networks.
+
+Both are a constant plus one number a block, so a prediction is a sum of cached numbers and a
+breakdown by block is exact. The interval is a Student t interval on leave-one-out errors, and on
+what they cannot show: how far all measurements of one session lie from those of another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.errors import TableError
+from nas.latency.predict.additive import fit_additive
+from nas.latency.predict.intervals import CONFIDENCE, ErrorSpread, Prediction, log_deviation
+from nas.latency.predict.scorer import Scorer
+from nas.latency.table.catalog import remeasure_command
+from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow
+from nas.latency.table.validation import check_plausible
+from nas.space.architecture import Architecture, Block
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PLAIN_SUM = (1.0, 0.0, 0.0)
+"""The correction that changes nothing: of the sum of isolated blocks (ms), of the number of
+convolution blocks, and of the number of transformer blocks."""
+
+RIDGE = 0.02
+"""Weight of the plain sum against one network's relative error."""
+
+SESSION_DEVIATION = 0.006
+"""Relative standard deviation that all measurements of a session share: in four sessions (ONNX
+Runtime, OpenVINO) the mean error on new networks was 0.4%, 0.4%, 0.5% and 0.9%, of one sign."""
+
+LEAST_DEVIATION = 0.015
+"""Measured tables are not trusted further than this: where leaving one out said 1.1%, 40 new
+networks were off by 1.6%."""
+
+SHARED_DEVIATION = 0.02
+"""Before any is measured in it: standard deviation of what all networks of a session share. Wider
+than `SESSION_DEVIATION`: the session that ended a search has been 3% off."""
+
+MAX_FACTOR = 10.0
+"""An interval wider than a factor of this is no prediction: rows of the table contradict others."""
+
+
+@dataclass(frozen=True)
+class LatencyPredictor:
+    """Predicts the latency of architectures on one table's device; made by `fit`.
+
+    Attributes:
+        table: what it was derived from.
+        constant_ms: time of a network beyond its blocks.
+        block_ms: time of one block inside a network; raises TableError if it was not measured.
+        relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
+        error: of its predictions; their intervals follow from it.
+    """
+
+    table: LatencyTable
+    constant_ms: float
+    block_ms: Callable[[Block], float]
+    relative_errors: tuple[float, ...]
+    error: ErrorSpread
+    _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
+    _scorers: dict[tuple[int, int], tuple[Scorer, Scorer]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @classmethod
+    def fit(cls, table: LatencyTable) -> LatencyPredictor:
+        """Fit to a table.
+
+        Raises:
+            TableError: it has too few whole networks; says how many and what to run. Or its rows
+                contradict each other.
+        """
+        networks = table.networks
+        if table.meta.kind == "adapted":
+            return cls._of_adapted(table)
+        fit = _fit_published if table.meta.kind == "published" else _fit_measured
+        if len(networks) < MIN_NETWORKS:
+            raise TableError(
+                f"{table.path}: has {len(networks)} whole networks, the predictor needs at least "
+                f"{MIN_NETWORKS}; measure them on the device with: "
+                f"{remeasure_command(table)}"
+            )
+        if table.meta.kind == "measured":
+            try:
+                check_plausible(table.blocks, networks, table.meta)
+            except ValueError as error:
+                raise TableError(
+                    f"{table.path}: {error}; mend or delete that row, or measure again"
+                ) from None
+        constant_ms, block_ms, parameters = fit(table, networks)
+        errors = []
+        for index, row in enumerate(networks):
+            others = networks[:index] + networks[index + 1 :]
+            other_constant, other_block_ms, _ = fit(table, others)
+            predicted = other_constant + sum(other_block_ms(block) for block in row.blocks())
+            errors.append(predicted / row.timing.latency_ms - 1)
+        deviation = log_deviation(errors)
+        if table.meta.kind == "measured":
+            deviation = max(math.hypot(deviation, SESSION_DEVIATION), LEAST_DEVIATION)
+        spread = ErrorSpread(deviation, len(errors) - parameters)
+        if spread.factor() > MAX_FACTOR:
+            mean = 100 * float(np.mean(np.abs(errors)))
+            raise TableError(
+                f"{table.path}: its blocks do not explain its networks (mean error {mean:.3g}%): "
+                f"some rows are wrong, or from another device; delete the folder and measure again"
+            )
+        return cls(table, constant_ms, block_ms, tuple(errors), spread)
+
+    @classmethod
+    def _of_adapted(cls, table: LatencyTable) -> LatencyPredictor:
+        from nas.latency.predict.transfer import MIN_SAMPLES, samples_error
+
+        errors = table.meta.relative_errors
+        if len(errors) < MIN_SAMPLES:
+            raise TableError(f"{table.path / 'meta.json'}: has no relative_errors to trust it by")
+
+        def block_ms(block: Block) -> float:
+            return float(block_sums(table, [block])[0, 0])
+
+        return cls(table, table.meta.constant_ms, block_ms, errors, samples_error(errors))
+
+    def recalibrated(
+        self,
+        architectures: Sequence[Architecture],
+        latency_ms: Sequence[float],
+        resolution: int = 224,
+        num_classes: int = 1000,
+    ) -> LatencyPredictor:
+        """This predictor after whole networks were measured, by what they have in common.
+
+        Every prediction is multiplied by one factor: the networks' mean log error, shrunk towards
+        none by how much a mean of so few says (a normal prior of `SHARED_DEVIATION`). Intervals
+        stay as wide as they are.
+
+        Args:
+            architectures: what was measured, in any number.
+            latency_ms: what it took, [n].
+            resolution, num_classes: of the networks.
+        """
+        if not architectures:
+            return self
+        predicted = self.predict(architectures, resolution, num_classes).latency_ms
+        shift = float(np.mean(np.log(np.asarray(latency_ms) / predicted)))
+        noise = self.error.deviation**2 / len(architectures)
+        factor = math.exp(shift * SHARED_DEVIATION**2 / (SHARED_DEVIATION**2 + noise))
+        return replace(
+            self,
+            constant_ms=factor * self.constant_ms,
+            block_ms=lambda block: factor * self.block_ms(block),
+            _cache={},
+            _scorers={},
+        )
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute leave-one-out error, as a fraction."""
+        return float(np.mean(np.abs(self.relative_errors)))
+
+    def breakdown(self, blocks: Iterable[Block]) -> list[tuple[Block, float]]:
+        """Milliseconds of each block inside a network; they and ``constant_ms`` add up.
+
+        Raises:
+            TableError: a block was never measured; names it.
+        """
+        return [(block, self.predict_block(block)) for block in blocks]
+
+    def predict_block(self, block: Block) -> float:
+        """Milliseconds of one block inside a network; errors as `breakdown`."""
+        value = self._cache.get(block)
+        if value is None:
+            value = self._cache[block] = self.block_ms(block)
+        return value
+
+    def predict_blocks(self, blocks: Iterable[Block]) -> float:
+        """Latency in ms of a network given as its blocks; errors as `breakdown`."""
+        return self.constant_ms + sum(self.predict_block(block) for block in blocks)
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture],
+        resolution: int = 224,
+        num_classes: int = 1000,
+        confidence: float = CONFIDENCE,
+    ) -> Prediction:
+        """Latencies with their intervals.
+
+        Args:
+            architectures: what to predict.
+            resolution: height and width of the input in pixels.
+            num_classes: outputs of the head.
+            confidence: share of networks whose measured latency an interval should hold.
+
+        Raises:
+            TableError: a block was never measured; names it.
+        """
+        size = (resolution, num_classes)
+        if size not in self._scorers:
+            half_width = self.table.interpolated.get
+            self._scorers[size] = (
+                Scorer(self.constant_ms, self.predict_block, *size),
+                Scorer(0.0, lambda block: half_width(block, 0.0), *size),
+            )
+        latencies, interpolated = self._scorers[size]
+        latency = np.array(latencies.latencies_ms(architectures))
+        factor = self.error.factor(confidence)
+        low, high = latency / factor, latency * factor
+        if self.table.interpolated:
+            # Estimates of similar blocks are off together, so their half widths add up.
+            half = np.array(interpolated.latencies_ms(architectures))
+            half *= self.error.quantile(confidence) / self.error.quantile()
+            low, high = np.maximum(low - half, 0.1 * latency), high + half
+        return Prediction(latency, low, high)
+
+
+_Fit = tuple[float, Callable[[Block], float], int]
+"""Constant in ms, time of a block in ms, number of parameters that were fitted."""
+
+
+def _fit_published(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+    from nas.latency.predict.roofline import fit_roofline  # scipy is not needed for measured tables
+
+    meta = table.meta
+    roofline = fit_roofline(
+        [row.blocks() for row in networks],
+        [row.timing.latency_ms for row in networks],
+        meta.precision,
+        meta.batch_size,
+    )
+    return 0.0, roofline.block_ms, 3
+
+
+def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+    features = np.array([block_sums(table, row.blocks()).sum(axis=0) for row in networks])
+    measured = [row.timing.latency_ms for row in networks]
+    model = fit_additive(features, measured, prior=PLAIN_SUM, ridge=RIDGE, constant_ridge=RIDGE)
+
+    def block_ms(block: Block) -> float:
+        return float(block_sums(table, [block])[0] @ model.coefficients)
+
+    return model.constant_ms, block_ms, len(PLAIN_SUM) + 1
+
+
+def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """What the correction sums over a network: [blocks, 3], see `PLAIN_SUM`.
+
+    Raises:
+        TableError: a block was never measured; names it.
+    """
+    values = []
+    for block in blocks:
+        timing = table.blocks.get(block)
+        if timing is None:
+            advice = (
+                "delete that folder and adapt or measure it for what is wanted now"
+                if table.meta.kind == "adapted"
+                else "measure its space at that size, see python run_search.py tables measure "
+                "--help, or estimate it with --interpolate"
+            )
+            raise TableError(f"{table.path}: no row for the block {block}; {advice}")
+        values.append((timing.latency_ms, float(block.kind == "ncb"), float(block.kind == "ntb")))
+    return np.array(values)

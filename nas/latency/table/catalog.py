@@ -1,0 +1,233 @@
+"""Which latency tables there are, and which one a search means."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import TableError, unknown
+from nas.latency.table.files import read_table
+from nas.latency.table.table import TABLES_DIR, LatencyTable, TableMeta
+from nas.measurement.runtimes import RUNTIMES, Runtime
+from nas.precision import Precision
+
+
+@dataclass(frozen=True)
+class TableKey:
+    """What a table is for; ``device`` None stands for whichever is meant."""
+
+    target: str
+    device: str | None = None
+    precision: Precision | None = None
+    batch_size: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Folder name of a complete key."""
+        return f"{self.device}.{self.precision}.b{self.batch_size}"
+
+
+def target_names(tables_dir: Path = TABLES_DIR) -> list[str]:
+    """Targets that have a table or a runtime that can measure one."""
+    folders = {path.parent.parent.name for path in tables_dir.glob("*/*/meta.json")}
+    return sorted(folders | set(RUNTIMES))
+
+
+def list_tables(tables_dir: Path = TABLES_DIR, target: str | None = None) -> list[Path]:
+    """Folders of all tables, of one target if given."""
+    return sorted(path.parent for path in tables_dir.glob(f"{target or '*'}/*/meta.json"))
+
+
+def own_key(
+    target: str, precision: Precision | None = None, batch_size: int | None = None
+) -> TableKey | None:
+    """The table this machine would measure for a target, or None if it cannot.
+
+    Raises:
+        TableError: the runtime does not have that precision.
+    """
+    if target not in RUNTIMES:
+        return None
+    runtime = RUNTIMES[target]
+    if runtime.unavailable():
+        return None
+    precision = runtime_precision(runtime, precision)
+    return TableKey(target, runtime.device().name, precision, batch_size or 1)
+
+
+def runtime_precision(runtime: Runtime, precision: Precision | None) -> Precision:
+    """A precision that a runtime has, its usual one for None.
+
+    Raises:
+        TableError: it does not have that precision.
+    """
+    if precision not in (None, *runtime.precisions):
+        known = ", ".join(runtime.precisions)
+        raise TableError(f"--precision {precision}: target {runtime.name} has {known}")
+    return precision or runtime.precisions[0]
+
+
+def find_table(
+    target: str,
+    device: str | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    tables_dir: Path = TABLES_DIR,
+) -> LatencyTable | None:
+    """The table that the options mean.
+
+    This machine's own table comes first; else the only one that fits the options.
+
+    Returns:
+        The table, or None where this machine has none yet but can measure it.
+
+    Raises:
+        TableError: unknown target or device, no table fits, or several do; names those there are.
+    """
+    if target not in target_names(tables_dir):
+        raise TableError(unknown("target", target, target_names(tables_dir)))
+    own = own_key(target, precision, batch_size)
+    if own and device in (None, own.device):
+        path = tables_dir / target / own.folder
+        return read_table(path) if (path / "meta.json").exists() else None
+    tables = [read_table(path) for path in list_tables(tables_dir, target)]
+    if not tables:
+        reason = RUNTIMES[target].unavailable()
+        raise TableError(
+            f"no latency table for {target}, and none can be measured here: {reason}; measure "
+            f"one on the device: {measure_command(TableKey(target, None, precision, batch_size))}"
+        )
+    devices = sorted({table.meta.device for table in tables})
+    if device is not None and device not in devices:
+        raise TableError(unknown(f"device of target {target}", device, devices))
+    fitting = [
+        table
+        for table in tables
+        if device in (None, table.meta.device)
+        and precision in (None, table.meta.precision)
+        and batch_size in (None, table.meta.batch_size)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(table.meta.folder for table in (fitting or tables)) or "none"
+    if not fitting:
+        wanted = _options(device, precision, batch_size)
+        raise TableError(f"no table of target {target} fits {wanted}; there are: {names}")
+    raise TableError(
+        f"target {target} has {len(fitting)} tables that fit ({names}); "
+        f"choose one with --device, --precision and --batch-size"
+    )
+
+
+def load_table(
+    target: str,
+    device: str | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    tables_dir: Path = TABLES_DIR,
+) -> LatencyTable:
+    """`find_table`, where having to measure first is an error too.
+
+    Raises:
+        TableError: as `find_table`; or this machine has no table yet (names the command).
+    """
+    table = find_table(target, device, precision, batch_size, tables_dir)
+    if table is None:
+        own = own_key(target, precision, batch_size)
+        assert own is not None
+        raise TableError(
+            f"no latency table for {target} on this machine ({own.folder}); "
+            f"measure one: {measure_command(own, tables_dir=tables_dir)}"
+        )
+    return table
+
+
+def why_not_this_machine(table: LatencyTable) -> str | None:
+    """Why this machine cannot verify a table's predictions, or None if it can."""
+    meta = table.meta
+    if meta.target not in RUNTIMES:
+        return f"{meta.target} is a target that cannot be measured"
+    reason = RUNTIMES[meta.target].unavailable()
+    if reason:
+        return f"{meta.target} cannot run here: {reason}"
+    try:
+        own = own_key(meta.target, meta.precision, meta.batch_size)
+    except TableError as error:
+        return str(error)
+    if meta.kind == "published" or not _is_this_device(meta):
+        return f"this machine is not {meta.device_description}"
+    if own is None or own.folder != meta.folder:
+        return f"it was measured with {changes(meta)}"
+    return None
+
+
+def _is_this_device(meta: TableMeta) -> bool:
+    """Whether a table is of the hardware here, be it with other threads."""
+    if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
+        return False
+    here = RUNTIMES[meta.target].device()
+    if meta.device == here.name:
+        return True
+    cores = f"-{here.threads}c"
+    return meta.device.removesuffix(f"-{meta.threads}c") == here.name.removesuffix(cores)
+
+
+def changes(meta: TableMeta) -> str | None:
+    """What is different here since this machine's table was measured.
+
+    Returns:
+        For example ``runtime version 1.31, now it is 1.32``; None where nothing is, or where the
+        table is not of this machine's hardware.
+    """
+    if meta.kind == "published" or not _is_this_device(meta):
+        return None
+    runtime = RUNTIMES[meta.target]
+    found = [
+        f"{what} {old}, now it is {new}"
+        for what, old, new in (
+            ("runtime version", meta.runtime_version, runtime.version()),
+            ("threads", meta.threads, runtime.device().threads),
+        )
+        if old != new
+    ]
+    return "; ".join(found) or None
+
+
+def measure_command(
+    key: TableKey,
+    space: str = "nextvit",
+    resolution: int = 224,
+    num_classes: int = 1000,
+    tables_dir: Path = TABLES_DIR,
+) -> str:
+    """The command that measures a table on this machine."""
+    command = f"python run_search.py tables measure --target {key.target}"
+    usual = RUNTIMES[key.target].precisions[0] if key.target in RUNTIMES else None
+    if key.precision not in (None, usual):
+        command += f" --precision {key.precision}"
+    if key.batch_size not in (None, 1):
+        command += f" --batch-size {key.batch_size}"
+    if space != "nextvit":
+        command += f" --space {shlex.quote(space)}"
+    if resolution != 224:
+        command += f" --resolution {resolution}"
+    if num_classes != 1000:
+        command += f" --num-classes {num_classes}"
+    if tables_dir != TABLES_DIR:
+        command += f" --tables-dir {shlex.quote(str(tables_dir))}"
+    return command
+
+
+def remeasure_command(
+    table: LatencyTable, space: str = "nextvit", resolution: int = 224, num_classes: int = 1000
+) -> str:
+    """The command that measures, on its device, what a table has estimates or too little of."""
+    meta = table.meta
+    key = TableKey(meta.target, None, meta.precision, meta.batch_size)
+    return measure_command(key, space, resolution, num_classes, table.path.parents[1])
+
+
+def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:
+    given = {"--device": device, "--precision": precision, "--batch-size": batch_size}
+    return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)

@@ -1,0 +1,176 @@
+"""A latency table: what was measured on one device, and where it was measured.
+
+A table is a folder ``latency_tables/<target>/<device>.<precision>.b<batch>/``:
+
+- ``meta.json``: device, runtime, precision, batch, threads, dates (`TableMeta`);
+- ``blocks.csv``: one row for every isolated `Block`;
+- ``networks.csv``: one row for every whole network.
+
+A table of published figures has networks only. Nothing in a table is ever executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from nas.measurement.protocol import Timing
+from nas.precision import Precision
+from nas.space.architecture import MAX_BATCH, Architecture, Block
+
+TABLES_DIR = Path(__file__).resolve().parents[3] / "latency_tables"
+
+MIN_NETWORKS = 5
+"""Whole networks a measured table needs before the predictor's correction means anything."""
+
+MAX_REFERENCE_RATIO = 20.0
+"""Latencies of the reference block further apart than this are not of one device."""
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one printable line")
+    return text
+
+
+Line = Annotated[str, Field(max_length=5000), AfterValidator(_one_line)]
+
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
+class TableMeta(BaseModel):
+    """How a table came to be.
+
+    Attributes:
+        kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
+            mixed from other devices' tables by a few networks measured on this one.
+        target: the runtime it is for.
+        device: folder-safe name of the device.
+        device_description: as the hardware (or the publication) calls it.
+        precision, batch_size: of every row.
+        runtime_version: version that measured; empty for published figures.
+        threads: CPU threads used; 0 where that means nothing.
+        reference_ms: latency of the reference block while the machine was quiet; all rows are
+            read as if it had run so when they were measured.
+        overhead_ms: fixed time of a call, taken out of the rows of blocks.
+        created, updated: ISO dates.
+        source: where published figures come from, or the tables that an adapted one was mixed
+            from; empty for measured tables.
+        constant_ms: of an adapted table: time of a network beyond its blocks.
+        relative_errors: of an adapted table: leave-one-out errors of its networks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[2] = 2
+    kind: Literal["measured", "published", "adapted"]
+    target: Line
+    device: Line
+    device_description: Line
+    precision: Precision
+    batch_size: int = Field(ge=1, le=MAX_BATCH)
+    runtime_version: Line = ""
+    threads: int = Field(default=0, ge=0)
+    reference_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    overhead_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    created: Date
+    updated: Date
+    source: Line = ""
+    constant_ms: float = Field(default=0.0, allow_inf_nan=False)
+    relative_errors: tuple[Annotated[float, Field(gt=-1, allow_inf_nan=False)], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Name of the table's folder inside its target's."""
+        return f"{self.device}.{self.precision}.b{self.batch_size}"
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A whole network measured at one resolution (pixels)."""
+
+    name: str
+    resolution: int
+    num_classes: int
+    architecture: Architecture
+    timing: Timing
+
+    def blocks(self) -> list[Block]:
+        """The network's blocks at the measured resolution."""
+        return self.architecture.blocks(self.resolution, self.num_classes)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """A table as loaded; the predictor is derived from it.
+
+    Attributes:
+        path: its folder.
+        meta: how it came to be.
+        blocks: isolated blocks.
+        networks: whole networks.
+        interpolated: the blocks among them that were not measured but estimated, each with half
+            its 90% interval in ms; a table as loaded has none.
+    """
+
+    path: Path
+    meta: TableMeta
+    blocks: Mapping[Block, Timing]
+    networks: tuple[NetworkRow, ...]
+    interpolated: Mapping[Block, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``<target>/<device>.<precision>.b<batch>``."""
+        return f"{self.meta.target}/{self.meta.folder}"
+
+    @property
+    def latency_kind(self) -> Literal["predicted", "estimated"]:
+        """What a latency derived from it is called."""
+        return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
+
+    def missing(self, blocks: Iterable[Block]) -> list[Block]:
+        """Which of these blocks the table has no row for."""
+        return [block for block in blocks if block not in self.blocks]
+
+    def provenance(self) -> str:
+        """One sentence on where the latencies come from."""
+        meta = self.meta
+        batch = f"{meta.precision}, batch {meta.batch_size}"
+        if meta.kind == "published":
+            return (
+                f"estimated from {len(self.networks)} published latencies of "
+                f"{meta.device_description} ({batch}; {meta.source})"
+            )
+        threads = f", {meta.threads} threads" if meta.threads else ""
+        if meta.kind == "adapted":
+            return (
+                f"estimated from {len(self.networks)} networks measured on "
+                f"{meta.device_description} with {meta.target} {meta.runtime_version} ({batch}"
+                f"{threads}; {meta.updated}) and the tables of other devices: {meta.source}"
+            )
+        measured = len(self.blocks) - len(self.interpolated)
+        sentence = (
+            f"from {measured} blocks and {len(self.networks)} networks measured on "
+            f"{meta.device_description} with {meta.target} {meta.runtime_version} "
+            f"({batch}{threads}; {meta.updated})"
+        )
+        if self.interpolated:
+            sentence += f", {len(self.interpolated)} further blocks interpolated, not measured"
+        return sentence
+
+
+def at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
+    """A row as the quiet machine would have measured it; published figures stay as they are."""
+    if not timing.reference_ms or not meta.reference_ms:
+        return timing
+    if not 1 / MAX_REFERENCE_RATIO < timing.reference_ms / meta.reference_ms < MAX_REFERENCE_RATIO:
+        raise ValueError(
+            f"reference_ms {timing.reference_ms:g} is too far from that of meta.json, "
+            f"{meta.reference_ms:g}, to compare"
+        )
+    return timing.at_reference(meta.reference_ms)

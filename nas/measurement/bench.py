@@ -1,0 +1,105 @@
+"""The measuring bench: one runtime on this device, with the reference block on it.
+
+It measures files, so the device needs no PyTorch; device kits carry this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from nas.errors import RuntimeUnavailableError, UserError
+from nas.measurement.protocol import Effort, Reference, Session, Timing, measure
+from nas.measurement.runtimes import runtime_here
+from nas.precision import Precision
+
+BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
+"""Models that are measured in turns with each other: the more, the longer it is between two turns
+of one of them, so that a slow spell of some seconds spoils few. They are in memory together."""
+
+OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
+
+
+T = TypeVar("T")
+
+
+def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """At most ``size`` items at a time, dealt like cards: large and small ones in each group."""
+    count = math.ceil(len(items) / size)
+    return [items[first::count] for first in range(count)]
+
+
+class Bench:
+    """Measures model files of one runtime and precision by the protocol.
+
+    Args:
+        target: runtime.
+        precision: of all model files.
+        reference: model file of the reference block.
+        empty: model file that does next to nothing: its latency is the overhead of a call.
+        reference_ms: latency of the reference block that timings are expressed at; None for
+            a new table, which takes it as measured now.
+
+    Attributes:
+        overhead_ms: fixed time of a call.
+
+    Raises:
+        RuntimeUnavailableError: the runtime is missing here, or cannot run a file.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        precision: Precision,
+        reference: Path,
+        empty: Path,
+        reference_ms: float | None = None,
+    ) -> None:
+        self._runtime, self._precision = runtime_here(target), precision
+        self._reference = Reference(self._load(reference), reference_ms)
+        (overhead,) = self.measure([empty], OVERHEAD_EFFORT)
+        self.overhead_ms = overhead.latency_ms
+
+    @property
+    def reference_ms(self) -> float:
+        """Latency of the reference block that timings are expressed at."""
+        return self._reference.latency_ms
+
+    def quiet_ms(self) -> float:
+        """Latency of the reference block while the machine was quiet, as far as was seen."""
+        return self._reference.quiet_ms
+
+    def measure(self, models: Sequence[Path], effort: Effort) -> list[Timing]:
+        """Load models and time them in turns, the overhead of a call included.
+
+        Raises:
+            RuntimeUnavailableError: the runtime cannot run one of them; names it.
+        """
+        return measure([self._load(path) for path in models], self._reference, effort)
+
+    def _load(self, path: Path) -> Session:
+        with self._naming(path):
+            session = self._runtime.load(path, self._precision)
+
+        def run(duration_s: float) -> list[float]:
+            with self._naming(path):
+                return session(duration_s)
+
+        return run
+
+    @contextmanager
+    def _naming(self, path: Path) -> Iterator[None]:
+        """Errors of the runtime, whatever they are, become ours and name the file."""
+        try:
+            yield
+        except UserError as error:
+            raise type(error)(f"{path.name}: {error}") from None
+        except Exception as error:  # every runtime has its own family of errors
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise RuntimeUnavailableError(
+                f"{self._runtime.name} {self._runtime.version()} cannot run {path.name} in "
+                f"{self._precision}: {said}"
+            ) from None

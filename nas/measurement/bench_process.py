@@ -1,0 +1,124 @@
+"""A bench in a process of its own.
+
+There PyTorch is not loaded, so its threads and memory disturb nothing; what a runtime keeps for
+the whole process (thread pools, caches, a crash) stays out of the caller's.
+
+Needs only Python's standard library: device kits carry this file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nas.errors import RuntimeUnavailableError
+from nas.measurement.bench import Bench
+from nas.measurement.protocol import Effort, Timing
+from nas.precision import Precision
+from nas.system.processes import end_process, end_with_parent, interrupts_blocked
+
+_bench: Bench | None = None
+"""The bench of a child process."""
+
+
+class BenchProcess:
+    """A `Bench` in a child process, used as a context manager; takes what `Bench` takes.
+
+    Attributes:
+        overhead_ms, reference_ms: as `Bench`.
+
+    Raises:
+        RuntimeUnavailableError: as `Bench`, or the process died.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        precision: Precision,
+        reference: Path,
+        empty: Path,
+        reference_ms: float | None = None,
+    ) -> None:
+        self._target = target
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin_child)
+        try:
+            self.reference_ms, self.overhead_ms = self._call(
+                _open, target, precision, reference, empty, reference_ms
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def measure(self, models: Sequence[Path], effort: Effort) -> list[Timing]:
+        """As `Bench.measure`."""
+        timings: list[Timing] = self._call(_measure, list(models), effort)
+        return timings
+
+    def quiet_ms(self) -> float:
+        """As `Bench.quiet_ms`."""
+        value: float = self._call(_quiet_ms)
+        return value
+
+    def close(self) -> None:
+        """End the process, also in the middle of a measurement."""
+        processes = list((self._pool._processes or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            end_process(process)
+        for process in processes:
+            process.join(5.0)
+
+    def __enter__(self) -> BenchProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        try:
+            with interrupts_blocked():  # the process is started here, and inherits that
+                future = self._pool.submit(function, *arguments)
+            return future.result()
+        except BrokenProcessPool:
+            raise RuntimeUnavailableError(
+                f"the process that measured {self._target} died: the runtime crashed, or the "
+                f"machine ran out of memory"
+            ) from None
+
+
+def _begin_child() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):  # so that what it starts in turn (trtexec) ends with it
+        os.setpgid(0, 0)
+    end_with_parent()
+
+
+def _open(
+    target: str, precision: Precision, reference: Path, empty: Path, reference_ms: float | None
+) -> tuple[float, float]:
+    global _bench
+    _bench = Bench(target, precision, reference, empty, reference_ms)
+    return _bench.reference_ms, _bench.overhead_ms
+
+
+def _measure(models: list[Path], effort: Effort) -> list[Timing]:
+    assert _bench is not None
+    return _bench.measure(models, effort)
+
+
+def _quiet_ms() -> float:
+    assert _bench is not None
+    return _bench.quiet_ms()

@@ -1,0 +1,111 @@
+"""TensorRT through its command ``trtexec``, where the Python package is missing.
+
+An engine is built once and saved; every turn loads it and runs it a fixed number of times, as
+starting the program takes longest. ``--exportTimes`` writes a
+list of one object a run, of which ``computeMs`` is the time on the GPU without transfers (the
+format of NVIDIA/TensorRT's samples/common/sampleReporting.cpp).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from nas.errors import RuntimeUnavailableError
+from nas.measurement.protocol import Session
+
+_USUAL_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
+_WARM_UP_MS = 50
+_RUNS_A_TURN = 30
+_BUILD_LIMIT_S, _RUN_LIMIT_S = 1800, 300
+
+
+def find() -> str | None:
+    """Path of ``trtexec``: environment variable TRTEXEC, PATH, or where packages put it."""
+    given = os.environ.get("TRTEXEC") or shutil.which("trtexec")
+    return given or next((place for place in _USUAL_PLACES if Path(place).exists()), None)
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """TensorRT's version as trtexec prints it, for example ``10.13.2``."""
+    found = re.search(r"\[TensorRT v(\d+)\]", _run(["--help"], _RUN_LIMIT_S, check=False))
+    if not found:
+        return "unknown"
+    number = int(found[1])  # 8501 is 8.5.1, 101302 is 10.13.2
+    if number >= 100_000:
+        return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+    return f"{number // 1000}.{number // 100 % 10}.{number % 100}"
+
+
+def load(path: Path, cache: Path) -> Session:
+    """Build an engine and return its session.
+
+    Args:
+        path: ONNX file, already in the wanted precision.
+        cache: TensorRT's timing cache, kept between builds.
+
+    Raises:
+        RuntimeUnavailableError: trtexec failed; quotes its last error.
+    """
+    # Next to the model, whose folder is removed even if this process is killed.
+    folder = tempfile.TemporaryDirectory(prefix="trtexec-", dir=path.parent)
+    engine, times = Path(folder.name) / "engine.plan", Path(folder.name) / "times.json"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    build = [f"--onnx={path}", "--stronglyTyped", f"--saveEngine={engine}", "--skipInference"]
+    _run([*build, f"--timingCacheFile={cache}"], _BUILD_LIMIT_S)
+
+    def run(duration_s: float, keep: object = folder) -> list[float]:
+        times.unlink(missing_ok=True)
+        _run(
+            [
+                *(f"--loadEngine={engine}", "--noDataTransfers", "--useSpinWait"),
+                *(f"--warmUp={_WARM_UP_MS}", "--duration=0", f"--iterations={_RUNS_A_TURN}"),
+                f"--exportTimes={times}",
+            ],
+            _RUN_LIMIT_S,
+        )
+        return read_times(times)
+
+    return run
+
+
+def read_times(path: Path) -> list[float]:
+    """Milliseconds on the GPU of every run in a file that ``--exportTimes`` wrote.
+
+    Raises:
+        RuntimeUnavailableError: it is no such file.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        times_ms = [float(entry["computeMs"]) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RuntimeUnavailableError(f"trtexec wrote no times that can be read: {error}") from None
+    if not times_ms or not all(math.isfinite(value) and value > 0 for value in times_ms):
+        raise RuntimeUnavailableError("trtexec wrote no times, or some that are not above zero")
+    return times_ms
+
+
+def _run(arguments: list[str], limit_s: float, check: bool = True) -> str:
+    program = find()
+    if program is None:
+        raise RuntimeUnavailableError("trtexec is not installed, or not in PATH")
+    try:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, check=False, timeout=limit_s
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeUnavailableError(f"{program} did not run to its end: {error}") from None
+    output = done.stdout + done.stderr
+    if check and done.returncode:
+        errors = [line for line in output.splitlines() if "[E]" in line] or output.splitlines()
+        said = errors[0].strip() if errors else f"exit code {done.returncode}"
+        raise RuntimeUnavailableError(f"trtexec failed: {said}")
+    return output

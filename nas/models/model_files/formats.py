@@ -1,0 +1,66 @@
+"""Writes a module in the format that a runtime loads, chosen by the file's suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.precision import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Write = Callable[["nn.Module", tuple[int, ...], Precision, Path], None]
+"""Writes a module for an input of shape [B, C, H, W] in a precision to a path."""
+
+
+def write_module(
+    module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+) -> None:
+    """Write a module as a model file; works without the device and its runtime.
+
+    Args:
+        module: a block or network in evaluation mode, BatchNorms folded.
+        input_shape: [B, C, H, W].
+        precision: of weights, activations and input.
+        path: of the file; its suffix is one of `FORMATS`.
+
+    Raises:
+        RunError: the file cannot be written.
+        RuntimeUnavailableError: a package that converts is missing.
+    """
+    FORMATS[path.suffix](module, input_shape, precision, path)
+
+
+def _write_onnx(
+    module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+) -> None:
+    from nas.models.model_files.onnx import export_onnx
+
+    export_onnx(module, input_shape, path, precision)
+
+
+def _write_coreml(
+    module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+) -> None:
+    from nas.models.model_files.coreml import convert
+
+    convert(module, input_shape, precision).save(str(path))
+
+
+def _write_pickle(
+    module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
+) -> None:
+    """A pickled module, made and read within one measurement on this machine."""
+    import torch
+
+    torch.save((module, input_shape), path)
+
+
+FORMATS: dict[str, Write] = {
+    ".onnx": _write_onnx,
+    ".mlpackage": _write_coreml,
+    ".pt": _write_pickle,
+}
+"""Writers by the suffix of their files."""

@@ -1,0 +1,96 @@
+"""Writes the model files that a bench measures: blocks, whole networks, reference, empty call.
+
+Weights repeat a short random pattern. Latency does not depend on them, building is faster than
+with the published initialisation, and a device kit of hundreds of models compresses well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.measurement.runtimes import Runtime
+from nas.models.model_files.formats import write_module
+from nas.precision import Precision
+from nas.space.architecture import Architecture, Block
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REFERENCE_BLOCK = Block("ncb", 192, 192, 1, 28, 28, mlp_ratio=3.0)
+"""A block of the published networks, neither tiny nor bound by memory."""
+
+PATTERN_LENGTH = 4096
+"""Weights before the pattern repeats; in fp32 it just fits the window of zip's compression."""
+
+_EMPTY_SHAPE = (32, 1, 1)
+
+
+@dataclass(frozen=True)
+class ModelWriter:
+    """Writes model files of one runtime.
+
+    Attributes:
+        runtime: that is to run them.
+        precision, batch_size: of every model.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    batch_size: int
+
+    def block(self, block: Block, path: Path) -> Path:
+        """Write one block at its own input size; returns the path."""
+        from nas.models.blocks import build_block
+
+        module = _built(lambda: build_block(block))
+        return self._write(module, (block.in_channels, block.height, block.width), path)
+
+    def network(
+        self, architecture: Architecture, resolution: int, num_classes: int, path: Path
+    ) -> Path:
+        """Write a whole network; returns the path."""
+        from nas.models.network import build_network
+
+        module = _built(lambda: build_network(architecture, num_classes))
+        return self._write(module, (3, resolution, resolution), path)
+
+    def reference(self, folder: Path) -> Path:
+        """Write the reference block into a folder; returns the path."""
+        return self.block(REFERENCE_BLOCK, self.path(folder, "reference"))
+
+    def empty(self, folder: Path) -> Path:
+        """Write a model that does next to nothing, into a folder; returns the path."""
+        from torch import nn
+
+        return self._write(nn.ReLU().eval(), _EMPTY_SHAPE, self.path(folder, "empty"))
+
+    def path(self, folder: Path, stem: str) -> Path:
+        """Where a model of that name goes."""
+        return folder / f"{stem}{self.runtime.suffix}"
+
+    def _write(self, module: nn.Module, shape: tuple[int, int, int], path: Path) -> Path:
+        write_module(module, (self.batch_size, *shape), self.precision, path)
+        return path
+
+
+def _built(build: Callable[[], nn.Module]) -> nn.Module:
+    """A module in evaluation mode with BatchNorms folded and the pattern for weights."""
+    import torch
+
+    with torch.device("meta"):  # allocates and initialises nothing
+        module = build().eval()
+        module.fuse()  # type: ignore[operator]
+    module.to_empty(device="cpu")
+    pattern = 0.02 * torch.randn(PATTERN_LENGTH, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            # Each begins elsewhere in the pattern: exporters store equal weights only once,
+            # and what is read twice is in the cache.
+            shifted = pattern.roll(37 * number)
+            repeats = -(-parameter.numel() // PATTERN_LENGTH)
+            parameter.copy_(shifted.repeat(repeats)[: parameter.numel()].view_as(parameter))
+    assert not list(module.buffers()), "folding leaves no statistics"
+    return module

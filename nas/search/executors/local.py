@@ -1,0 +1,52 @@
+"""Where candidates are trained: any `concurrent.futures.Executor` will do."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from nas.accuracy.short_training import start_worker
+from nas.measurement.device import this_cpu
+from nas.system.processes import interrupts_blocked
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalExecutor(ProcessPoolExecutor):
+    """Processes on this machine that share its cores evenly.
+
+    Args:
+        workers: candidates trained at once.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=start_worker,
+            initargs=(max(1, this_cpu().threads // workers),),
+        )
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        with interrupts_blocked():  # a process is started here, and inherits that
+            return super().submit(fn, *args, **kwargs)
+
+    def stop(self) -> None:
+        """Stop at once: what is being trained is given up."""
+        processes = list((self._processes or {}).values())
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(5.0)
+
+
+def stop_executor(executor: Executor) -> None:
+    """Stop at once, or, where the executor is not ours, let what runs end by itself."""
+    if isinstance(executor, LocalExecutor):
+        executor.stop()
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,207 @@
+"""Latency is known before anything is trained: what keeps every limit, and what is fastest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.errors import ConfigError
+from nas.latency.predict.intervals import CONFIDENCE
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.predict.scorer import Scorer
+from nas.models.cost import block_cost
+from nas.results.values import Latency
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+OPENED = 0.04
+"""By how much of itself the upper end of a predicted latency must fall for more to fit."""
+
+NEAR = 0.8
+"""Share of a limit from which on more use of it would help."""
+
+
+@dataclass(frozen=True)
+class DeviceBudget:
+    """A latency limit on one device.
+
+    Attributes:
+        predictor: of the device.
+        budget_ms: highest latency that may be trained.
+    """
+
+    predictor: LatencyPredictor
+    budget_ms: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Every limit of a search.
+
+    Attributes:
+        space: where candidates come from.
+        devices: latency limits, one a device.
+        resolution, num_classes: of the network to deploy.
+        confidence: a latency is within its limit if the upper end of its interval of this
+            confidence is.
+        max_params, max_macs: limits of size, None for none; MACs are for one image.
+    """
+
+    space: SearchSpace
+    devices: tuple[DeviceBudget, ...]
+    resolution: int
+    num_classes: int
+    confidence: float = CONFIDENCE
+    max_params: float | None = None
+    max_macs: float | None = None
+    _sizes: list[tuple[float, Scorer]] = field(
+        init=False, default_factory=list, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        size = (self.resolution, self.num_classes)
+        if self.max_params is not None:
+            params = Scorer(0.0, lambda block: float(block_cost(block).params), *size)
+            self._sizes.append((self.max_params, params))
+        if self.max_macs is not None:
+            macs = Scorer(0.0, lambda block: float(block_cost(block).macs), *size)
+            self._sizes.append((self.max_macs, macs))
+
+    def latencies(self, architecture: Architecture) -> tuple[Latency, ...]:
+        """Predicted latency with its interval on each device."""
+        found = []
+        for device in self.devices:
+            one = device.predictor.predict(
+                [architecture], self.resolution, self.num_classes, self.confidence
+            )
+            numbers = (float(one.latency_ms[0]), float(one.low_ms[0]), float(one.high_ms[0]))
+            found.append(Latency(*numbers))
+        return tuple(found)
+
+    def breakdown(self, architecture: Architecture, device: int = 0) -> tuple[float, ...]:
+        """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
+        blocks = architecture.blocks(self.resolution, self.num_classes)
+        predictor = self.devices[device].predictor
+        return tuple(block_ms for _, block_ms in predictor.breakdown(blocks))
+
+    def load(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """Upper ends of latencies as shares of their budgets: [n, devices].
+
+        Where a limit of size is broken, at least the share of that which is used.
+        """
+        shares = self.shares(architectures)
+        load, sizes = np.split(shares, [len(self.devices)], axis=1)
+        broken = np.where(sizes > 1.0, sizes, 0.0).max(axis=1, initial=0.0)
+        kept: NDArray[np.float64] = np.maximum(load, broken[:, None])
+        return kept
+
+    def shares(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """What is used of each limit: latencies, then parameters, then MACs: [n, limits]."""
+        columns = []
+        for device in self.devices:
+            found = device.predictor.predict(
+                architectures, self.resolution, self.num_classes, self.confidence
+            )
+            columns.append(found.high_ms / device.budget_ms)
+        for limit, size in self._sizes:
+            columns.append(np.array(size.latencies_ms(architectures)) / limit)
+        return np.stack(columns, axis=1)
+
+    def fits(self, architecture: Architecture) -> bool:
+        """Whether every limit is kept."""
+        return bool(np.all(self.shares([architecture]) <= 1.0))
+
+    def opened_since(self, before: Budget, architecture: Architecture) -> bool:
+        """Whether so much more fits than did ``before`` that a search should go on.
+
+        Args:
+            before: the same limits with other predictors.
+            architecture: where to look; far below the limits nothing hinges on them.
+        """
+        now, then = (float(budget.load([architecture]).max()) for budget in (self, before))
+        return then > NEAR and now < (1 - OPENED) * then
+
+    def fastest(self) -> Architecture:
+        """What uses least of the limit it uses most of: the end of steepest descents.
+
+        Every limit is on a sum over blocks, so changing one parameter at a time leads to the same
+        end from nearly everywhere; several starts guard against the exceptions.
+        """
+        return self._least(slice(None))
+
+    def require_feasible(self) -> Architecture:
+        """The fastest architecture.
+
+        Raises:
+            ConfigError: even that breaks a limit; says how fast or how small it is.
+        """
+        fastest = self.fastest()
+        if self.fits(fastest):
+            return fastest
+        for index, device in enumerate(self.devices):
+            best = self._least(slice(index, index + 1))
+            latency = self.latencies(best)[index]
+            if latency.high_ms > device.budget_ms:
+                table = device.predictor.table
+                raise ConfigError(
+                    f"--budget {device.budget_ms:g}ms is below the fastest network of space "
+                    f"{self.space.name!r}, {table.latency_kind} to take {latency.latency_ms:.2f} "
+                    f"ms on {table.name} at {self.resolution} pixels, and with "
+                    f"{100 * self.confidence:g}% confidence at most {latency.high_ms:.2f} ms: "
+                    f"raise the budget, lower --resolution, or use a space with smaller networks"
+                )
+        for name, limit, index in self._size_limits():
+            best = self._least(slice(index, index + 1))
+            smallest = float(self.shares([best])[0, index]) * limit
+            if smallest > limit:
+                raise ConfigError(
+                    f"{name} {_amount(limit)} is below the smallest network of space "
+                    f"{self.space.name!r}, which has {_amount(smallest)}: raise it, or use a "
+                    f"space with smaller networks"
+                )
+        raise ConfigError(
+            f"no network of space {self.space.name!r} keeps all limits at once: the nearest one "
+            f"found is {100 * (self.shares([fastest]).max() - 1):.0f}% over one of them: raise a "
+            f"limit, or use a space with smaller networks"
+        )
+
+    def _size_limits(self) -> list[tuple[str, float, int]]:
+        """Option, limit, and column in `shares`."""
+        limits = (("--max-params", self.max_params), ("--max-macs", self.max_macs))
+        given = [(name, limit) for name, limit in limits if limit is not None]
+        first = len(self.devices)
+        return [(name, limit, first + index) for index, (name, limit) in enumerate(given)]
+
+    def _least(self, limits: slice) -> Architecture:
+        rng = random.Random(0)
+        starts = [self.space.build_from({}), *(self.space.sample(rng, -3.0) for _ in range(3))]
+        ends = [self._descend(start, limits) for start in starts]
+        return min(ends, key=lambda a: self._share(a, limits))
+
+    def _descend(self, architecture: Architecture, limits: slice) -> Architecture:
+        share = self._share(architecture, limits)
+        while True:
+            options = list(self.space.neighbours(architecture))
+            if not options:
+                return architecture
+            shares = self.shares(options)[:, limits].max(axis=1)
+            best = int(np.argmin(shares))
+            if shares[best] >= share:
+                return architecture
+            architecture, share = options[best], float(shares[best])
+
+    def _share(self, architecture: Architecture, limits: slice) -> float:
+        return float(self.shares([architecture])[0, limits].max())
+
+
+def _amount(count: float) -> str:
+    """In millions, from one million on."""
+    return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.0f}"

@@ -1,0 +1,239 @@
+"""What comes before a search: every check, and the latency table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.accuracy.data.image_folder import read_source
+from nas.accuracy.data.source import absolute_source, check_source
+from nas.config import SearchConfig, TargetConfig
+from nas.errors import ArchitectureError, ConfigError, TableError, TableWarning
+from nas.latency.collect.tables import collect_table, missing_for
+from nas.latency.predict.completion import with_interpolated
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.catalog import TableKey, changes, find_table, measure_command, own_key
+from nas.latency.table.table import LatencyTable
+from nas.search.callbacks import Listener
+from nas.search.limits import Budget, DeviceBudget
+from nas.search.rungs import rung_images
+from nas.search.sampler.samplers import check_sampler
+from nas.space.search_space import SearchSpace
+from nas.space.space_files import load_space, space_names
+from nas.system.paths import is_file
+
+MIN_STEPS = 3
+"""Batches that a rung has at least; with fewer nothing is learnt on the way to it."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search of which everything that can be wrong was checked, and its tables are there.
+
+    Attributes:
+        tables: one a target, in the order of ``config.targets``.
+    """
+
+    config: SearchConfig
+    space: SearchSpace
+    tables: tuple[LatencyTable, ...]
+    budget: Budget
+
+
+def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
+    """What can be wrong with a search, its tables aside, is found here, before anything is spent.
+
+    Returns:
+        The configuration with absolute paths, and its space.
+
+    Raises:
+        UserError: something is wrong.
+    """
+    config = _with_absolute_paths(config)
+    space = load_space(config.space)
+    check_sampler(config.sampler)
+    _check_rungs(config)
+    check_source(config.proxy)
+    space.check_resolution(config.resolution)
+    try:
+        space.check_resolution(config.proxy.resolution)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"proxy training: {error}") from None
+    read_source(config.proxy)
+    return config, space
+
+
+def prepare(
+    config: SearchConfig,
+    space: SearchSpace,
+    measure_table: bool,
+    tables_dir: Path,
+    listener: Listener,
+) -> Prepared:
+    """Find the tables, or measure this machine's.
+
+    Args:
+        config, space: as `check` gives them.
+        measure_table: whether this machine may measure what is missing; where anything is wrong
+            with another target it does not begin.
+        tables_dir: where the tables are.
+        listener: told about measuring.
+
+    Raises:
+        UserError: a table is missing, or no network keeps the limits.
+    """
+    found = [_found(config, t, space, measure_table, tables_dir) for t in config.targets]
+    _refuse_equal(config.targets, found)
+    there = [(t, table) for t, table in zip(config.targets, found, strict=True) if table]
+    if there and len(there) < len(found):
+        _budget(config, space, there).require_feasible()
+    tables = tuple(
+        table or _measured(config, target, space, tables_dir, listener)
+        for target, table in zip(config.targets, found, strict=True)
+    )
+    for table in tables:
+        _warn_of_changes(table)
+    targets = [
+        target.model_copy(update=_key_of(table))
+        for target, table in zip(config.targets, tables, strict=True)
+    ]
+    config = config.model_copy(update={"targets": tuple(targets)})
+    budget = _budget(config, space, list(zip(targets, tables, strict=True)))
+    budget.require_feasible()
+    return Prepared(config, space, tables, budget)
+
+
+def _budget(
+    config: SearchConfig, space: SearchSpace, targets: Sequence[tuple[TargetConfig, LatencyTable]]
+) -> Budget:
+    return Budget(
+        space=space,
+        devices=tuple(
+            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms) for target, table in targets
+        ),
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        confidence=config.confidence,
+        max_params=config.max_params,
+        max_macs=config.max_macs,
+    )
+
+
+def _key_of(table: LatencyTable) -> dict[str, object]:
+    meta = table.meta
+    return {
+        "device": meta.device,
+        "precision": meta.precision,
+        "batch_size": meta.batch_size,
+    }
+
+
+def _refuse_equal(targets: Sequence[TargetConfig], found: Sequence[LatencyTable | None]) -> None:
+    names: set[str] = set()
+    for target, table in zip(targets, found, strict=True):
+        if table is not None:
+            name = table.name
+        else:
+            own = own_key(target.target, target.precision, target.batch_size)
+            assert own is not None  # or there would be no measuring it
+            name = f"{target.target}/{own.folder}"
+        if name in names:
+            raise ConfigError(
+                f"--target {target.target}: given twice for the same device ({name}): "
+                f"name another --device, or give it once, with the smaller budget"
+            )
+        names.add(name)
+
+
+def _warn_of_changes(table: LatencyTable) -> None:
+    changed = changes(table.meta)
+    if changed:
+        warnings.warn(
+            f"table {table.name} was measured with {changed}; whether it still holds says "
+            f"python run_search.py tables verify {table.name}",
+            TableWarning,
+            stacklevel=3,
+        )
+
+
+def _check_rungs(config: SearchConfig) -> None:
+    first, batch = rung_images(config.proxy.train_images, config.rungs)[0], config.proxy.batch_size
+    if config.rungs > 1 and first < MIN_STEPS * batch:
+        raise ConfigError(
+            f"--rungs {config.rungs}: the first would end after {first} images, which is less than "
+            f"{MIN_STEPS} batches of {batch}; use fewer rungs or more --proxy-images"
+        )
+
+
+def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
+    """The run can then be gone on with from any folder."""
+    space = config.space
+    if space not in space_names() and is_file(Path(space)):
+        space = str(Path(space).absolute())
+    proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
+    warm_start = tuple(str(Path(name).absolute()) for name in config.warm_start)
+    return config.model_copy(update={"space": space, "proxy": proxy, "warm_start": warm_start})
+
+
+def _found(
+    config: SearchConfig,
+    target: TargetConfig,
+    space: SearchSpace,
+    measure_table: bool,
+    tables_dir: Path,
+) -> LatencyTable | None:
+    """The table the options mean; None where this machine can and may measure it first."""
+    options = (target.target, target.device, target.precision, target.batch_size)
+    table = find_table(*options, tables_dir)
+    own = own_key(target.target, target.precision, target.batch_size)
+    if table is not None and table.meta.kind != "measured":
+        return table
+    missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
+    if table is not None and not missing:
+        return table
+    if table is not None and config.interpolate and table.networks:
+        return with_interpolated(table, space.blocks(config.resolution, config.num_classes))
+    mine = own is not None and (table is None or table.meta.folder == own.folder)
+    if mine and measure_table:
+        return None
+    key = own or TableKey(*options)
+    command = measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
+    if table is None or missing is None:
+        assert own is not None
+        raise TableError(
+            f"no latency table for {target.target} on this machine ({own.folder}); "
+            f"measure one: {command}"
+        )
+    if not missing.blocks:
+        return table
+    named = "; ".join(str(block) for block in missing.blocks[:3])
+    where = "" if mine else f" on {table.meta.device_description}"
+    raise TableError(
+        f"table {table.name} lacks {len(missing.blocks)} of the "
+        f"{len(space.blocks(config.resolution, config.num_classes))} blocks of space "
+        f"{space.name!r} at {config.resolution} pixels ({named}"
+        f"{'; ...' if len(missing.blocks) > 3 else ''}): run{where}: {command}"
+    )
+
+
+def _measured(
+    config: SearchConfig,
+    target: TargetConfig,
+    space: SearchSpace,
+    tables_dir: Path,
+    listener: Listener,
+) -> LatencyTable:
+    """This machine's own table, measured now."""
+    listener.stage("measuring")
+    return collect_table(
+        space,
+        target.target,
+        precision=target.precision,
+        batch_size=target.batch_size,
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        tables_dir=tables_dir,
+        progress=listener.measuring,
+    )

@@ -1,0 +1,71 @@
+"""Walks through a parameter space as numbers, without knowing what the parameters mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.space.parameter_space import Choice, Walk, field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Several walks as numbers.
+
+    Attributes:
+        ranks: of each field's value among its choices, 0 (smallest) to 1; 0 where the field was
+            not asked for, [n, fields].
+        one_hot: which value each field has; all 0 where it was not asked for, [n, values].
+        shared: for each property, summed over the places that have it: the ranks, and how often
+            it was asked for, [n, 2 * properties].
+    """
+
+    ranks: NDArray[np.float64]
+    one_hot: NDArray[np.float64]
+    shared: NDArray[np.float64]
+
+
+class Encoder:
+    """Encodes walks by the fields and choices that some of them met.
+
+    Args:
+        walks: what to learn fields and choices from; one that only others met is left out.
+    """
+
+    def __init__(self, walks: Sequence[Walk[Any]]) -> None:
+        choices: dict[str, set[Choice]] = {}
+        for walk in walks:
+            for name, offered in walk.offered.items():
+                choices.setdefault(field(name), set()).update(offered)
+        self._columns: dict[tuple[str, Choice], tuple[int, int, float]] = {}
+        for place, (name, values) in enumerate(choices.items()):
+            for rank, value in enumerate(sorted(values)):
+                share = rank / max(1, len(values) - 1)
+                self._columns[name, value] = (len(self._columns), place, share)
+        self.fields = len(choices)
+        properties = {name: name.rpartition(".")[2] for name in choices}
+        order = {name: index for index, name in enumerate(dict.fromkeys(properties.values()))}
+        self._properties = np.zeros((self.fields, len(order)))
+        for place, name in enumerate(choices):
+            self._properties[place, order[properties[name]]] = 1.0
+
+    def encode(self, walks: Sequence[Walk[Any]]) -> Encoded:
+        """The walks as numbers."""
+        ranks = np.zeros((len(walks), self.fields))
+        asked = np.zeros((len(walks), self.fields))
+        one_hot = np.zeros((len(walks), len(self._columns)))
+        for row, walk in enumerate(walks):
+            for name, value in walk.params.items():
+                known = self._columns.get((field(name), value))
+                if known is not None:
+                    column, place, share = known
+                    one_hot[row, column] = asked[row, place] = 1.0
+                    ranks[row, place] = share
+        shared = np.hstack([ranks @ self._properties, asked @ self._properties])
+        return Encoded(ranks, one_hot, shared)

@@ -1,0 +1,302 @@
+"""Predicts the accuracy of architectures that were not trained, and how sure that is.
+
+A Gaussian process on few observations, so its prior says what is known of architectures before
+any is trained: accuracy is mostly a smooth trend over latency and over what all places of a
+network have in common (depth, widths), plus an effect of every single choice, plus a smaller part
+of how choices act together. Each is a kernel, and the data decide (by marginal likelihood under
+weak priors) how much of the variance each gets.
+
+What was trained in another way is a group of its own: it has its own level, its differences are
+larger or smaller by a factor, and what it knows is more or less noisy.
+
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
+2.26 and 5.9.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+from nas.search.sampler.encoding import Encoded, Encoder
+from nas.space.parameter_space import Walk
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+NOISE = 0.01
+"""Share of the accuracies' variance that is noise, as expected where nobody knows better."""
+
+PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
+PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
+"""Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
+choices, of choices together; their length scale; variance of the noise. Accuracies have
+variance 1."""
+
+SCALE_SPREAD = 0.7
+"""The same of the factor of each further group, whose mean is 1; its noise is as above."""
+
+CONSTANT_VARIANCE = 10.0
+"""The mean of all accuracies is nearly free."""
+
+GROUP_SHARE = 0.4
+"""How much of that is of a group alone. Each group is centred on its own mean before; what is left
+is how much better its architectures are than those of others."""
+
+JITTER = 1e-6
+
+MOST_FOR_HYPERPARAMETERS = 300
+"""Observations used to choose them; all are used to predict."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What was chosen for a set of groups.
+
+    Attributes:
+        groups: the largest one first.
+        theta: logarithms as in `PRIOR_LOG`, then factor and noise of each further group.
+    """
+
+    groups: tuple[int, ...]
+    theta: NDArray[np.float64]
+
+    @staticmethod
+    def prior(groups: tuple[int, ...], noise: float = NOISE) -> Hyperparameters:
+        """The most probable ones before anything was seen, with so much noise expected."""
+        further = np.tile([0.0, math.log(noise)], len(groups) - 1)
+        own = np.append(PRIOR_LOG[:4], math.log(noise))
+        return Hyperparameters(groups, np.concatenate([own, further]))
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Standard deviations of the prior."""
+        further = np.tile([SCALE_SPREAD, PRIOR_SPREAD[4]], len(self.groups) - 1)
+        return np.concatenate([PRIOR_SPREAD, further])
+
+    @property
+    def factor(self) -> NDArray[np.float64]:
+        """How large the differences of each group are: [groups]."""
+        factor: NDArray[np.float64] = np.exp(np.append(0.0, self.theta[5::2]))
+        return factor
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """Variance of each group's noise: [groups]."""
+        noise: NDArray[np.float64] = np.exp(np.append(self.theta[4], self.theta[6::2]))
+        return noise
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """What the kernels are made of, between two sets of architectures: [n, m] each.
+
+    The places of their groups are [n, 1] and [1, m].
+    """
+
+    trend: NDArray[np.float64]
+    choices: NDArray[np.float64]
+    together: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    places: tuple[NDArray[np.int_], NDArray[np.int_]]
+
+    def kernels(self, log_length: float) -> tuple[NDArray[np.float64], ...]:
+        return self.trend, self.choices, np.exp(-0.5 * self.together * math.exp(-2 * log_length))
+
+
+class AccuracySurrogate:
+    """A Gaussian process from architectures to accuracy.
+
+    Args:
+        walks: the trained architectures, at least two.
+        load: their latencies, [n, devices], any unit, above 0.
+        accuracy: what training gave, [n].
+        groups: a number for how each was trained, [n]; all alike by default. Predictions are for
+            the largest group (``group``): elsewhere they differ by a constant that is less certain.
+        hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
+        refit: False takes them as they are, if they are of the same groups.
+        noise: the share of the accuracies' variance that is expected to be noise.
+    """
+
+    def __init__(
+        self,
+        walks: Sequence[Walk[Any]],
+        load: ArrayLike,
+        accuracy: ArrayLike,
+        hyperparameters: Hyperparameters | None = None,
+        refit: bool = True,
+        groups: ArrayLike | None = None,
+        noise: float = NOISE,
+    ) -> None:
+        self._encoder = Encoder(walks)
+        observed = np.asarray(accuracy, dtype=np.float64)
+        group = np.zeros(len(observed), int) if groups is None else np.asarray(groups, dtype=int)
+        kinds = sorted(set(group.tolist()), key=lambda kind: (-np.sum(group == kind), kind))
+        self.group = kinds[0]
+        self._place = np.array([kinds.index(kind) for kind in group])
+        means = np.bincount(self._place, observed) / np.bincount(self._place)
+        deviation = float(observed[self._place == 0].std())
+        self._center = float(means[0])
+        self._scale = deviation if deviation > 1e-9 else 1.0
+        raw = _raw_trend(self._encoder.encode(walks), load)
+        self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
+        self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
+        self._features = self._featurise(walks, load, self._place)
+        self._target = (observed - means[self._place]) / self._scale
+        prior = Hyperparameters.prior(tuple(kinds), noise)
+        start = hyperparameters or prior
+        if start.groups != tuple(kinds):
+            start, refit = prior, True
+        self.hyperparameters = self._fit(start, prior) if refit else start
+        self._condition()
+
+    def predict(
+        self, walks: Sequence[Walk[Any]], load: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of the accuracy without the noise of training, [n] each.
+
+        Args:
+            walks: architectures, trained or not.
+            load: their latencies, [n, devices].
+        """
+        features = self._featurise(walks, load, np.zeros(len(walks), int))
+        cross = self._covariance(_distances(features, self._features))
+        mean = cross @ self._weights
+        half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        own = self._covariance(_self_distances(features))
+        variance = np.maximum(own - np.sum(half**2, axis=0), 1e-12)
+        return mean * self._scale + self._center, np.sqrt(variance) * self._scale
+
+    def _featurise(
+        self, walks: Sequence[Walk[Any]], load: ArrayLike, place: NDArray[np.int_]
+    ) -> _Features:
+        encoded = self._encoder.encode(walks)
+        trend = (_raw_trend(encoded, load) - self._trend_center) / self._trend_scale
+        trend /= math.sqrt(trend.shape[1])
+        choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))
+        together = np.hstack([trend, 2.0 * encoded.ranks / math.sqrt(max(1, self._encoder.fields))])
+        return _Features(trend, choices, together, place)
+
+    def _covariance(self, distances: _Distances) -> NDArray[np.float64]:
+        return distances.constant + _shared(distances, self.hyperparameters)[0]
+
+    def _condition(self) -> None:
+        covariance = self._covariance(_distances(self._features, self._features))
+        noise = self.hyperparameters.noise[self._place]
+        covariance[np.diag_indices_from(covariance)] += noise + JITTER
+        self._factor, _ = cho_factor(covariance, lower=True, check_finite=False)
+        self._weights = cho_solve((self._factor, True), self._target, check_finite=False)
+
+    def _fit(self, start: Hyperparameters, prior: Hyperparameters) -> Hyperparameters:
+        """The most probable hyperparameters (equation 5.9, and the priors)."""
+        count = min(len(self._target), MOST_FOR_HYPERPARAMETERS)
+        chosen = np.linspace(0, len(self._target) - 1, count).astype(int)
+        features = self._features.of(chosen)
+        found = minimize(
+            _log_loss,
+            start.theta,
+            args=(_distances(features, features), self._target[chosen], prior),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(m - 4 * s, m + 4 * s) for m, s in zip(prior.theta, prior.spread, strict=True)],
+            options={"maxiter": 40},
+        )
+        return Hyperparameters(start.groups, found.x)
+
+
+def _raw_trend(encoded: Encoded, load: ArrayLike) -> NDArray[np.float64]:
+    return np.hstack([np.log(np.asarray(load, dtype=np.float64)), encoded.shared])
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Scaled so that typical inner products and distances are about 1: [n, ...] each.
+
+    The place of a group is that in `Hyperparameters.groups`.
+    """
+
+    trend: NDArray[np.float64]
+    choices: NDArray[np.float64]
+    together: NDArray[np.float64]
+    place: NDArray[np.int_]
+
+    def of(self, chosen: Any) -> _Features:
+        parts = (self.trend, self.choices, self.together, self.place)
+        return _Features(*(part[chosen] for part in parts))
+
+
+def _distances(left: _Features, right: _Features) -> _Distances:
+    a, b = left.together, right.together
+    squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * a @ b.T
+    same = left.place[:, None] == right.place
+    return _Distances(
+        left.trend @ right.trend.T,
+        left.choices @ right.choices.T,
+        np.maximum(squared, 0.0),
+        CONSTANT_VARIANCE * np.where(same, 1.0, 1.0 - GROUP_SHARE),
+        (left.place[:, None], right.place[None, :]),
+    )
+
+
+def _self_distances(features: _Features) -> _Distances:
+    """Of each architecture to itself: [n] each."""
+    return _Distances(
+        np.sum(features.trend**2, axis=1),
+        np.sum(features.choices**2, axis=1),
+        np.zeros(len(features.trend)),
+        np.full(len(features.trend), CONSTANT_VARIANCE),
+        (features.place, features.place),
+    )
+
+
+def _shared(
+    distances: _Distances, hyperparameters: Hyperparameters
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """What all groups have in common, each by its factor, and the kernels it is the sum of."""
+    theta, factor = hyperparameters.theta, hyperparameters.factor
+    left, right = distances.places
+    both = factor[left] * factor[right]
+    kernels = distances.kernels(theta[3])
+    parts = [math.exp(theta[i]) * kernel * both for i, kernel in enumerate(kernels)]
+    return sum(parts[1:], parts[0]), parts
+
+
+def _log_loss(
+    theta: NDArray[np.float64],
+    distances: _Distances,
+    target: NDArray[np.float64],
+    prior: Hyperparameters,
+) -> tuple[float, NDArray[np.float64]]:
+    """Negative log posterior of hyperparameters, and its gradient."""
+    hyperparameters = Hyperparameters(prior.groups, theta)
+    shared, parts = _shared(distances, hyperparameters)
+    place = distances.places[0][:, 0]
+    noise = hyperparameters.noise[place]
+    covariance = distances.constant + shared
+    covariance[np.diag_indices_from(covariance)] += noise + JITTER
+    factor = cho_factor(covariance, lower=True, check_finite=False)
+    weights = cho_solve(factor, target, check_finite=False)
+    inverse = cho_solve(factor, np.eye(len(target)), check_finite=False)
+    outer = np.outer(weights, weights) - inverse
+    slope = np.empty(len(theta))
+    for index, part in enumerate(parts):
+        slope[index] = 0.5 * np.sum(outer * part)
+    by_length = parts[2] * distances.together * math.exp(-2 * theta[3])
+    slope[3] = 0.5 * np.sum(outer * by_length)
+    by_noise = 0.5 * noise * np.diag(outer)
+    by_factor = np.sum(outer * shared, axis=1)  # of a row's factor, and of its column's
+    for number in range(len(prior.groups)):
+        here = place == number
+        slope[4 if number == 0 else 4 + 2 * number] = np.sum(by_noise[here])
+        if number:
+            slope[3 + 2 * number] = np.sum(by_factor[here])
+    from_prior = (theta - prior.theta) / prior.spread**2
+    likelihood = -0.5 * target @ weights - np.sum(np.log(np.diag(factor[0])))
+    loss = -likelihood + 0.5 * np.sum((theta - prior.theta) * from_prior)
+    return float(loss), from_prior - slope

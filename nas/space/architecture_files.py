@@ -1,0 +1,60 @@
+"""Reads an `Architecture`: a preset by its name, or a .yaml or .json file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from nas.errors import ArchitectureError, unknown
+from nas.space.architecture import Architecture
+from nas.system.paths import is_dir, is_file
+
+PRESETS_DIR = Path(__file__).resolve().parents[2] / "search_spaces" / "presets"
+
+
+def preset_names() -> list[str]:
+    """Names of the published networks that come with the project, smallest first."""
+    order = {"small": 0, "base": 1, "large": 2}
+    names = (path.stem for path in PRESETS_DIR.glob("*.yaml"))
+    return sorted(names, key=lambda name: (order.get(name.rpartition("-")[2], 9), name))
+
+
+def load_presets() -> list[tuple[str, Architecture]]:
+    """The published networks with their names, smallest first."""
+    return [(name, load_architecture(name)) for name in preset_names()]
+
+
+def load_architecture(name_or_path: str | Path) -> Architecture:
+    """Read an architecture: a preset's name, or a .yaml or .json file such as ``best.json``.
+
+    Raises:
+        ArchitectureError: no such preset or file, or its content is wrong.
+    """
+    text = str(name_or_path)
+    path = PRESETS_DIR / f"{text}.yaml"
+    if text not in preset_names():
+        path = Path(text)
+        if is_dir(path):
+            path = path / "best.json"
+        if not is_file(path):
+            raise ArchitectureError(
+                unknown("architecture", text, preset_names()) + "; or give a .json or .yaml file"
+            )
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            value = json.loads(content)
+        else:
+            import yaml
+
+            value = yaml.safe_load(content)
+    except Exception as error:  # every parser has its own family of errors
+        reason = " ".join(str(error).split())
+        raise ArchitectureError(f"{path}: not readable as an architecture: {reason}") from None
+    if isinstance(value, Mapping) and "architecture" in value:
+        value = value["architecture"]
+    try:
+        return Architecture.from_json(value)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{path}: {error}") from None

@@ -1,0 +1,131 @@
+"""The predictor on tables whose truth is known, and on the published devices."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas.errors import TableError
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.catalog import load_table
+from nas.latency.table.files import read_table
+from nas.space.architecture_files import load_architecture
+from tests.tiny import made_up_ms, made_up_table, tiny_space
+
+
+@pytest.fixture
+def space(tmp_path):
+    return tiny_space(tmp_path)
+
+
+@pytest.fixture
+def predictor(tmp_path, space):
+    return LatencyPredictor.fit(made_up_table(tmp_path / "tables", space))
+
+
+def test_learns_the_correction_of_whole_networks(predictor, space):
+    rng = random.Random(5)
+    networks = [space.sample(rng) for _ in range(50)]
+    truth = [0.1 + 0.95 * sum(made_up_ms(b) for b in n.blocks(64)) for n in networks]
+    prediction = predictor.predict(networks, 64)
+    assert prediction.latency_ms == pytest.approx(truth, rel=0.01)
+    assert prediction.latency_ms.shape == (50,)
+    assert (prediction.low_ms < prediction.latency_ms).all()
+    assert (prediction.high_ms > prediction.latency_ms).all()
+    assert predictor.mean_error < 0.01
+
+
+def test_interval_covers_noisy_networks_at_its_confidence(tmp_path, space):
+    """Networks with 5% noise: about 90% of new ones lie inside the 90% interval."""
+    table = made_up_table(tmp_path / "noisy", space)
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(40):
+        noise = np.exp(0.05 * rng.standard_normal(len(table.networks)))
+        rows = []
+        for row, factor in zip(table.networks, noise, strict=True):
+            timing = replace(row.timing, latency_ms=row.timing.latency_ms * float(factor))
+            rows.append(type(row)(row.name, 64, 1000, row.architecture, timing))
+        noisy = type(table)(table.path, table.meta, table.blocks, tuple(rows))
+        predictor = LatencyPredictor.fit(noisy)
+        networks = [space.sample(random.Random(int(rng.integers(1e9)))) for _ in range(25)]
+        prediction = predictor.predict(networks, 64)
+        for network, low, high in zip(networks, prediction.low_ms, prediction.high_ms, strict=True):
+            truth = 0.1 + 0.95 * sum(made_up_ms(b) for b in network.blocks(64))
+            measured = truth * float(np.exp(0.05 * rng.standard_normal()))
+            covered.append(low <= measured <= high)
+    assert 0.85 <= np.mean(covered) <= 0.98
+
+
+def test_breakdown_adds_up(predictor, space):
+    blocks = space.sample(random.Random(1)).blocks(64)
+    parts = predictor.breakdown(blocks)
+    assert [block for block, _ in parts] == blocks
+    total = predictor.constant_ms + sum(ms for _, ms in parts)
+    assert total == pytest.approx(predictor.predict_blocks(blocks))
+
+
+def test_an_unmeasured_block_is_named(predictor):
+    with pytest.raises(TableError, match="no row for the block stem 3->64 at 224x224 stride 4"):
+        predictor.predict([load_architecture("nextvit-small")])
+
+
+def test_too_few_networks_are_refused_with_the_command(tmp_path, space):
+    path = made_up_table(tmp_path / "few", space).path
+    lines = (path / "networks.csv").read_text().splitlines()
+    (path / "networks.csv").write_text("\n".join(lines[:4]) + "\n")
+    with pytest.raises(TableError, match="has 3 whole networks.*tables measure"):
+        LatencyPredictor.fit(read_table(path))
+
+
+@pytest.mark.parametrize(("target", "bound"), [("tensorrt", 0.04), ("coreml", 0.06)])
+def test_published_devices_meet_their_leave_one_out_error(target, bound):
+    predictor = LatencyPredictor.fit(load_table(target))
+    assert len(predictor.relative_errors) == 9
+    assert predictor.mean_error <= bound
+    assert predictor.error.factor() < 1.15
+
+
+def test_published_device_orders_the_family():
+    predictor = LatencyPredictor.fit(load_table("tensorrt"))
+    names = ("nextvit-small", "nextvit-base", "nextvit-large")
+    small, base, large = predictor.predict([load_architecture(n) for n in names]).latency_ms
+    assert small < base < large
+    assert small == pytest.approx(7.7, rel=0.05)
+
+
+def test_what_is_measured_shifts_all_predictions(predictor, space):
+    networks = [space.sample(random.Random(number)) for number in range(12)]
+    before = predictor.predict(networks, 64)
+    assert predictor.recalibrated([], [], 64) is predictor
+
+    def shift(count: int, factor: float) -> float:
+        measured = factor * before.latency_ms[:count]
+        after = predictor.recalibrated(networks[:count], list(measured), 64)
+        ratio = after.predict(networks, 64).latency_ms / before.latency_ms
+        assert ratio == pytest.approx(np.full(len(networks), ratio[0]))
+        total = after.predict_blocks(networks[0].blocks(64))
+        assert total == pytest.approx(after.predict([networks[0]], 64).latency_ms[0])
+        return float(ratio[0])
+
+    # A normal prior of 2% and an error of 1.5% a network: the mean of n is worth so much.
+    deviation = predictor.error.deviation
+    for count in (1, 4, 12):
+        trust = 0.02**2 / (0.02**2 + deviation**2 / count)
+        assert shift(count, 1.05) == pytest.approx(1.05**trust)
+        assert shift(count, 0.95) == pytest.approx(0.95**trust)
+
+
+def test_a_higher_confidence_has_wider_intervals(predictor, space):
+    network = [space.sample(random.Random(0))]
+    widths = []
+    for confidence in (0.5, 0.9, 0.99):
+        found = predictor.predict(network, 64, confidence=confidence)
+        factor = predictor.error.factor(confidence)
+        assert found.high_ms[0] == pytest.approx(factor * found.latency_ms[0])
+        assert found.low_ms[0] == pytest.approx(found.latency_ms[0] / factor)
+        widths.append(factor)
+    assert widths == sorted(widths)

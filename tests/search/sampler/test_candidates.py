@@ -1,0 +1,164 @@
+"""What is made fits, is new and is in the space; and making it ends."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nas.search.sampler.candidates import Candidates, key
+from nas.space.parameter_space import Walk
+from tests.toy import Layer, One, Toy, every_walk, shares, toy_latency, two_devices
+
+SPACE = Toy()
+EVERY = {walk.architecture: walk for walk in every_walk(SPACE)}
+
+
+def made(load=None, seed: int = 0) -> Candidates[tuple[Layer, ...]]:
+    return Candidates(SPACE, load or shares(2.5), random.Random(seed))
+
+
+def test_values_are_walked_again():
+    for walk in list(EVERY.values())[::50]:
+        assert made().walk(walk.params) == walk
+
+
+def test_loads_are_those_of_the_architectures():
+    walks = list(EVERY.values())[:5]
+    expected = [[toy_latency(w.architecture) / 2.5, len(w.architecture) / 2] for w in walks]
+    np.testing.assert_array_equal(made(two_devices).load(walks), expected)
+
+
+def test_fresh_ones_are_in_the_space_and_of_all_sizes():
+    fresh = made().fresh(300)
+    assert len(fresh) == 300
+    assert all(EVERY[walk.architecture] == walk for walk in fresh)
+    latency = [toy_latency(walk.architecture) for walk in fresh]
+    assert min(latency) < 0.6
+    assert max(latency) > 4.0
+    assert fresh == made().fresh(300)
+    assert fresh != made(seed=1).fresh(300)
+
+
+def test_children_are_in_the_space_and_like_their_parents():
+    parents = made().fresh(2)
+    children = made().children(parents, 300)
+    assert len(children) == 300
+    assert all(EVERY[child.architecture] == child for child in children)
+    values = {item for parent in parents for item in parent.params.items()}
+    inherited = [sum(item in values for item in c.params.items()) / len(c.params) for c in children]
+    fresh = [
+        sum(item in values for item in c.params.items()) / len(c.params) for c in made().fresh(300)
+    ]
+    assert np.mean(inherited) > np.mean(fresh) + 0.2
+    assert len({child.architecture for child in children}) > 100
+
+
+def test_a_child_of_one_differs_from_it_in_little():
+    parent = EVERY[(Layer(32, 0.5), Layer(64, 0.25), Layer(128, 0.75))]
+    changed = Counter(
+        sum(child.params.get(name, value) != value for name, value in parent.params.items())
+        for child in made().children([parent], 500)
+    )
+    assert changed[0] < 0.05 * 500  # a change that is changed back
+    assert 0.4 * 500 < changed[1] < 0.7 * 500
+    assert changed[1] > changed[2] > changed[3]
+
+
+def test_children_reach_every_architecture():
+    candidates = made()
+    walks = [EVERY[(Layer(16, 0.0),)]]
+    for _ in range(40):
+        walks = list(
+            {w.architecture: w for w in (*walks, *candidates.children(walks, 600))}.values()
+        )
+    assert len(walks) > 0.95 * len(EVERY)
+
+
+@pytest.mark.parametrize("load", [shares(2.5), two_devices])
+def test_what_fits_is_within_all_limits_new_and_there_once(load):
+    candidates = made(load)
+    walks = candidates.fresh(400)
+    known = {key(walk) for walk in walks[:50]}
+    fitting, found = candidates.fitting([*walks, *walks], known)
+    keys = [key(walk) for walk in fitting]
+    expected = {key(walk) for walk in walks if np.all(load([walk.architecture]) <= 1.0)} - known
+    assert len(keys) == len(set(keys))
+    assert set(keys) == expected
+    np.testing.assert_array_equal(found, load([walk.architecture for walk in fitting]))
+
+
+def test_nothing_fits_where_all_is_over_or_known():
+    candidates = made(shares(0.1))
+    walks = candidates.fresh(20)
+    fitting, load = candidates.fitting(walks, set())
+    assert (fitting, len(load)) == ([], 0)
+    fitting, load = made().fitting(walks, {key(walk) for walk in walks})
+    assert (fitting, len(load)) == ([], 0)
+    assert made().fitting([], set())[0] == []
+
+
+def test_the_limit_itself_fits():
+    walk = EVERY[(Layer(64, 0.5),)]
+    fitting, load = made(shares(toy_latency(walk.architecture))).fitting([walk], set())
+    assert (fitting, load.tolist()) == ([walk], [[1.0]])
+
+
+@pytest.mark.parametrize("aim", [0.2, 0.4, 0.7, 1.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_candidate_of_about_the_load_aimed_at_is_found(aim, seed):
+    found = made(seed=seed).near(aim, set())
+    assert found is not None
+    load = toy_latency(found.architecture) / 2.5
+    assert load <= 1.0
+    closest = min(abs(np.log(toy_latency(a) / 2.5 / aim)) for a in EVERY if toy_latency(a) <= 2.5)
+    assert abs(np.log(load / aim)) <= max(0.02, closest) + 1e-9
+
+
+def test_of_several_devices_the_highest_load_is_aimed_at():
+    found = made(two_devices).near(0.5, set())
+    assert found is not None
+    assert two_devices([found.architecture]).max() == pytest.approx(0.5, rel=0.02)
+
+
+def test_what_is_near_is_new():
+    candidates, known = made(), set()
+    for _ in range(30):
+        found = candidates.near(1.0, known)
+        assert found is not None
+        assert key(found) not in known
+        known.add(key(found))
+    assert len(known) == 30
+
+
+def test_nothing_is_near_where_nothing_fits_or_all_is_known():
+    assert made(shares(0.1)).near(1.0, set()) is None
+    assert made().near(0.5, {key(walk) for walk in EVERY.values()}) is None
+
+
+def test_the_last_new_one_is_found_far_from_the_aim():
+    last = EVERY[(Layer(16, 0.0),)]
+    known = {key(walk) for walk in EVERY.values()} - {key(last)}
+    assert made().near(1.0, known) == last
+
+
+def test_a_limit_of_another_kind_may_be_infinitely_broken():
+    def load(layers):
+        return np.array([[np.inf if len(one) == 3 else toy_latency(one) / 2.5] for one in layers])
+
+    candidates = made(load)
+    found = candidates.near(1.0, set())
+    assert found is not None
+    assert len(found.architecture) < 3
+    assert all(len(w.architecture) < 3 for w in candidates.fitting(candidates.fresh(50), set())[0])
+
+
+def test_a_space_of_one_ends():
+    candidates = Candidates(One(), lambda made: np.full((len(made), 1), 0.5), random.Random(0))
+    only = Walk(7, {"a": 3, "b": 4}, {"a": (3,), "b": (4,)})
+    assert candidates.fresh(3) == [only] * 3
+    assert candidates.children([only], 2000) == [only] * 2000
+    assert candidates.near(0.9, set()) == only
+    assert candidates.near(0.9, {key(only)}) is None

@@ -1,0 +1,114 @@
+"""When Ctrl-C takes effect."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from nas.system.interrupts import deferred_interrupt, interruptible
+
+pytestmark = pytest.mark.usefixtures("sigint_raises")
+
+
+def test_it_takes_effect_at_the_end():
+    done, before = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert done and signal.getsignal(signal.SIGINT) is before
+    with deferred_interrupt():
+        pass
+
+
+def test_what_fails_meanwhile_is_told_instead():
+    with pytest.raises(ValueError, match="full disk"), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("full disk")
+
+
+def test_a_second_one_takes_effect_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert not done
+
+
+def test_two_act_twice_not_three_times():
+    with deferred_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        with interruptible():
+            pass
+
+
+def test_what_takes_long_is_interrupted_at_once():
+    done = []
+    with deferred_interrupt():
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            signal.raise_signal(signal.SIGINT)
+            done.append("long")
+        done.append("short")
+    assert done == ["short"]
+
+
+def test_what_was_pressed_before_interrupts_what_takes_long():
+    done = []
+    with deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            done.append("long")
+        with interruptible():
+            done.append("once")
+    assert done == ["once"]
+
+
+def test_what_takes_long_may_stand_alone():
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_other_handlers_are_called_as_late():
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    try:
+        with deferred_interrupt():
+            signal.raise_signal(signal.SIGTERM)
+            assert not told
+            with interruptible():
+                assert told == [signal.SIGTERM]
+                signal.raise_signal(signal.SIGTERM)
+                assert len(told) == 2
+            signal.raise_signal(signal.SIGTERM)
+            assert len(told) == 2
+        assert len(told) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_other_threads_are_left_alone():
+    done = []
+
+    def work():
+        with deferred_interrupt(), interruptible():
+            done.append("all")
+
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert done
+
+
+def test_where_it_is_ignored_it_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
