@@ -32,7 +32,8 @@ from nas.latency.predict.predictor import RIDGE, LatencyPredictor
 from nas.latency.table.catalog import load_table
 from nas.latency.table.table import LatencyTable
 from nas.models.cost import block_cost
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.space_files import load_space
 
 MAX_MAPE, MIN_WITHIN, MIN_TAU, COVERAGE = 0.03, 0.98, 0.95, (0.85, 0.97)

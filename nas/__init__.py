@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from nas.models.checkpoint import load_published
     from nas.models.network import build_network
     from nas.results.values import SearchResult
-    from nas.space.architecture import Architecture, Block, Stage
+    from nas.space.architecture import Architecture, Stage
     from nas.space.architecture_files import load_architecture
+    from nas.space.block import Block
     from nas.space.search_space import SearchSpace
     from nas.space.space_files import load_space
+    from nas.space.workload import Workload
 
 _HOME = {
     "Architecture": "nas.space.architecture",
-    "Block": "nas.space.architecture",
+    "Block": "nas.space.block",
     "Stage": "nas.space.architecture",
     "load_architecture": "nas.space.architecture_files",
     "SearchConfig": "nas.config",
@@ -41,6 +43,7 @@ _HOME = {
     "search": "nas.api",
     "SearchSpace": "nas.space.search_space",
     "load_space": "nas.space.space_files",
+    "Workload": "nas.space.workload",
 }
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "SearchResult",
     "SearchSpace",
     "Stage",
+    "Workload",
     "build_network",
     "load_architecture",
     "load_published",

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nas.errors import ConfigError
+from nas.errors import ArchitectureError, ConfigError
 from nas.precision import Precision
-from nas.space.architecture import MAX_BATCH, MAX_CLASSES, MAX_RESOLUTION
+from nas.space.workload import MAX_BATCH, MAX_CLASSES, Workload
 
+MIN_RESOLUTION = 32
 MAX_TARGETS = 8
 MAX_RUNGS = 6
 MAX_FINALISTS = 1000
+
+
+def checked_resolution(value: int | str) -> int | str:
+    """Pixels of a square, or a text such as 512x683, each side at least `MIN_RESOLUTION`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        workload = Workload.of(value)
+    except ArchitectureError as error:
+        raise ValueError(str(error)) from None
+    if min(workload.height, workload.width) < MIN_RESOLUTION:
+        raise ValueError(f"a side must be at least {MIN_RESOLUTION} pixels")
+    return workload.resolution
+
+
+Resolution = Annotated[int | str, AfterValidator(checked_resolution)]
+"""Pixels of a square, or a text such as 512x683: height x width."""
 
 
 class ProxyConfig(BaseModel):
@@ -75,7 +95,7 @@ class SearchConfig(BaseModel):
     Attributes:
         targets: the devices to deploy to, each with its budget; a network must keep all.
         space: name or path of the search space.
-        resolution: height and width in pixels of the network to deploy.
+        resolution: of the network to deploy in pixels; a text such as 512x683 is height x width.
         num_classes: outputs of the network to deploy.
         max_params, max_macs: highest number of parameters, and of multiply-accumulates for one
             image; None for no limit.
@@ -102,7 +122,7 @@ class SearchConfig(BaseModel):
 
     targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
     space: str = "nextvit"
-    resolution: int = Field(default=224, ge=32, le=MAX_RESOLUTION)
+    resolution: Resolution = 224
     num_classes: int = Field(default=1000, ge=2, le=MAX_CLASSES)
     max_params: float | None = Field(default=None, gt=0)
     max_macs: float | None = Field(default=None, gt=0)
@@ -127,6 +147,11 @@ class SearchConfig(BaseModel):
         fields = TargetConfig.model_fields
         rest = {name: value for name, value in values.items() if name not in fields}
         return rest | {"targets": [{n: v for n, v in values.items() if n in fields}]}
+
+    @property
+    def workload(self) -> Workload:
+        """Size of the network to deploy; the batch is each target's own."""
+        return Workload.of(self.resolution, self.num_classes)
 
     def on(self, index: int) -> SearchConfig:
         """The same search as if for one of its targets only."""

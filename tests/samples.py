@@ -8,7 +8,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from nas.errors import ArchitectureError
-from nas.space.architecture import Architecture, Block, Stage
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import Block
 from nas.space.search_space import SearchSpace, StageChoices
 
 

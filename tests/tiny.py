@@ -11,7 +11,7 @@ from nas.latency.table.files import append_blocks, append_networks, read_table, 
 from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta
 from nas.measurement.protocol import Timing
 from nas.models.cost import block_cost
-from nas.space.architecture import Block
+from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.space_files import load_space
 

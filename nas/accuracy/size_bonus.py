@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from nas.models.cost import network_cost
 from nas.space.architecture import Architecture
+from nas.space.workload import Workload
 
 LONG_IMAGES = 64_000
 """Length of training beyond which nothing is added."""
@@ -27,19 +28,18 @@ class SizeBonus:
 
     Attributes:
         weight: accuracy that a doubling of MACs is worth for each halving of the images.
-        resolution, num_classes: of the network to deploy, whose MACs count.
+        workload: of the network to deploy, whose MACs count.
     """
 
     weight: float
-    resolution: int
-    num_classes: int
+    workload: Workload
 
     def of(self, architecture: Architecture, images: int) -> float:
         """For an architecture that has seen so many images in training; accuracy, 0..1."""
         doubling = self.per_doubling(images)
         if not doubling:
             return 0.0
-        macs = network_cost(architecture.blocks(self.resolution, self.num_classes)).macs
+        macs = network_cost(architecture.blocks(self.workload)).macs
         return doubling * math.log2(macs / REFERENCE_MACS)
 
     def per_doubling(self, images: int) -> float:

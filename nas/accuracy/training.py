@@ -104,7 +104,7 @@ class ProxyTraining:
                 f"{data.name}: {len(data.train_images)} training images do not fill a batch of "
                 f"{config.batch_size} in proxy training: add images"
             )
-        architecture.blocks(data.train_images.shape[-1], data.num_classes)
+        architecture.expand(data.workload)
         self.data = data
         self.config = config
         self.total_steps = steps_of(config.train_images, config)

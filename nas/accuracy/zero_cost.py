@@ -79,7 +79,7 @@ def zero_cost_scores(
     for name in names:
         if name not in ZERO_COST:
             raise ConfigError(unknown("zero-cost score", name, ZERO_COST))
-    architecture.blocks(data.train_images.shape[-1], data.num_classes)
+    architecture.expand(data.workload)
     batches = seeded_batches(data, seed, batch_size)
     network = initial_network(architecture, data.num_classes, seed)
     found = {}

@@ -17,6 +17,7 @@ from nas.cli.options import (
     make_console,
     progress_printer,
     tables_folder,
+    workload_of,
 )
 from nas.cli.tables import print_table
 
@@ -27,7 +28,7 @@ def tables_adapt(
     space: Space = "nextvit",
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = "224",
     num_classes: NumClasses = 1000,
     tables_dir: TablesDir = None,
 ) -> None:
@@ -43,9 +44,7 @@ def tables_adapt(
             target,
             samples,
             precision=checked_precision(precision),
-            batch_size=batch_size,
-            resolution=resolution,
-            num_classes=num_classes,
+            workload=workload_of(resolution, num_classes, batch_size),
             tables_dir=tables_folder(tables_dir),
             progress=printer.progress,
         )

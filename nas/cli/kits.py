@@ -20,6 +20,7 @@ from nas.cli.options import (
     make_console,
     progress_printer,
     tables_folder,
+    workload_of,
 )
 from nas.cli.tables import print_table
 
@@ -30,7 +31,7 @@ def tables_kit(
     space: Space = "nextvit",
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = "224",
     num_classes: NumClasses = 1000,
 ) -> None:
     """Make a zip that measures a table on a device without PyTorch."""
@@ -44,9 +45,7 @@ def tables_kit(
             target,
             out,
             precision=checked_precision(precision),
-            batch_size=batch_size,
-            resolution=resolution,
-            num_classes=num_classes,
+            workload=workload_of(resolution, num_classes, batch_size),
             progress=partial(printer.progress, verb="written"),
         )
     python = ".".join(str(part) for part in OLDEST_PYTHON)

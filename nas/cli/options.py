@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.report.live import LivePrinter
+    from nas.space.workload import Workload
 
 Target = Annotated[
     str | None, typer.Option(help="Runtime to deploy to: onnxruntime, tensorrt, coreml.")
@@ -26,7 +27,9 @@ PrecisionOption = Annotated[str | None, typer.Option(help="fp32 or fp16; default
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images in one call; default: the table's.")
 ]
-Resolution = Annotated[int, typer.Option(min=32, help="Input size in pixels.")]
+Resolution = Annotated[
+    str, typer.Option(help="Input size in pixels: 224, or 512x683 (height x width).")
+]
 NumClasses = Annotated[int, typer.Option(min=2, help="Classes of the networks.")]
 Interpolate = Annotated[
     bool,
@@ -51,6 +54,21 @@ def folder_option(what: str, **more: Any) -> Any:
 TablesDir = Annotated[
     Path | None, folder_option("Folder of latency tables.", show_default="latency_tables/")
 ]
+
+
+def workload_of(resolution: str, num_classes: int, batch_size: int | None = None) -> Workload:
+    """The workload that options name.
+
+    Raises:
+        ConfigError: the resolution is none; names the option.
+    """
+    from nas.config import checked_resolution
+    from nas.space.workload import Workload
+
+    try:
+        return Workload.of(checked_resolution(resolution), num_classes, batch_size or 1)
+    except ValueError as error:
+        raise ConfigError(f"--resolution {resolution!r}: {error}") from None
 
 
 def checked_precision(value: str | None) -> Any:

@@ -17,6 +17,7 @@ from nas.cli.options import (
     checked_precision,
     make_console,
     tables_folder,
+    workload_of,
 )
 from nas.cli.tables import print_replace
 
@@ -29,7 +30,7 @@ def predict(
     device: Device = None,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = "224",
     num_classes: NumClasses = 1000,
     interpolate: Interpolate = False,
     tables_dir: TablesDir = None,
@@ -41,6 +42,7 @@ def predict(
     from nas.space.architecture_files import load_architecture
 
     network = load_architecture(architecture)
+    workload = workload_of(resolution, num_classes)
     table = load_table(
         target,
         device,
@@ -49,13 +51,13 @@ def predict(
         tables_folder(tables_dir, must_exist=True),
     )
     if interpolate:
-        table = with_interpolated(table, network.blocks(resolution, num_classes))
+        table = with_interpolated(table, network.blocks(workload))
     predictor = LatencyPredictor.fit(table)
-    prediction = predictor.predict([network], resolution, num_classes)
+    prediction = predictor.predict([network], workload)
     kind = table.latency_kind
     console = make_console()
     console.print(
-        f"{architecture} at {resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "
+        f"{architecture} at {workload.resolution} pixels: {prediction.latency_ms[0]:.2f} ms {kind} "
         f"(90% interval {prediction.low_ms[0]:.2f} to {prediction.high_ms[0]:.2f} ms)",
         soft_wrap=True,
     )
@@ -63,11 +65,11 @@ def predict(
     changed = changes(table.meta)
     if changed:
         console.print(f"it was measured with {changed}", style="yellow", soft_wrap=True)
-    for block, block_ms in predictor.breakdown(network.blocks(resolution, num_classes)):
+    for block, block_ms in predictor.breakdown(network.blocks(workload)):
         share = 100 * block_ms / prediction.latency_ms[0]
         flag = "  interpolated" if block in table.interpolated else ""
         console.print(f"  {block_ms:8.3f} ms  {share:4.1f}%  {block}{flag}", soft_wrap=True)
     if predictor.constant_ms:
         console.print(f"  {predictor.constant_ms:8.3f} ms  of every network", soft_wrap=True)
     if kind == "estimated":
-        print_replace(console, table, resolution, num_classes)
+        print_replace(console, table, workload)

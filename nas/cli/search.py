@@ -74,7 +74,7 @@ def search(
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images in one call; default: the table's.")
     ] = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = "224",
     num_classes: NumClasses = 1000,
     finalists: Annotated[
         int | None,

@@ -20,7 +20,7 @@ def spaces() -> None:
     for name in space_names():
         space = load_space(name)
         try:
-            blocks = str(len(space.blocks(224)))
+            blocks = str(len(space.blocks()))
         except ArchitectureError:  # made for larger images
             blocks = "not at 224"
         table.add_row(name, f"{space.size:,}", blocks)
@@ -29,6 +29,6 @@ def spaces() -> None:
     table.columns[1].justify = table.columns[2].justify = "right"
     for name in preset_names():
         architecture = load_architecture(name)
-        cost = network_cost(architecture.blocks(224))
+        cost = network_cost(architecture.blocks())
         table.add_row(name, f"{cost.params / 1e6:.3f}", f"{cost.macs / 1e9:.2f}", architecture.id)
     console.print(table)

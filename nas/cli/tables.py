@@ -19,6 +19,7 @@ from nas.cli.options import (
     make_console,
     progress_printer,
     tables_folder,
+    workload_of,
 )
 from nas.errors import TableError, unknown
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from nas.latency.predict.predictor import LatencyPredictor
     from nas.latency.table.table import LatencyTable
+    from nas.space.workload import Workload
 
 tables_app = typer.Typer(help="Latency tables: measure one for this machine, list and show them.")
 
@@ -37,7 +39,7 @@ def tables_measure(
     space: Space = "nextvit",
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = "224",
     num_classes: NumClasses = 1000,
     tables_dir: TablesDir = None,
 ) -> None:
@@ -52,9 +54,7 @@ def tables_measure(
             load_space(space),
             target,
             precision=checked_precision(precision),
-            batch_size=batch_size,
-            resolution=resolution,
-            num_classes=num_classes,
+            workload=workload_of(resolution, num_classes, batch_size),
             tables_dir=tables_folder(tables_dir),
             progress=printer.progress,
         )
@@ -251,8 +251,9 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
             soft_wrap=True,
         )
     _print_changes(console, table)
-    resolutions = sorted({row.resolution for row in table.networks})
-    console.print(f"  resolutions: {', '.join(str(size) for size in resolutions)} pixels")
+    workloads = {str(row.workload.resolution): row.workload for row in table.networks}
+    sizes = sorted(workloads, key=lambda name: (workloads[name].height, workloads[name].width))
+    console.print(f"  resolutions: {', '.join(sizes)} pixels")
     console.print(
         f"  leave-one-out error on its {len(table.networks)} networks: mean "
         f"{100 * predictor.mean_error:.1f}%, largest {largest:.1f}%; 90% interval: "
@@ -260,8 +261,7 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
         soft_wrap=True,
     )
     if table.latency_kind == "estimated":
-        resolution = 224 if 224 in resolutions else max(resolutions)
-        print_replace(console, table, resolution, table.networks[0].num_classes)
+        print_replace(console, table, workloads.get("224", workloads[sizes[-1]]))
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
@@ -272,11 +272,11 @@ def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
     )
 
 
-def print_replace(console: Console, table: LatencyTable, resolution: int, num_classes: int) -> None:
+def print_replace(console: Console, table: LatencyTable, workload: Workload) -> None:
     """Say how an estimate is replaced by a measured latency."""
     from nas.latency.table.catalog import remeasure_command
 
-    command = remeasure_command(table, resolution=resolution, num_classes=num_classes)
+    command = remeasure_command(table, workload=workload)
     first = f"delete {table.path}, then " if table.meta.kind == "adapted" else ""
     console.print(
         f"  an estimate; to replace it, {first}measure on the device: {command}", soft_wrap=True

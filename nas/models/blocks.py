@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from nas.space.architecture import HEAD_DIM, Block
+from nas.space.block import HEAD_DIM, Block
 
 BN_EPS = 1e-5
 

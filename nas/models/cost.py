@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nas.space.architecture import HEAD_DIM, Block
+from nas.space.block import HEAD_DIM, Block
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nas.models.blocks import Head, build_block
 from nas.space.architecture import Architecture
+from nas.space.workload import Workload
 
 REFERENCE_RESOLUTION = 2048
 """Weights do not depend on the resolution; at this one every E-MHSA reduction has its tokens."""
@@ -31,7 +32,8 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.num_classes = num_classes
-        stem, *blocks, head = architecture.blocks(REFERENCE_RESOLUTION, num_classes)
+        workload = Workload.square(REFERENCE_RESOLUTION, num_classes)
+        stem, *blocks, head = architecture.blocks(workload)
         rates = [drop_path_rate * i / max(1, len(blocks) - 1) for i in range(len(blocks))]
         self.stem = build_block(stem)
         self.blocks = nn.Sequential(

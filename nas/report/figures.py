@@ -384,7 +384,7 @@ def _reference_hover(reference: Reference, result: SearchResult) -> str:
 
 def _cost(architecture: Architecture, result: SearchResult) -> tuple[float, float]:
     config = result.config
-    cost = network_cost(architecture.blocks(config.resolution, config.num_classes))
+    cost = network_cost(architecture.blocks(config.workload))
     return cost.macs / 1e9, cost.params / 1e6
 
 

@@ -47,7 +47,8 @@ from nas.report.wording import (
 )
 from nas.results.values import SEARCHED, Candidate, SearchResult
 from nas.search.rungs import rung_images
-from nas.space.architecture import Architecture, Block, Stage
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import Block
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -266,7 +267,7 @@ def _faster(best: Candidate, result: SearchResult) -> str | None:
 
 def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
     """Stem, stages and head: what they are, what they put out, and what they cost."""
-    blocks = architecture.blocks(result.config.resolution, result.config.num_classes)
+    blocks = architecture.blocks(result.config.workload)
     depths = [stage.depth for stage in architecture.stages]
     bounds = [0, *accumulate(depths, initial=1), len(blocks)]
     total = network_cost(blocks)
@@ -335,7 +336,7 @@ def _output(block: Block) -> str:
 
 def _family_row(result: SearchResult, index: int) -> dict[str, Any]:
     reference, config = result.references[index], result.config
-    cost = network_cost(reference.architecture.blocks(config.resolution, config.num_classes))
+    cost = network_cost(reference.architecture.blocks(config.workload))
     return {
         "name": reference.name,
         "predicted": ms_text(reference.predicted.latency_ms),

@@ -56,7 +56,7 @@ def score_name(config: SearchConfig) -> str:
 
 def per_doubling(config: SearchConfig) -> float:
     """Accuracy (0..1) added to that of a full training for each doubling of MACs."""
-    bonus = SizeBonus(config.size_bonus, config.resolution, config.num_classes)
+    bonus = SizeBonus(config.size_bonus, config.workload)
     return bonus.per_doubling(config.proxy.train_images)
 
 
@@ -153,9 +153,9 @@ def batch_size(result: SearchResult) -> int:
 def call_text(result: SearchResult) -> str:
     """What one latency is the time of."""
     batch = batch_size(result)
-    side = result.config.resolution
+    workload = result.config.workload
     images = "one image" if batch == 1 else f"a batch of {batch} images"
-    return f"{images} at {side}x{side}"
+    return f"{images} at {workload.height}x{workload.width}"
 
 
 def proxy_name(config: SearchConfig) -> str:

@@ -124,9 +124,7 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
         export_network(
             best.architecture,
             run_dir / name,
-            resolution=config.resolution,
-            batch_size=kind[0],
-            num_classes=config.num_classes,
+            workload=config.workload.with_batch(kind[0]),
             seed=config.seed,
             precision=kind[1],
         )

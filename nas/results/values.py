@@ -112,7 +112,7 @@ class Candidate:
 
     def cost_at(self, config: SearchConfig) -> tuple[float, float]:
         """MACs in G for one image at the target's resolution, and parameters in M."""
-        blocks = self.architecture.blocks(config.resolution, config.num_classes)
+        blocks = self.architecture.blocks(config.workload)
         cost = network_cost(blocks)
         return cost.macs / 1e9, cost.params / 1e6
 

@@ -17,6 +17,7 @@ from nas.models.cost import block_cost
 from nas.results.values import Latency
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.space.workload import Workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Budget:
     Attributes:
         space: where candidates come from.
         devices: latency limits, one a device.
-        resolution, num_classes: of the network to deploy.
+        workload: of the network to deploy; the batch is each device's own.
         confidence: a latency is within its limit if the upper end of its interval of this
             confidence is.
         max_params, max_macs: limits of size, None for none; MACs are for one image.
@@ -57,8 +58,7 @@ class Budget:
 
     space: SearchSpace
     devices: tuple[DeviceBudget, ...]
-    resolution: int
-    num_classes: int
+    workload: Workload
     confidence: float = CONFIDENCE
     max_params: float | None = None
     max_macs: float | None = None
@@ -67,28 +67,25 @@ class Budget:
     )
 
     def __post_init__(self) -> None:
-        size = (self.resolution, self.num_classes)
         if self.max_params is not None:
-            params = Scorer(0.0, lambda block: float(block_cost(block).params), *size)
+            params = Scorer(0.0, lambda block: float(block_cost(block).params), self.workload)
             self._sizes.append((self.max_params, params))
         if self.max_macs is not None:
-            macs = Scorer(0.0, lambda block: float(block_cost(block).macs), *size)
+            macs = Scorer(0.0, lambda block: float(block_cost(block).macs), self.workload)
             self._sizes.append((self.max_macs, macs))
 
     def latencies(self, architecture: Architecture) -> tuple[Latency, ...]:
         """Predicted latency with its interval on each device."""
         found = []
         for device in self.devices:
-            one = device.predictor.predict(
-                [architecture], self.resolution, self.num_classes, self.confidence
-            )
+            one = device.predictor.predict([architecture], self.workload, self.confidence)
             numbers = (float(one.latency_ms[0]), float(one.low_ms[0]), float(one.high_ms[0]))
             found.append(Latency(*numbers))
         return tuple(found)
 
     def breakdown(self, architecture: Architecture, device: int = 0) -> tuple[float, ...]:
         """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
-        blocks = architecture.blocks(self.resolution, self.num_classes)
+        blocks = architecture.blocks(self.workload)
         predictor = self.devices[device].predictor
         return tuple(block_ms for _, block_ms in predictor.breakdown(blocks))
 
@@ -107,9 +104,7 @@ class Budget:
         """What is used of each limit: latencies, then parameters, then MACs: [n, limits]."""
         columns = []
         for device in self.devices:
-            found = device.predictor.predict(
-                architectures, self.resolution, self.num_classes, self.confidence
-            )
+            found = device.predictor.predict(architectures, self.workload, self.confidence)
             columns.append(found.high_ms / device.budget_ms)
         for limit, size in self._sizes:
             columns.append(np.array(size.latencies_ms(architectures)) / limit)
@@ -154,7 +149,7 @@ class Budget:
                 raise ConfigError(
                     f"--budget {device.budget_ms:g}ms is below the fastest network of space "
                     f"{self.space.name!r}, {table.latency_kind} to take {latency.latency_ms:.2f} "
-                    f"ms on {table.name} at {self.resolution} pixels, and with "
+                    f"ms on {table.name} at {self.workload.resolution} pixels, and with "
                     f"{100 * self.confidence:g}% confidence at most {latency.high_ms:.2f} ms: "
                     f"raise the budget, lower --resolution, or use a space with smaller networks"
                 )

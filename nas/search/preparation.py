@@ -22,6 +22,7 @@ from nas.search.rungs import rung_images
 from nas.search.sampler.samplers import check_sampler
 from nas.space.search_space import SearchSpace
 from nas.space.space_files import load_space, space_names
+from nas.space.workload import Workload
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
@@ -56,9 +57,9 @@ def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     check_sampler(config.sampler)
     _check_rungs(config)
     check_source(config.proxy)
-    space.check_resolution(config.resolution)
+    space.check_workload(config.workload)
     try:
-        space.check_resolution(config.proxy.resolution)
+        space.check_workload(Workload.square(config.proxy.resolution))
     except ArchitectureError as error:
         raise ArchitectureError(f"proxy training: {error}") from None
     read_source(config.proxy)
@@ -113,8 +114,7 @@ def _budget(
         devices=tuple(
             DeviceBudget(LatencyPredictor.fit(table), target.budget_ms) for target, table in targets
         ),
-        resolution=config.resolution,
-        num_classes=config.num_classes,
+        workload=config.workload,
         confidence=config.confidence,
         max_params=config.max_params,
         max_macs=config.max_macs,
@@ -190,16 +190,16 @@ def _found(
     own = own_key(target.target, target.precision, target.batch_size)
     if table is not None and table.meta.kind != "measured":
         return table
-    missing = missing_for(table, space, config.resolution, config.num_classes) if table else None
+    missing = missing_for(table, space, config.workload) if table else None
     if table is not None and not missing:
         return table
     if table is not None and config.interpolate and table.networks:
-        return with_interpolated(table, space.blocks(config.resolution, config.num_classes))
+        return with_interpolated(table, space.blocks(config.workload))
     mine = own is not None and (table is None or table.meta.folder == own.folder)
     if mine and measure_table:
         return None
     key = own or TableKey(*options)
-    command = measure_command(key, config.space, config.resolution, config.num_classes, tables_dir)
+    command = measure_command(key, config.space, config.workload, tables_dir)
     if table is None or missing is None:
         assert own is not None
         raise TableError(
@@ -212,7 +212,7 @@ def _found(
     where = "" if mine else f" on {table.meta.device_description}"
     raise TableError(
         f"table {table.name} lacks {len(missing.blocks)} of the "
-        f"{len(space.blocks(config.resolution, config.num_classes))} blocks of space "
+        f"{len(space.blocks(config.workload))} blocks of space "
         f"{space.name!r} at {config.resolution} pixels ({named}"
         f"{'; ...' if len(missing.blocks) > 3 else ''}): run{where}: {command}"
     )
@@ -231,9 +231,7 @@ def _measured(
         space,
         target.target,
         precision=target.precision,
-        batch_size=target.batch_size,
-        resolution=config.resolution,
-        num_classes=config.num_classes,
+        workload=config.workload.with_batch(target.batch_size or 1),
         tables_dir=tables_dir,
         progress=listener.measuring,
     )

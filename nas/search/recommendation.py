@@ -101,14 +101,14 @@ def _seen_on(
     measured = any(c.measured for c in candidates)
     best = next((c for c in candidates if c.number == recommended), None)
     estimated = table.latency_kind == "estimated"
-    size = (config.space, config.resolution, config.num_classes)
+    command = remeasure_command(table, config.space, config.workload)
     return SearchResult(
         run_dir=run_dir,
         config=config,
         table_name=table.name,
         table_provenance=table.provenance(),
         provenance=table.latency_kind,
-        replace_command=remeasure_command(table, *size) if estimated else None,
+        replace_command=command if estimated else None,
         candidates=tuple(candidates),
         front=tuple(study.front(index)),
         recommended=best,

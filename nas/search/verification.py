@@ -20,6 +20,7 @@ from nas.search.callbacks import Listener
 from nas.search.preparation import Prepared
 from nas.search.store.study import SearchStudy
 from nas.space.architecture import Architecture
+from nas.space.workload import Workload
 from nas.system.interrupts import interruptible
 
 USED_WELL = 0.9
@@ -115,7 +116,6 @@ def _measure(
         Why a device's runtime could not run one of them, by its index.
     """
     config, failed = prepared.config, dict[int, str]()
-    size = (config.resolution, config.num_classes)
     import_module(
         "nas.models.model_files.onnx"
     )  # PyTorch's import, cut off by Ctrl-C, could not be done again
@@ -125,7 +125,7 @@ def _measure(
         table = prepared.tables[device]
         try:
             with interruptible():
-                timings = _timings(architectures, table, size, listener)
+                timings = _timings(architectures, table, config.workload, listener)
         except RuntimeUnavailableError as error:
             failed[device] = str(error)
         else:
@@ -137,15 +137,15 @@ def _measure(
 def _timings(
     architectures: Sequence[Architecture],
     table: LatencyTable,
-    size: tuple[int, int],
+    workload: Workload,
     listener: Listener,
 ) -> list[Timing]:
     """Measure networks; once more where something else kept the machine busy meanwhile."""
-    timings = measure_networks(architectures, table, *size, listener.verifying)
+    timings = measure_networks(architectures, table, workload, listener.verifying)
     disturbed = [i for i, timing in enumerate(timings) if timing.ci_pct > DISTURBED_PCT]
     if disturbed:
         anew = [architectures[i] for i in disturbed]
-        measured_anew = measure_networks(anew, table, *size, listener.verifying)
+        measured_anew = measure_networks(anew, table, workload, listener.verifying)
         for i, again in zip(disturbed, measured_anew, strict=True):
             timings[i] = min(timings[i], again, key=lambda timing: timing.ci_pct)
     return timings
@@ -176,8 +176,7 @@ def recalibrate(study: SearchStudy, prepared: Prepared) -> None:
         predictor = device.predictor.recalibrated(
             [c.architecture for c in measured],
             [c.latency_ms for c in measured],
-            budget.resolution,
-            budget.num_classes,
+            budget.workload,
         )
         devices.append(replace(device, predictor=predictor))
     study.budget = replace(budget, devices=tuple(devices))

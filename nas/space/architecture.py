@@ -1,121 +1,31 @@
-"""What a network is: an `Architecture` of `Stage`s, expanded to a list of `Block`s.
+"""What a network is: an `Architecture` of `Stage`s.
 
 A stage follows the Next Hybrid Strategy of Next-ViT (arXiv 2207.05501, section 3.4):
-``(NCB x N + NTB x 1) x L``. A `Block` is one unit of that network at one input size;
-the model, the latency table, the predictor and the cost model all speak `Block`.
+``(NCB x N + NTB x 1) x L``. `nas.space.expansion` says which `Block`s that stands for.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
-from nas.errors import ArchitectureError, brief, unknown
+from nas.errors import ArchitectureError, brief
+from nas.space.block import HEAD_DIM, Block, checked_mapping, make_divisible, plain, short_id
+from nas.space.expansion import (
+    STAGE_STRIDES,
+    Group,
+    Part,
+    Run,
+    head_part,
+    runs,
+    stage_sizes,
+    stem_part,
+    strided,
+)
+from nas.space.workload import IMAGENET, Workload
 
-HEAD_DIM = 32
-"""Channels of one attention or convolution head, everywhere in Next-ViT."""
-
-MAX_RESOLUTION, MAX_CLASSES, MAX_BATCH = 4096, 1_000_000, 65_536
-"""Largest input in pixels, widest classifier and largest batch that are taken for meant."""
-
-STAGE_STRIDES = (1, 2, 2, 2)
-"""Stride of each stage's first block; the stem before them has stride 4."""
-
-BlockKind = Literal["stem", "ncb", "ntb", "head"]
-
-_RATIOS = ("mlp_ratio", "ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio")
-"""Fields of a `Block` or `Stage` that are no whole numbers."""
-
-
-def make_divisible(value: float, divisor: int = HEAD_DIM) -> int:
-    """Nearest multiple of ``divisor``, at least one and never below 90% of ``value``."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-@dataclass(frozen=True, order=True)
-class Block:
-    """What is computed, and at which size.
-
-    Args:
-        kind: ``stem``, ``ncb`` (convolution block), ``ntb`` (transformer block), ``head``.
-        in_channels, out_channels: channels; for ``head`` the output is the classes.
-        stride: spatial reduction of the block (4 for the stem; the head pools all).
-        height, width: size of the *input* in pixels.
-        mlp_ratio: hidden over output channels of the MLP (``ncb``, ``ntb``).
-        mix_ratio: share of the output channels that attention makes (``ntb``).
-        sr_ratio: E-MHSA reduction; keys and values see 1 of ``sr_ratio**2`` tokens (``ntb``).
-    """
-
-    kind: BlockKind
-    in_channels: int
-    out_channels: int
-    stride: int
-    height: int
-    width: int
-    mlp_ratio: float = 0.0
-    mix_ratio: float = 0.0
-    sr_ratio: int = 0
-
-    @property
-    def out_height(self) -> int:
-        """Height of the output in pixels; strides round up, as the published model does."""
-        return 1 if self.kind == "head" else -(-self.height // self.stride)
-
-    @property
-    def out_width(self) -> int:
-        """Width of the output in pixels."""
-        return 1 if self.kind == "head" else -(-self.width // self.stride)
-
-    @property
-    def attention_channels(self) -> int:
-        """Output channels made by E-MHSA (``ntb``); MHCA makes the others."""
-        return make_divisible(int(self.out_channels * self.mix_ratio))
-
-    @property
-    def hidden_channels(self) -> int:
-        """Channels inside the MLP (``ncb``, ``ntb``)."""
-        return make_divisible(self.out_channels * self.mlp_ratio)
-
-    @cached_property
-    def id(self) -> str:
-        """Short stable id, see `Architecture.id`."""
-        return short_id(self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` reads back to an equal block."""
-        return _plain(self)
-
-    @classmethod
-    def from_json(cls, value: Any) -> Block:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ArchitectureError: names the missing, unknown or impossible entry.
-        """
-        value = _mapping("a block", value, {field.name for field in fields(cls)})
-        if value["kind"] not in get_args(BlockKind):
-            kinds = ", ".join(get_args(BlockKind))
-            raise ArchitectureError(f"kind must be one of {kinds}, got {brief(value['kind'])}")
-        for name, item in value.items():
-            kinds_of = (int, float) if name in _RATIOS else (int,)
-            if name != "kind" and (isinstance(item, bool) or not isinstance(item, kinds_of)):
-                raise ArchitectureError(f"{name} must be a number, got {brief(item)}")
-        return cls(**value)
-
-    def __str__(self) -> str:
-        text = f"{self.kind} {self.in_channels}->{self.out_channels} at {self.height}x{self.width}"
-        if self.stride != 1:
-            text += f" stride {self.stride}"
-        if self.mlp_ratio:
-            text += f" mlp {self.mlp_ratio:g}"
-        if self.kind == "ntb":
-            text += f" mix {self.mix_ratio:g} sr {self.sr_ratio}"
-        return text
+STEM_STRIDES = (2, 4)
 
 
 @dataclass(frozen=True)
@@ -158,34 +68,57 @@ class Stage:
         """Number of blocks."""
         return self.repeats * (self.num_ncb + bool(self.ntb_width))
 
-    def blocks(self, in_channels: int, size: int, stride: int) -> list[Block]:
-        """The stage's blocks for an input of ``size`` x ``size``; the first one has ``stride``."""
-        mlp = float(self.ncb_mlp_ratio)
-        blocks: list[Block] = []
-        for _ in range(self.repeats):
-            for _ in range(self.num_ncb):
-                block = Block("ncb", in_channels, self.ncb_width, stride, size, size, mlp)
-                blocks.append(block)
-                in_channels, size, stride = self.ncb_width, block.out_height, 1
-            if self.ntb_width:
-                ratios = float(self.ntb_mlp_ratio), float(self.mix_ratio), self.sr_ratio
-                blocks.append(Block("ntb", in_channels, self.ntb_width, 1, size, size, *ratios))
-                in_channels = self.ntb_width
-        return blocks
+    def part(self, number: int, in_channels: int, size: tuple[int, int]) -> Part:
+        """The stage's blocks.
 
-    def block_counts(self, in_channels: int, size: int, stride: int) -> list[tuple[Block, int]]:
-        """The blocks of `blocks`, each kind once with how often it occurs; some may be equal."""
-        mlp, width = float(self.ncb_mlp_ratio), self.ncb_width
-        first = Block("ncb", in_channels, width, stride, size, size, mlp)
-        size = first.out_height
-        inner = Block("ncb", width, width, 1, size, size, mlp)
-        counts = [(first, 1), (inner, self.repeats * (self.num_ncb - 1))]
+        Args:
+            number: of the stage, from 1; it tells the stride.
+            in_channels: channels that enter it.
+            size: height and width of the map that enters it.
+        """
+        width, mlp = self.ncb_width, float(self.ncb_mlp_ratio)
+        stride = STAGE_STRIDES[number - 1]
+        out_size = strided(size, stride)
+        first = Block("ncb", in_channels, width, stride, *size, mlp)
+        inner = Block("ncb", width, width, 1, *out_size, mlp)
+        again = Block("ncb", self.out_width, width, 1, *out_size, mlp)
+        end: tuple[Run, ...] = ()
         if self.ntb_width:
-            ratios = float(self.ntb_mlp_ratio), float(self.mix_ratio), self.sr_ratio
-            ntb = Block("ntb", width, self.ntb_width, 1, size, size, *ratios)
-            again = Block("ncb", self.ntb_width, width, 1, size, size, mlp)
-            counts += [(ntb, self.repeats), (again, self.repeats - 1)]
-        return [(block, count) for block, count in counts if count]
+            ntb = Block(
+                "ntb",
+                width,
+                self.ntb_width,
+                1,
+                *out_size,
+                mlp_ratio=float(self.ntb_mlp_ratio),
+                mix_ratio=float(self.mix_ratio),
+                sr_ratio=self.sr_ratio,
+            )
+            end = ((ntb, 1),)
+        groups = (
+            Group(runs((first, 1), (inner, self.num_ncb - 1), *end), 1),
+            Group(runs((again, 1), (inner, self.num_ncb - 1), *end), self.repeats - 1),
+        )
+        return Part(f"stage {number}", tuple(group for group in groups if group.repeats))
+
+    def check_tokens(self, number: int, size: tuple[int, int], workload: Workload) -> None:
+        """Refuse an E-MHSA reduction of more tokens than there are.
+
+        Args:
+            number: of the stage, from 1.
+            size: height and width of the map that leaves it.
+            workload: that gives this size, for the message.
+
+        Raises:
+            ArchitectureError: names the stage and what would do.
+        """
+        height, width = size
+        if self.ntb_width and height * width < self.sr_ratio**2:
+            raise ArchitectureError(
+                f"stage {number}: sr_ratio {self.sr_ratio} needs at least "
+                f"{self.sr_ratio**2} tokens, a {workload.height}x{workload.width} image gives "
+                f"{height}x{width}; use a higher resolution or a smaller sr_ratio"
+            )
 
     def __hash__(self) -> int:
         # Kept: a search looks up the same stages hundreds of thousands of times a second.
@@ -203,7 +136,7 @@ class Stage:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal stage."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def from_json(cls, value: Any) -> Stage:
@@ -212,7 +145,7 @@ class Stage:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry.
         """
-        return cls(**_mapping("a stage", value, {field.name for field in fields(cls)}))
+        return cls(**checked_mapping("a stage", value, {field.name for field in fields(cls)}))
 
 
 def stage_problem(stage: Stage) -> str | None:
@@ -268,7 +201,8 @@ class Architecture:
 
     Args:
         stem_width: channels the stem puts out, a multiple of 32 (its second conv has half).
-        stages: four stages, at strides 4, 8, 16 and 32.
+        stages: four stages; each but the first halves the map that enters it.
+        stem_stride: spatial reduction of the stem: 4 as published, or 2 for small images.
 
     Raises:
         ArchitectureError: a value is impossible; the message names it and its stage.
@@ -276,6 +210,7 @@ class Architecture:
 
     stem_width: int
     stages: tuple[Stage, ...]
+    stem_stride: int = 4
 
     def __post_init__(self) -> None:
         width = self.stem_width
@@ -288,6 +223,9 @@ class Architecture:
         if not isinstance(self.stages, tuple) or len(self.stages) != len(STAGE_STRIDES):
             count = len(STAGE_STRIDES)
             raise ArchitectureError(f"stages must be a tuple of {count}, got {brief(self.stages)}")
+        stride = self.stem_stride
+        if isinstance(stride, bool) or stride not in STEM_STRIDES:
+            raise ArchitectureError(f"stem_stride must be 2 or 4, got {brief(stride)}")
 
     @cached_property
     def id(self) -> str:
@@ -299,40 +237,36 @@ class Architecture:
         """Number of NCB and NTB blocks."""
         return sum(stage.depth for stage in self.stages)
 
-    def blocks(self, resolution: int = 224, num_classes: int = 1000) -> list[Block]:
-        """The network at one input size, block by block: stem, stages, head.
-
-        Args:
-            resolution: height and width of the input image in pixels.
-            num_classes: outputs of the head.
+    def expand(self, workload: Workload = IMAGENET) -> tuple[Part, ...]:
+        """The network's parts at one workload: stem, four stages, head.
 
         Raises:
-            ArchitectureError: E-MHSA would reduce more tokens than there are; a size is absurd.
+            ArchitectureError: E-MHSA would reduce more tokens than there are.
         """
-        check_size(resolution, num_classes)
-        size = -(-resolution // 4)
-        blocks = [Block("stem", 3, self.stem_width, 4, resolution, resolution)]
+        sizes = stage_sizes(workload, self.stem_stride)
+        parts = [stem_part(self.stem_width, self.stem_stride, workload)]
         channels = self.stem_width
-        for number, (stage, stride) in enumerate(
-            zip(self.stages, STAGE_STRIDES, strict=True), start=1
-        ):
-            blocks += stage.blocks(channels, size, stride)
-            channels, size = stage.out_width, -(-size // stride)
-            if stage.ntb_width and size < stage.sr_ratio:
-                raise ArchitectureError(
-                    f"stage {number}: sr_ratio {stage.sr_ratio} needs at least "
-                    f"{stage.sr_ratio**2} tokens, a {resolution}x{resolution} image gives "
-                    f"{size}x{size}; use a higher resolution or a smaller sr_ratio"
-                )
-        blocks.append(Block("head", channels, num_classes, 1, size, size))
-        return blocks
+        for number, stage in enumerate(self.stages, start=1):
+            stage.check_tokens(number, sizes[number], workload)
+            parts.append(stage.part(number, channels, sizes[number - 1]))
+            channels = stage.out_width
+        parts.append(head_part(channels, sizes[-1], workload))
+        return tuple(parts)
+
+    def blocks(self, workload: Workload = IMAGENET) -> list[Block]:
+        """`expand`, block by block."""
+        return [block for part in self.expand(workload) for block in part.blocks()]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` reads back to an equal architecture."""
-        return {
+        """Plain values that `from_json` reads back to an equal architecture.
+
+        A stride of 4 is left out, so that ids are those of before there was another.
+        """
+        value = {
             "stem_width": self.stem_width,
             "stages": [stage.to_json() for stage in self.stages],
         }
+        return value if self.stem_stride == 4 else {"stem_stride": self.stem_stride, **value}
 
     @classmethod
     def from_json(cls, value: Any) -> Architecture:
@@ -341,7 +275,8 @@ class Architecture:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry and its stage.
         """
-        value = _mapping("an architecture", value, {"stem_width", "stages"})
+        names = {"stem_width", "stages"}
+        value = checked_mapping("an architecture", value, names, optional={"stem_stride"})
         if not isinstance(value["stages"], (list, tuple)):
             raise ArchitectureError(
                 f"stages must be a list of four stages, got {brief(value['stages'])}"
@@ -352,42 +287,4 @@ class Architecture:
                 stages.append(Stage.from_json(entry))
             except ArchitectureError as error:
                 raise ArchitectureError(f"stage {number}: {error}") from None
-        return cls(value["stem_width"], tuple(stages))
-
-
-def check_size(resolution: int, num_classes: int) -> None:
-    """Refuse absurd sizes of input or output.
-
-    Raises:
-        ArchitectureError: names which, and what is allowed.
-    """
-    for what, value, highest in (
-        ("resolution", resolution, MAX_RESOLUTION),
-        ("num_classes", num_classes, MAX_CLASSES),
-    ):
-        if not 1 <= value <= highest:
-            raise ArchitectureError(f"{what} must be from 1 to {highest}, got {brief(value)}")
-
-
-def short_id(value: dict[str, Any]) -> str:
-    """Ten hexadecimal digits that depend on the plain values alone."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
-
-
-def _plain(value: Block | Stage) -> dict[str, Any]:
-    entry = asdict(value)
-    return {name: float(v) if name in _RATIOS else v for name, v in entry.items()}
-
-
-def _mapping(what: str, value: Any, names: set[str]) -> Mapping[str, Any]:
-    """The value, if it is a mapping with exactly these names."""
-    if not isinstance(value, Mapping):
-        raise ArchitectureError(f"{what} is a mapping, got {brief(value)}")
-    for key in value:
-        if key not in names:
-            raise ArchitectureError(unknown("entry", str(key), names))
-    missing = sorted(names - set(value))
-    if missing:
-        raise ArchitectureError(f"missing {', '.join(missing)}")
-    return value
+        return cls(value["stem_width"], tuple(stages), value.get("stem_stride", 4))

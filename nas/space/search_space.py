@@ -15,14 +15,11 @@ from functools import lru_cache
 from typing import Any
 
 from nas.errors import ArchitectureError
-from nas.space.architecture import (
-    STAGE_STRIDES,
-    Architecture,
-    Block,
-    Stage,
-    make_divisible,
-)
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import Block, make_divisible
+from nas.space.expansion import distinct, head_part, stage_sizes, stem_part
 from nas.space.parameter_space import Choice, Choices, ParameterSpace, Pick, field
+from nas.space.workload import IMAGENET, Workload
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,27 @@ class StageChoices:
             ratios = len(self.ntb_mlp_ratios(width)) * len(self.mix_ratios(width))
             total += convs * (attention * ratios if width else 1)
         return total
+
+    def every_kind(self) -> Iterator[Stage]:
+        """Stages that together have every block of the choices, each as deep as it can be."""
+        deepest: dict[str, Any] = {"num_ncb": int(max(self.num_ncb))}
+        conv = [(int(w), r) for w in self.ncb_width for r in self.ncb_mlp_ratios(int(w))]
+        for (width, mlp_ratio), ntb in itertools.product(conv, self.ntb_width):
+            stage = {**deepest, "ncb_width": width, "ncb_mlp_ratio": mlp_ratio}
+            if not ntb:
+                nothing = dict.fromkeys(("ntb_width", "ntb_mlp_ratio", "mix_ratio", "sr_ratio"), 0)
+                yield _stage(**stage, **nothing, repeats=1)
+                continue
+            ratios = (self.ntb_mlp_ratios(int(ntb)), self.mix_ratios(int(ntb)), self.sr_ratio)
+            for ntb_mlp_ratio, mix_ratio, sr_ratio in itertools.product(*ratios):
+                yield _stage(
+                    **stage,
+                    repeats=int(max(self.repeats)),
+                    ntb_width=int(ntb),
+                    ntb_mlp_ratio=ntb_mlp_ratio,
+                    mix_ratio=mix_ratio,
+                    sr_ratio=int(sr_ratio),
+                )
 
     def build(self, prefix: str, pick: Pick) -> Stage:
         """One stage, asking ``pick`` for every value; see `SearchSpace.build`."""
@@ -108,27 +126,32 @@ class SearchSpace(ParameterSpace[Architecture]):
         name: the file's stem.
         stem_width: choices of the stem's width.
         stages: choices of the four stages.
+        stem_stride: choices of the stem's stride.
     """
 
     name: str
     stem_width: Choices
     stages: tuple[StageChoices, ...]
+    stem_stride: Choices = (4,)
 
     @property
     def size(self) -> int:
         """Exact number of distinct architectures."""
-        return len(self.stem_width) * math.prod(stage.size() for stage in self.stages)
+        stems = len(self.stem_width) * len(self.stem_stride)
+        return stems * math.prod(stage.size() for stage in self.stages)
 
     def build(self, pick: Pick) -> Architecture:
         """Walk the space once, asking ``pick`` for every value.
 
-        A parameter's name is ``stem_width`` or ``s<stage>.<field>``. Where an earlier choice
-        narrows a later one, the later parameter's name says so (``s2.mix_ratio@64``), since a
-        name must always stand for one set of choices.
+        A parameter's name is ``stem_width``, ``stem_stride`` (where there is a choice), or
+        ``s<stage>.<field>``. Where an earlier choice narrows a later one, the later parameter's
+        name says so (``s2.mix_ratio@64``), since a name must always stand for one set of choices.
         """
-        stem_width = pick("stem_width", self.stem_width)
+        stem_width, stem_stride = pick("stem_width", self.stem_width), self.stem_stride[0]
+        if len(self.stem_stride) > 1:
+            stem_stride = pick("stem_stride", self.stem_stride)
         stages = [stage.build(f"s{n}", pick) for n, stage in enumerate(self.stages, start=1)]
-        return Architecture(int(stem_width), tuple(stages))
+        return Architecture(int(stem_width), tuple(stages), int(stem_stride))
 
     def params(self, architecture: Architecture) -> dict[str, Choice]:
         """Parameter values that build ``architecture``.
@@ -174,63 +197,39 @@ class SearchSpace(ParameterSpace[Architecture]):
         """A random neighbour, the architecture itself in a space of one."""
         return rng.choice(list(self.neighbours(architecture)) or [architecture])
 
-    def blocks(self, resolution: int, num_classes: int = 1000) -> list[Block]:
+    def blocks(self, workload: Workload = IMAGENET) -> list[Block]:
         """Every distinct `Block` that occurs in a network of this space, sorted.
 
         Raises:
             ArchitectureError: an E-MHSA reduction of the space is too large for the resolution.
         """
-        self.check_resolution(resolution)
-        size = -(-resolution // 4)
-        entering = {int(width) for width in self.stem_width}
-        found = {Block("stem", 3, width, 4, resolution, resolution) for width in entering}
-        for choices, stride in zip(self.stages, STAGE_STRIDES, strict=True):
-            out_size = -(-size // stride)
-            for width in (int(width) for width in choices.ncb_width):
-                inside = {(w, stride, size) for w in entering}
-                if max(choices.num_ncb) > 1:
-                    inside.add((width, 1, out_size))
-                if max(choices.repeats) > 1:
-                    inside |= {(int(w), 1, out_size) for w in choices.ntb_width if w}
-                for (c_in, step, side), mlp_ratio in itertools.product(
-                    inside, choices.ncb_mlp_ratios(width)
-                ):
-                    found.add(Block("ncb", c_in, width, step, side, side, float(mlp_ratio)))
-            found.update(_ntb_blocks(choices, out_size))
-            entering = {int(width) for width in choices.ntb_width if width}
-            if 0 in choices.ntb_width:
-                entering |= {int(width) for width in choices.ncb_width}
-            size = out_size
-        found |= {Block("head", width, num_classes, 1, size, size) for width in entering}
+        self.check_workload(workload)
+        found: set[Block] = set()
+        for stem_stride in self.stem_stride:
+            sizes = stage_sizes(workload, int(stem_stride))
+            entering = {int(width) for width in self.stem_width}
+            found |= distinct(stem_part(w, int(stem_stride), workload) for w in entering)
+            for number, choices in enumerate(self.stages, start=1):
+                stages = list(choices.every_kind())
+                for stage, channels in itertools.product(stages, entering):
+                    found |= distinct([stage.part(number, channels, sizes[number - 1])])
+                entering = {stage.out_width for stage in stages}
+            found |= distinct(head_part(w, sizes[-1], workload) for w in entering)
         return sorted(found)
 
-    def check_resolution(self, resolution: int) -> None:
+    def check_workload(self, workload: Workload) -> None:
         """Refuse a resolution at which a network of this space cannot run.
 
         Raises:
             ArchitectureError: an E-MHSA reduction needs more tokens than an image gives.
         """
-        size = -(-resolution // 4)
-        for number, (choices, stride) in enumerate(
-            zip(self.stages, STAGE_STRIDES, strict=True), start=1
-        ):
-            size = -(-size // stride)
+        sizes = stage_sizes(workload, int(max(self.stem_stride)))
+        for number, choices in enumerate(self.stages, start=1):
+            height, width = sizes[number]
             largest = int(max(choices.sr_ratio, default=1))
-            if any(choices.ntb_width) and largest > size:
+            if any(choices.ntb_width) and largest**2 > height * width:
                 raise ArchitectureError(
                     f"space {self.name!r}: stage {number} has sr_ratio {largest}, which needs "
-                    f"{largest**2} tokens; a {resolution}x{resolution} image gives {size}x{size}: "
-                    f"use a higher resolution or remove that choice"
+                    f"{largest**2} tokens; a {workload.height}x{workload.width} image gives "
+                    f"{height}x{width}: use a higher resolution or remove that choice"
                 )
-
-
-def _ntb_blocks(choices: StageChoices, size: int) -> Iterator[Block]:
-    for width in (int(width) for width in choices.ntb_width if width):
-        for c_in, mlp_ratio, mix_ratio, sr_ratio in itertools.product(
-            choices.ncb_width,
-            choices.ntb_mlp_ratios(width),
-            choices.mix_ratios(width),
-            choices.sr_ratio,
-        ):
-            ratios = float(mlp_ratio), float(mix_ratio), int(sr_ratio)
-            yield Block("ntb", int(c_in), width, 1, size, size, *ratios)

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from nas.errors import SpaceError, brief, unknown
-from nas.space.architecture import HEAD_DIM, STAGE_STRIDES
+from nas.space.block import HEAD_DIM
+from nas.space.expansion import STAGE_STRIDES
 from nas.space.parameter_space import Choices
 from nas.space.search_space import SearchSpace, StageChoices
 from nas.system.paths import is_file

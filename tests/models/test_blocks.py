@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas.models.blocks import EMHSA, MHCA, DropPath, build_block
-from nas.space.architecture import Block
+from nas.space.block import Block
 from tests.networks import images, randomise, relative_error
 from tests.samples import BLOCKS
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from nas.models.blocks import build_block
 from nas.models.cost import block_cost, block_ops, network_cost
 from nas.models.network import build_network
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
 from tests.samples import BLOCKS, architectures
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nas.errors import ArchitectureError
 from nas.models.network import Network, build_network
-from nas.space.architecture import Block
+from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
 from tests.networks import images, randomise, relative_error
 from tests.samples import TINY

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 
 from nas.errors import ArchitectureError
-from nas.space.architecture import Architecture, Block, Stage, make_divisible
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import Block, make_divisible
 from nas.space.architecture_files import load_architecture
 from tests.samples import BLOCKS, TINY, architectures, stages
 

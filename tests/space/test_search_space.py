@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import ArchitectureError
-from nas.space.architecture import Architecture, Stage, make_divisible
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import make_divisible
 from nas.space.architecture_files import load_architecture, preset_names
 from nas.space.search_space import Choice, Choices, SearchSpace, StageChoices
 from nas.space.space_files import load_space

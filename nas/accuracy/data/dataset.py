@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nas.accuracy.data.source import parse_source
 from nas.config import ProxyConfig
+from nas.space.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class ProxyData:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def workload(self) -> Workload:
+        """Size of its images, and its classes."""
+        height, width = self.train_images.shape[-2:]
+        return Workload(height, width, self.num_classes)
 
 
 def load_data(config: ProxyConfig, cache_dir: Path | None = None) -> ProxyData:

@@ -18,8 +18,10 @@ from nas.latency.table.catalog import list_tables
 from nas.latency.table.files import read_table, write_table
 from nas.latency.table.table import TABLES_DIR, LatencyTable
 from nas.measurement.protocol import Timing
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.search_space import SearchSpace
+from nas.space.workload import IMAGENET, Workload
 from nas.system.paths import exists
 
 POOL = 400
@@ -48,9 +50,7 @@ def adapt_table(
     samples: int = 10,
     *,
     precision: str | None = None,
-    batch_size: int | None = None,
-    resolution: int = 224,
-    num_classes: int = 1000,
+    workload: Workload = IMAGENET,
     tables_dir: Path = TABLES_DIR,
     progress: Progress = lambda *_: None,
 ) -> Adapted:
@@ -60,9 +60,8 @@ def adapt_table(
         space: whose blocks the table is to have.
         target: runtime.
         samples: networks to measure; they are chosen for what they tell.
-        precision, batch_size: None for the target's usual precision and batch 1.
-        resolution: height and width of the input in pixels.
-        num_classes: outputs of the head.
+        precision: None for the target's usual one.
+        workload: size of input and output, and images of one call.
         tables_dir: where the tables are that it is mixed from, and where it goes.
         progress: told after every group.
 
@@ -72,20 +71,18 @@ def adapt_table(
     """
     if samples < MIN_SAMPLES:
         raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
-    key = measurable_key(target, precision, batch_size)
+    key = measurable_key(target, precision, workload.batch_size)
     path = tables_dir / target / key.folder
     if exists(path):
         raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
-    blocks = space.blocks(resolution, num_classes)
+    blocks = space.blocks(workload)
     sources = _sources(tables_dir, blocks)
     pool = _pool(space)
-    source_ms = np.column_stack(
-        [source.predict(pool, resolution, num_classes).latency_ms for source in sources]
-    )
+    source_ms = np.column_stack([source.predict(pool, workload).latency_ms for source in sources])
     chosen = choose_samples(source_ms, samples)
     with open_bench(key) as bench:
         networks = [pool[index] for index in chosen]
-        rows = network_rows(bench, networks, resolution, num_classes, progress)
+        rows = network_rows(bench, networks, workload, progress)
         meta = new_meta(key, bench)
     transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
     weights = transfer.model.coefficients

@@ -26,8 +26,10 @@ from nas.measurement.kit.source import MANIFEST
 from nas.measurement.runtimes import RUNTIMES, Runtime
 from nas.models.model_files.writer import ModelWriter
 from nas.precision import Precision
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.search_space import SearchSpace
+from nas.space.workload import IMAGENET, Workload
 from nas.system.paths import exists, is_dir
 from nas.version import __version__
 
@@ -98,9 +100,7 @@ def build_kit(
     path: Path,
     *,
     precision: Precision | None = None,
-    batch_size: int | None = None,
-    resolution: int = 224,
-    num_classes: int = 1000,
+    workload: Workload = IMAGENET,
     progress: Progress = lambda *_: None,
 ) -> KitInfo:
     """Write a kit that measures a table of a space.
@@ -109,9 +109,8 @@ def build_kit(
         space: whose distinct blocks, and calibration networks, are in it.
         target: runtime of the device; it need not be installed here.
         path: of the zip; a zip that is there is replaced once the new one is complete.
-        precision, batch_size: None for the target's usual precision and batch 1.
-        resolution: height and width of the networks' input in pixels.
-        num_classes: outputs of the head.
+        precision: None for the target's usual one.
+        workload: size of the networks' input and output, and images of one call.
         progress: told after every model.
 
     Raises:
@@ -123,17 +122,17 @@ def build_kit(
     """
     started = time.monotonic()
     runtime = _kit_runtime(target)
-    writer = ModelWriter(runtime, runtime_precision(runtime, precision), batch_size or 1)
-    blocks, networks = space.blocks(resolution, num_classes), table_networks(space)
+    writer = ModelWriter(runtime, runtime_precision(runtime, precision), workload.batch_size)
+    blocks, networks = space.blocks(workload), table_networks(space)
     counts = {"block": len(blocks), "network": len(networks)}
-    jobs = _jobs(writer, blocks, networks, resolution, num_classes)
+    jobs = _jobs(writer, blocks, networks, workload)
     partial = _partial(path)
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             models = tuple(_written(archive, jobs, counts, progress))
             manifest = Manifest(
                 *(__version__, space.name, target, writer.precision, writer.batch_size),
-                *(resolution, num_classes, models),
+                *(workload.resolution, workload.outputs, models),
             )
             _write_code(archive, manifest, path.name)
         partial.replace(path)
@@ -183,8 +182,7 @@ def _jobs(
     writer: ModelWriter,
     blocks: list[Block],
     networks: list[Architecture],
-    resolution: int,
-    num_classes: int,
+    workload: Workload,
 ) -> Iterator[_Job]:
     yield _Job("reference", "reference", None, writer.reference)
     yield _Job("empty", "empty", None, writer.empty)
@@ -199,7 +197,7 @@ def _jobs(
         name = f"network-{network.id}"
 
         def write(folder: Path, network: Architecture = network, name: str = name) -> Path:
-            return writer.network(network, resolution, num_classes, writer.path(folder, name))
+            return writer.network(network, workload, writer.path(folder, name))
 
         yield _Job(name, "network", network.to_json(), write)
 

@@ -24,7 +24,9 @@ from nas.latency.table.validation import check_plausible, possible_block
 from nas.measurement.kit.files import KitResults, read_results
 from nas.measurement.protocol import Timing
 from nas.measurement.runtimes import RUNTIMES
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 
 _LARGEST_VALUE = 1_000_000
 
@@ -99,6 +101,7 @@ def _meta(results: KitResults) -> TableMeta:
 def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], list[NetworkRow]]:
     """The table's rows: the overhead of a call is taken out of those of blocks."""
     manifest = results.manifest
+    workload = Workload.of(manifest.resolution, manifest.num_classes, manifest.batch_size)
     blocks: dict[Block, Timing] = {}
     for model in manifest.of_kind("block"):
         block = _block(model.name, model.value or {})
@@ -109,7 +112,7 @@ def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], li
     for model in manifest.of_kind("network"):
         try:
             architecture = Architecture.from_json(model.value)
-            needed = architecture.blocks(manifest.resolution, manifest.num_classes)
+            needed = architecture.blocks(workload)
         except ArchitectureError as error:
             raise ValueError(f"{model.name}: {error}") from None
         if architecture in networks:
@@ -119,8 +122,7 @@ def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], li
             raise ValueError(f"{model.name}: its block {lacking} is not among the kit's blocks")
         networks[architecture] = NetworkRow(
             architecture.id,
-            manifest.resolution,
-            manifest.num_classes,
+            workload,
             architecture,
             results.rows[model.name],
         )

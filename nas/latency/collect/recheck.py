@@ -79,10 +79,10 @@ def recheck(
     """
     if not table.networks:
         raise TableError(f"{table.path}: has no networks, so no predictor")
-    resolution, num_classes = table.networks[0].resolution, table.networks[0].num_classes
+    workload = table.networks[0].workload
     networks = unmeasured_networks(table, space, count, seed)
-    prediction = LatencyPredictor.fit(table).predict(networks, resolution, num_classes)
-    timings = measure_networks(networks, table, resolution, num_classes, progress)
+    prediction = LatencyPredictor.fit(table).predict(networks, workload)
+    timings = measure_networks(networks, table, workload, progress)
     predicted = zip(prediction.latency_ms, prediction.low_ms, prediction.high_ms, strict=True)
     return Recheck(
         tuple(

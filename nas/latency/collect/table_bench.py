@@ -15,7 +15,9 @@ from nas.measurement.bench_process import BenchProcess
 from nas.measurement.protocol import BLOCK_EFFORT, Effort, Timing
 from nas.measurement.runtimes import RUNTIMES
 from nas.models.model_files.writer import ModelWriter
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,20 @@ class TableBench:
     def networks(
         self,
         networks: Sequence[Architecture],
-        resolution: int,
-        num_classes: int,
+        workload: Workload,
         effort: Effort,
     ) -> list[NetworkRow]:
         """Whole networks, as they are called by who deploys them."""
         files = [
             self.writer.network(
                 network,
-                resolution,
-                num_classes,
+                workload,
                 self.writer.path(self.folder, f"network-{network.id}"),
             )
             for network in networks
         ]
         return [
-            NetworkRow(network.id, resolution, num_classes, network, timing)
+            NetworkRow(network.id, workload, network, timing)
             for network, timing in zip(networks, self._measured(files, effort), strict=True)
         ]
 

@@ -20,8 +20,10 @@ from nas.latency.table.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, Netw
 from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.measurement.protocol import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
 from nas.measurement.runtimes import RUNTIMES, runtime_here
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.search_space import SearchSpace
+from nas.space.workload import IMAGENET, Workload
 from nas.system.lock import locked
 
 CALIBRATION_NETWORKS = 24
@@ -42,16 +44,19 @@ class Missing:
         return bool(self.blocks or self.networks)
 
 
-def missing_for(
-    table: LatencyTable, space: SearchSpace, resolution: int, num_classes: int = 1000
-) -> Missing:
+def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
     """What `collect_table` would still measure into a table."""
-    present = {row.architecture for row in table.networks if row.resolution == resolution}
+    present = {row.architecture for row in table.networks if _same_input(row, workload)}
     wanted = calibration_networks(space, CALIBRATION_NETWORKS)
     return Missing(
-        table.missing(space.blocks(resolution, num_classes)),
+        table.missing(space.blocks(workload)),
         [architecture for architecture in wanted if architecture not in present],
     )
+
+
+def _same_input(row: NetworkRow, workload: Workload) -> bool:
+    """Whether a row is of the same image size; how many classes a head has hardly matters."""
+    return (row.workload.height, row.workload.width) == (workload.height, workload.width)
 
 
 def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
@@ -75,9 +80,7 @@ def collect_table(
     target: str,
     *,
     precision: str | None = None,
-    batch_size: int | None = None,
-    resolution: int = 224,
-    num_classes: int = 1000,
+    workload: Workload = IMAGENET,
     tables_dir: Path = TABLES_DIR,
     progress: Progress = lambda *_: None,
 ) -> LatencyTable:
@@ -86,9 +89,8 @@ def collect_table(
     Args:
         space: whose blocks to measure.
         target: runtime.
-        precision, batch_size: None for the target's usual precision and batch 1.
-        resolution: height and width of the input in pixels.
-        num_classes: outputs of the head.
+        precision: None for the target's usual one.
+        workload: size of input and output, and images of one call.
         tables_dir: where tables are kept.
         progress: told after every group.
 
@@ -97,13 +99,13 @@ def collect_table(
         TableError: an existing table is corrupted, or was measured by another runtime version
             or thread count; another process is measuring it; the space has too few networks.
     """
-    key = measurable_key(target, precision, batch_size)
+    key = measurable_key(target, precision, workload.batch_size)
     table_networks(space)  # refuses a space of too few before anything is measured
     path = tables_dir / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path, TableError, "measuring it"):
-            return _complete(path, key, space, resolution, num_classes, progress)
+            return _complete(path, key, space, workload, progress)
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -112,29 +114,28 @@ def _complete(
     path: Path,
     key: TableKey,
     space: SearchSpace,
-    resolution: int,
-    num_classes: int,
+    workload: Workload,
     progress: Progress,
 ) -> LatencyTable:
     """Measure what a table's folder lacks."""
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
     meta = _comparable_meta(path, key)
-    if meta is None or missing_for(read_table(path), space, resolution, num_classes).blocks:
+    if meta is None or missing_for(read_table(path), space, workload).blocks:
         with open_bench(key, meta.reference_ms if meta else None) as bench:
             if meta is None:
                 meta = new_meta(key, bench)
                 write_meta(path, meta)
-            missing = missing_for(read_table(path), space, resolution, num_classes)
+            missing = missing_for(read_table(path), space, workload)
             _measure_blocks(path, bench, missing.blocks, progress)
             meta = _settled(path, meta, bench)
     # Networks in a fresh process, as they are measured whenever they are compared with a table:
     # right after hundreds of blocks they came out about 1% slower, with two runtimes.
-    networks = missing_for(read_table(path), space, resolution, num_classes).networks
+    networks = missing_for(read_table(path), space, workload).networks
     if networks:
         with open_bench(key, meta.reference_ms) as bench:
             network_rows(
-                *(bench, networks, resolution, num_classes, progress),
+                *(bench, networks, workload, progress),
                 keep=lambda rows: append_networks(path, rows),
             )
             _settled(path, meta, bench)
@@ -162,8 +163,7 @@ def _measure_blocks(
 def network_rows(
     bench: TableBench,
     networks: Sequence[Architecture],
-    resolution: int,
-    num_classes: int,
+    workload: Workload,
     progress: Progress = lambda *_: None,
     keep: Callable[[list[NetworkRow]], None] = lambda _: None,
     effort: Effort = NETWORK_EFFORT,
@@ -173,7 +173,7 @@ def network_rows(
     Args:
         bench: measures them.
         networks: what to measure.
-        resolution, num_classes: of the networks.
+        workload: of the networks.
         progress: told after every group.
         keep: given each group as soon as it is measured.
         effort: how thoroughly.
@@ -184,7 +184,7 @@ def network_rows(
     found: dict[Architecture, NetworkRow] = {}
     different = list(dict.fromkeys(networks))
     for group in groups(different, NETWORKS_AT_ONCE):
-        rows = bench.networks(group, resolution, num_classes, effort)
+        rows = bench.networks(group, workload, effort)
         keep(rows)
         found.update(zip(group, rows, strict=True))
         progress("networks", len(found), len(different))
@@ -209,8 +209,7 @@ def table_networks(space: SearchSpace) -> list[Architecture]:
 def measure_networks(
     networks: Sequence[Architecture],
     table: LatencyTable,
-    resolution: int,
-    num_classes: int,
+    workload: Workload,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Timing]:
     """Measure networks whole on the device of a table, by its protocol.
@@ -218,7 +217,7 @@ def measure_networks(
     Args:
         networks: what to measure.
         table: of this machine; its reference block takes the drift since it was made out.
-        resolution, num_classes: of the networks.
+        workload: of the networks.
         progress: told how many are done, and of how many.
 
     Raises:
@@ -228,7 +227,7 @@ def measure_networks(
     key = TableKey(meta.target, meta.device, meta.precision, meta.batch_size)
     with open_bench(key, meta.reference_ms) as bench:
         rows = network_rows(
-            *(bench, networks, resolution, num_classes),
+            *(bench, networks, workload),
             lambda _, done, count: progress(done, count),
             effort=DECIDING_EFFORT,
         )

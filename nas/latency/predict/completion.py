@@ -8,7 +8,7 @@ from dataclasses import replace
 from nas.errors import TableError
 from nas.latency.table.table import LatencyTable
 from nas.measurement.protocol import Timing
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 
 def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTable:

@@ -27,7 +27,7 @@ import numpy as np
 from nas.errors import TableError
 from nas.latency.predict.intervals import CONFIDENCE, Prediction
 from nas.models.cost import block_cost, block_ops
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -51,7 +51,9 @@ from nas.latency.predict.scorer import Scorer
 from nas.latency.table.catalog import remeasure_command
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow
 from nas.latency.table.validation import check_plausible
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import IMAGENET, Workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +99,7 @@ class LatencyPredictor:
     relative_errors: tuple[float, ...]
     error: ErrorSpread
     _cache: dict[Block, float] = field(default_factory=dict, repr=False, compare=False)
-    _scorers: dict[tuple[int, int], tuple[Scorer, Scorer]] = field(
+    _scorers: dict[Workload, tuple[Scorer, Scorer]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -162,8 +164,7 @@ class LatencyPredictor:
         self,
         architectures: Sequence[Architecture],
         latency_ms: Sequence[float],
-        resolution: int = 224,
-        num_classes: int = 1000,
+        workload: Workload = IMAGENET,
     ) -> LatencyPredictor:
         """This predictor after whole networks were measured, by what they have in common.
 
@@ -174,11 +175,11 @@ class LatencyPredictor:
         Args:
             architectures: what was measured, in any number.
             latency_ms: what it took, [n].
-            resolution, num_classes: of the networks.
+            workload: of the networks.
         """
         if not architectures:
             return self
-        predicted = self.predict(architectures, resolution, num_classes).latency_ms
+        predicted = self.predict(architectures, workload).latency_ms
         shift = float(np.mean(np.log(np.asarray(latency_ms) / predicted)))
         noise = self.error.deviation**2 / len(architectures)
         factor = math.exp(shift * SHARED_DEVIATION**2 / (SHARED_DEVIATION**2 + noise))
@@ -217,29 +218,26 @@ class LatencyPredictor:
     def predict(
         self,
         architectures: Sequence[Architecture],
-        resolution: int = 224,
-        num_classes: int = 1000,
+        workload: Workload = IMAGENET,
         confidence: float = CONFIDENCE,
     ) -> Prediction:
         """Latencies with their intervals.
 
         Args:
             architectures: what to predict.
-            resolution: height and width of the input in pixels.
-            num_classes: outputs of the head.
+            workload: size of input and output; the batch is the table's.
             confidence: share of networks whose measured latency an interval should hold.
 
         Raises:
             TableError: a block was never measured; names it.
         """
-        size = (resolution, num_classes)
-        if size not in self._scorers:
+        if workload not in self._scorers:
             half_width = self.table.interpolated.get
-            self._scorers[size] = (
-                Scorer(self.constant_ms, self.predict_block, *size),
-                Scorer(0.0, lambda block: half_width(block, 0.0), *size),
+            self._scorers[workload] = (
+                Scorer(self.constant_ms, self.predict_block, workload),
+                Scorer(0.0, lambda block: half_width(block, 0.0), workload),
             )
-        latencies, interpolated = self._scorers[size]
+        latencies, interpolated = self._scorers[workload]
         latency = np.array(latencies.latencies_ms(architectures))
         factor = self.error.factor(confidence)
         low, high = latency / factor, latency * factor

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from nas.models.cost import block_ops
 from nas.precision import Precision
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

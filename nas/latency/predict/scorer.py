@@ -1,7 +1,7 @@
 """Sums the blocks of an architecture fast enough for a search to score everything it thinks of.
 
-A stage's latency depends on the stage, the channels that enter it, and the resolution. A space
-has some thousand such stages, and billions of networks of them: each stage is summed once, and a
+What a stage adds depends on the stage, the channels that enter it, and the workload. A space has
+some thousand such stages, and billions of networks of them: each stage is summed once, and a
 network is four look-ups.
 """
 
@@ -9,41 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nas.space.architecture import STAGE_STRIDES, Architecture, Block, Stage, check_size
+from nas.space.architecture import Architecture, Stage
+from nas.space.block import Block
+from nas.space.expansion import Part, head_part, stage_sizes, stem_part
+from nas.space.workload import Workload
+
+_StageSums = dict[tuple[Stage, int], float]
+"""What a stage adds, by the stage and the channels that enter it."""
 
 
 class Scorer:
-    """Latency of architectures at one resolution and number of classes.
+    """Latency, or another sum over blocks, of architectures at one workload.
 
     Args:
         constant_ms: of every network.
         block_ms: latency of one block inside a network.
-        resolution: height and width of the input in pixels.
-        num_classes: outputs of the head.
-
-    Raises:
-        ArchitectureError: a size is absurd.
+        workload: of the networks.
     """
 
     def __init__(
-        self,
-        constant_ms: float,
-        block_ms: Callable[[Block], float],
-        resolution: int,
-        num_classes: int,
+        self, constant_ms: float, block_ms: Callable[[Block], float], workload: Workload
     ) -> None:
-        check_size(resolution, num_classes)
         self._block_ms = block_ms
         self._constant_ms = constant_ms
-        self._resolution, self._num_classes = resolution, num_classes
-        size = -(-resolution // 4)
-        self._sizes = []
-        for stride in STAGE_STRIDES:
-            self._sizes.append(size)
-            size = -(-size // stride)
-        self._out_size = size
-        self._ends_ms: dict[tuple[int, int], float] = {}
-        self._stages_ms: tuple[dict[tuple[Stage, int], float], ...] = ({}, {}, {}, {})
+        self._workload = workload
+        self._ends_ms: dict[tuple[int, int, int], float] = {}
+        # By the stem's stride: every later map is of another size.
+        self._stages_ms: dict[int, tuple[_StageSums, ...]] = {
+            stride: ({}, {}, {}, {}) for stride in (2, 4)
+        }
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Latency in ms.
@@ -53,11 +47,11 @@ class Scorer:
             ArchitectureError: an E-MHSA reduction is too large for the resolution.
         """
         first, second, third, last = architecture.stages
-        stem = architecture.stem_width
-        in_stage_1, in_stage_2, in_stage_3, in_stage_4 = self._stages_ms
+        stem, stride = architecture.stem_width, architecture.stem_stride
+        in_stage_1, in_stage_2, in_stage_3, in_stage_4 = self._stages_ms[stride]
         try:
             return (
-                self._ends_ms[stem, last.ntb_width or last.ncb_width]
+                self._ends_ms[stem, stride, last.ntb_width or last.ncb_width]
                 + in_stage_1[first, stem]
                 + in_stage_2[second, first.ntb_width or first.ncb_width]
                 + in_stage_3[third, second.ntb_width or second.ncb_width]
@@ -74,20 +68,18 @@ class Scorer:
 
     def _add(self, architecture: Architecture) -> None:
         """Sum the parts of an architecture that were not seen before."""
-        width, side = architecture.stem_width, self._resolution
-        ends_ms = self._constant_ms + self._block_ms(Block("stem", 3, width, 4, side, side))
+        width, stride = architecture.stem_width, architecture.stem_stride
+        sizes = stage_sizes(self._workload, stride)
         channels = width
         for index, stage in enumerate(architecture.stages):
-            key = (stage, channels)
-            if key not in self._stages_ms[index]:
-                size, stride = self._sizes[index], STAGE_STRIDES[index]
-                if stage.ntb_width and -(-size // stride) < stage.sr_ratio:
-                    architecture.blocks(self._resolution, self._num_classes)  # says what is wrong
-                counts = stage.block_counts(channels, size, stride)
-                self._stages_ms[index][key] = sum(
-                    count * self._block_ms(block) for block, count in counts
-                )
+            known = self._stages_ms[stride][index]
+            if (stage, channels) not in known:
+                stage.check_tokens(index + 1, sizes[index + 1], self._workload)
+                known[stage, channels] = self._sum(stage.part(index + 1, channels, sizes[index]))
             channels = stage.out_width
-        side = self._out_size
-        head = Block("head", channels, self._num_classes, 1, side, side)
-        self._ends_ms[width, channels] = ends_ms + self._block_ms(head)
+        ends_ms = self._sum(stem_part(width, stride, self._workload))
+        ends_ms += self._sum(head_part(channels, sizes[-1], self._workload))
+        self._ends_ms[width, stride, channels] = self._constant_ms + ends_ms
+
+    def _sum(self, part: Part) -> float:
+        return sum(count * self._block_ms(block) for block, count in part.counts())

@@ -11,6 +11,7 @@ from nas.latency.table.files import read_table
 from nas.latency.table.table import TABLES_DIR, LatencyTable, TableMeta
 from nas.measurement.runtimes import RUNTIMES, Runtime
 from nas.precision import Precision
+from nas.space.workload import IMAGENET, Workload
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,7 @@ def changes(meta: TableMeta) -> str | None:
 def measure_command(
     key: TableKey,
     space: str = "nextvit",
-    resolution: int = 224,
-    num_classes: int = 1000,
+    workload: Workload = IMAGENET,
     tables_dir: Path = TABLES_DIR,
 ) -> str:
     """The command that measures a table on this machine."""
@@ -210,22 +210,22 @@ def measure_command(
         command += f" --batch-size {key.batch_size}"
     if space != "nextvit":
         command += f" --space {shlex.quote(space)}"
-    if resolution != 224:
-        command += f" --resolution {resolution}"
-    if num_classes != 1000:
-        command += f" --num-classes {num_classes}"
+    if workload.resolution != IMAGENET.resolution:
+        command += f" --resolution {workload.resolution}"
+    if workload.outputs != IMAGENET.outputs:
+        command += f" --num-classes {workload.outputs}"
     if tables_dir != TABLES_DIR:
         command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
 
 
 def remeasure_command(
-    table: LatencyTable, space: str = "nextvit", resolution: int = 224, num_classes: int = 1000
+    table: LatencyTable, space: str = "nextvit", workload: Workload = IMAGENET
 ) -> str:
     """The command that measures, on its device, what a table has estimates or too little of."""
     meta = table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
-    return measure_command(key, space, resolution, num_classes, table.path.parents[1])
+    return measure_command(key, space, workload, table.path.parents[1])
 
 
 def _options(device: str | None, precision: str | None, batch_size: int | None) -> str:

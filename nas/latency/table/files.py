@@ -22,7 +22,9 @@ from nas.errors import ArchitectureError, TableError, brief
 from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta, at_quiet_speed
 from nas.latency.table.validation import possible_block
 from nas.measurement.protocol import Timing
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 from nas.system.json_checks import MAX_FILE_BYTES, read_json
 from nas.system.paths import exists
 
@@ -53,12 +55,12 @@ def read_table(path: Path) -> LatencyTable:
         blocks[block] = at_quiet_speed(_parse_timing(row), meta)
 
     networks: list[NetworkRow] = []
-    measured: set[tuple[Architecture, int, int]] = set()
+    measured: set[tuple[Architecture, Workload]] = set()
 
     def add_network(row: dict[str, str]) -> None:
-        network = _parse_network(row)
+        network = _parse_network(row, meta.batch_size)
         network = replace(network, timing=at_quiet_speed(network.timing, meta))
-        key = (network.architecture, network.resolution, network.num_classes)
+        key = (network.architecture, network.workload)
         if key in measured:
             raise ValueError(f"a second row for the network {network.name} at that size")
         measured.add(key)
@@ -168,15 +170,16 @@ def _parse_block(row: Mapping[str, str]) -> Block:
     return possible_block(block)
 
 
-def _parse_network(row: Mapping[str, str]) -> NetworkRow:
+def _parse_network(row: Mapping[str, str], batch_size: int) -> NetworkRow:
     try:
         value = json.loads(row["architecture"])
     except (ValueError, RecursionError):
         raise ValueError("architecture is not valid JSON") from None
     network = NetworkRow(
         name=row["name"],
-        resolution=_whole(row, "resolution", 8, 65536),
-        num_classes=_whole(row, "num_classes", 1, 1_000_000),
+        workload=Workload.of(
+            row["resolution"], _whole(row, "num_classes", 1, 1_000_000), batch_size
+        ),
         architecture=Architecture.from_json(value),
         timing=_parse_timing(row),
     )
@@ -234,7 +237,7 @@ def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:
     lines = []
     for row in rows:
         compact = json.dumps(row.architecture.to_json(), separators=(",", ":"))
-        cells = [row.name, row.resolution, row.num_classes, compact]
+        cells = [row.name, row.workload.resolution, row.workload.outputs, compact]
         lines.append([*cells, *_timing_cells(row.timing)])
     _append(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, lines)
 

@@ -20,7 +20,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nas.measurement.protocol import Timing
 from nas.precision import Precision
-from nas.space.architecture import MAX_BATCH, Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import MAX_BATCH, Workload
 
 TABLES_DIR = Path(__file__).resolve().parents[3] / "latency_tables"
 
@@ -91,17 +93,16 @@ class TableMeta(BaseModel):
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """A whole network measured at one resolution (pixels)."""
+    """A whole network measured at one workload."""
 
     name: str
-    resolution: int
-    num_classes: int
+    workload: Workload
     architecture: Architecture
     timing: Timing
 
     def blocks(self) -> list[Block]:
-        """The network's blocks at the measured resolution."""
-        return self.architecture.blocks(self.resolution, self.num_classes)
+        """The network's blocks at the measured workload."""
+        return self.architecture.blocks(self.workload)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from nas.errors import ArchitectureError
 from nas.latency.table.table import NetworkRow, TableMeta, at_quiet_speed
 from nas.measurement.protocol import Timing
 from nas.models.cost import Cost, block_cost
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 CPU_TARGETS = ("onnxruntime", "openvino")
 MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12

@@ -64,14 +64,17 @@ class KitModel:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a kit measures, and for which table."""
+    """What a kit measures, and for which table.
+
+    ``resolution`` is in pixels: 224 for a square, else a text such as 512x683: height x width.
+    """
 
     project_version: str
     space: str
     target: str
     precision: Precision
     batch_size: int
-    resolution: int
+    resolution: int | str
     num_classes: int
     models: tuple[KitModel, ...]
 
@@ -306,6 +309,13 @@ def _value(value: Any, where: str) -> Any:
     return mapping(100)(value, where)
 
 
+def _resolution(value: Any, where: str) -> int | str:
+    """Pixels of a square, or height x width."""
+    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", value):
+        return value
+    return int(whole(8, 4096)(value, where))
+
+
 def _levels(value: Any, most: int) -> bool:
     """Whether lists and mappings are nested at most so deep."""
     if not isinstance(value, (dict, list)):
@@ -342,7 +352,7 @@ _MANIFEST: Mapping[str, Check] = {
     "target": _NAME,
     "precision": one_of(*get_args(Precision)),
     "batch_size": whole(1, 65_536),
-    "resolution": whole(8, 4096),
+    "resolution": _resolution,
     "num_classes": whole(1, 1_000_000),
     "models": sequence(MAX_MODELS),
 }

@@ -19,6 +19,7 @@ from nas.errors import RunError, RuntimeUnavailableError
 from nas.models.network import Network, build_network
 from nas.precision import Precision
 from nas.space.architecture import Architecture
+from nas.space.workload import IMAGENET, Workload
 
 OPSET = 18
 """The lowest opset both of torch's exporters write; TensorRT 10, OpenVINO and Core ML read it."""
@@ -64,9 +65,7 @@ def export_onnx(
 def export_network(
     architecture: Architecture,
     path: Path,
-    resolution: int = 224,
-    batch_size: int = 1,
-    num_classes: int = 1000,
+    workload: Workload = IMAGENET,
     seed: int = 0,
     precision: Precision = "fp32",
 ) -> None:
@@ -78,9 +77,7 @@ def export_network(
     Args:
         architecture: what to build.
         path: the ``.onnx`` file.
-        resolution: height and width of the images in pixels.
-        batch_size: images of one call.
-        num_classes: outputs of the classifier.
+        workload: size of the images, outputs of the classifier, images of one call.
         seed: of the random weights; torch's global generator is left as it was.
         precision: of weights, activations, input and output.
 
@@ -89,17 +86,18 @@ def export_network(
         RunError: the file cannot be written.
         RuntimeUnavailableError: the installed torch needs onnxscript to export.
     """
-    architecture.blocks(resolution, num_classes)
+    architecture.expand(workload)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(architecture, num_classes).fuse()
-    data = export_onnx(network, (batch_size, 3, resolution, resolution), precision=precision)
+        network = build_network(architecture, workload.outputs).fuse()
+    shape = (workload.batch_size, 3, workload.height, workload.width)
+    data = export_onnx(network, shape, precision=precision)
     model = onnx.load_model_from_string(data)
     metadata = {
         "architecture_id": architecture.id,
         "architecture": json.dumps(architecture.to_json(), sort_keys=True),
-        "resolution": str(resolution),
-        "batch_size": str(batch_size),
+        "resolution": str(workload.resolution),
+        "batch_size": str(workload.batch_size),
         "precision": precision,
         "weights": f"untrained, seed {seed}",
     }

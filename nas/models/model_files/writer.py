@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from nas.measurement.runtimes import Runtime
 from nas.models.model_files.formats import write_module
 from nas.precision import Precision
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,14 +50,12 @@ class ModelWriter:
         module = _built(lambda: build_block(block))
         return self._write(module, (block.in_channels, block.height, block.width), path)
 
-    def network(
-        self, architecture: Architecture, resolution: int, num_classes: int, path: Path
-    ) -> Path:
+    def network(self, architecture: Architecture, workload: Workload, path: Path) -> Path:
         """Write a whole network; returns the path."""
         from nas.models.network import build_network
 
-        module = _built(lambda: build_network(architecture, num_classes))
-        return self._write(module, (3, resolution, resolution), path)
+        module = _built(lambda: build_network(architecture, workload.outputs))
+        return self._write(module, (3, workload.height, workload.width), path)
 
     def reference(self, folder: Path) -> Path:
         """Write the reference block into a folder; returns the path."""

@@ -28,7 +28,8 @@ from nas.search.sampler.candidates import Candidates, Key, key
 from nas.search.store.ledger import Ledger
 from nas.search.store.trials import ACCURACY, CONTINUES, Stopped, Trials
 from nas.search.warm_start import EarlierTrial
-from nas.space.architecture import Architecture, short_id
+from nas.space.architecture import Architecture
+from nas.space.block import short_id
 from nas.space.parameter_space import picked_from
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class SearchStudy:
         self.budget = self._uncalibrated = budget
         self.seed = seed
         self.rungs = rungs
-        self.bonus = SizeBonus(size_bonus, budget.resolution, budget.num_classes)
+        self.bonus = SizeBonus(size_bonus, budget.workload)
         self._seen = {trial.user_attrs["id"] for trial in self.trials.trained()}
 
     def remember(self, earlier: Sequence[EarlierTrial]) -> None:

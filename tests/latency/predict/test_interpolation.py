@@ -27,7 +27,7 @@ from nas.latency.predict.interpolation import (
 from nas.latency.table.files import read_table
 from nas.latency.table.table import TABLES_DIR
 from nas.models.cost import block_ops
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 

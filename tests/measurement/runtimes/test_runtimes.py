@@ -10,7 +10,7 @@ from nas.measurement.bench_process import BenchProcess
 from nas.measurement.protocol import Effort
 from nas.measurement.runtimes import RUNTIMES
 from nas.models.model_files.writer import ModelWriter
-from nas.space.architecture import Block
+from nas.space.block import Block
 
 BLOCK = Block("ntb", 64, 96, 1, 14, 14, mlp_ratio=2.0, mix_ratio=0.5, sr_ratio=2)
 QUICK = Effort(turn_s=0.01, min_rounds=2, max_rounds=2, ci_pct=5.0)

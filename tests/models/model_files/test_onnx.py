@@ -21,7 +21,8 @@ from nas.errors import ArchitectureError, RunError, RuntimeUnavailableError
 from nas.models.blocks import build_block
 from nas.models.model_files.onnx import export_network, export_onnx
 from nas.models.network import build_network
-from nas.space.architecture import Architecture, Block
+from nas.space.architecture import Architecture
+from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
 from nas.space.space_files import load_space
 from tests.networks import images, randomise, relative_error

@@ -1,0 +1,94 @@
+"""What an architecture is expanded to: parts (stem, stages, head) of repeated `Block`s.
+
+Blocks repeat, so a part is kept as runs of equal blocks: whoever sums over blocks needs each one
+once, with how often it occurs. `nas.space.architecture.Architecture.expand` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nas.space.block import Block
+from nas.space.workload import Workload
+
+STAGE_STRIDES = (1, 2, 2, 2)
+"""Stride of each stage's first block; the stem before them has a stride of its own."""
+
+Run = tuple[Block, int]
+"""A block, and how often it occurs in a row."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of blocks that are repeated as a whole: NCB x N + NTB of the paper."""
+
+    runs: tuple[Run, ...]
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Stem, stage or head of a network.
+
+    Attributes:
+        name: ``stem``, ``stage 1`` to ``stage 4``, ``head``.
+        groups: its blocks, in order.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+
+    def blocks(self) -> list[Block]:
+        """Every block, in the order they run."""
+        return [
+            block
+            for group in self.groups
+            for _ in range(group.repeats)
+            for block, count in group.runs
+            for _ in range(count)
+        ]
+
+    def counts(self) -> list[Run]:
+        """The blocks with how often they occur; equal ones may be there more than once."""
+        return [
+            (block, count * group.repeats) for group in self.groups for block, count in group.runs
+        ]
+
+
+def stem_part(width: int, stride: int, workload: Workload) -> Part:
+    """The stem of ``width`` channels."""
+    return _single("stem", Block("stem", 3, width, stride, workload.height, workload.width))
+
+
+def head_part(in_channels: int, size: tuple[int, int], workload: Workload) -> Part:
+    """The classifier on a map of ``size``: height and width in pixels."""
+    return _single("head", Block("head", in_channels, workload.outputs, 1, *size))
+
+
+def stage_sizes(workload: Workload, stem_stride: int) -> list[tuple[int, int]]:
+    """Height and width of the map that enters each stage, and last the head."""
+    sizes = [strided((workload.height, workload.width), stem_stride)]
+    for stride in STAGE_STRIDES:
+        sizes.append(strided(sizes[-1], stride))
+    return sizes
+
+
+def strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Height and width after a stride; they round up, as in the published model."""
+    height, width = size
+    return -(-height // stride), -(-width // stride)
+
+
+def distinct(parts: Iterable[Part]) -> set[Block]:
+    """Every different block of some parts."""
+    return {block for part in parts for group in part.groups for block, _ in group.runs}
+
+
+def runs(*counted: Run) -> tuple[Run, ...]:
+    """Runs without those that are empty."""
+    return tuple(run for run in counted if run[1])
+
+
+def _single(name: str, block: Block) -> Part:
+    return Part(name, (Group(((block, 1),), 1),))

@@ -1,0 +1,94 @@
+"""A `Workload`: what a network is run for, apart from the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+from nas.errors import ArchitectureError, brief
+
+MAX_RESOLUTION, MAX_CLASSES, MAX_BATCH = 4096, 1_000_000, 65_536
+"""Largest side in pixels, widest classifier and largest batch that are taken for meant."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The size of a network's input and output.
+
+    Args:
+        height, width: of the input image in pixels.
+        outputs: of the head: for classification the number of classes.
+        batch_size: images of one call.
+        head: specification of a head that a task fills; None is classification's.
+
+    Raises:
+        ArchitectureError: a size is absurd; names which, and what is allowed.
+    """
+
+    height: int = 224
+    width: int = 224
+    outputs: int = 1000
+    batch_size: int = 1
+    head: Hashable | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, highest in (
+            ("resolution", self.height, MAX_RESOLUTION),
+            ("resolution", self.width, MAX_RESOLUTION),
+            ("num_classes", self.outputs, MAX_CLASSES),
+            ("batch_size", self.batch_size, MAX_BATCH),
+        ):
+            if not 1 <= value <= highest:
+                raise ArchitectureError(f"{what} must be from 1 to {highest}, got {brief(value)}")
+
+    @classmethod
+    def square(cls, side: int, outputs: int = 1000, batch_size: int = 1) -> Workload:
+        """Images of ``side`` x ``side`` pixels."""
+        return cls(side, side, outputs, batch_size)
+
+    @classmethod
+    def of(cls, resolution: int | str, outputs: int = 1000, batch_size: int = 1) -> Workload:
+        """What `resolution` wrote: 224, or 512x683 for height x width.
+
+        Raises:
+            ArchitectureError: it is neither.
+        """
+        height, width = parse_resolution(resolution)
+        return cls(height, width, outputs, batch_size)
+
+    @property
+    def resolution(self) -> int | str:
+        """As people write it: 224 for a square, else 512x683: height x width."""
+        return self.height if self.height == self.width else f"{self.height}x{self.width}"
+
+    def with_batch(self, batch_size: int) -> Workload:
+        """The same with other images in one call."""
+        return replace(self, batch_size=batch_size)
+
+    def with_outputs(self, outputs: int) -> Workload:
+        """The same with another number of outputs."""
+        return replace(self, outputs=outputs)
+
+
+IMAGENET = Workload()
+"""How the published networks are compared: 224 pixels, 1,000 classes, one image a call."""
+
+
+def parse_resolution(text: int | str) -> tuple[int, int]:
+    """Height and width in pixels of ``224`` or ``512x683``.
+
+    Raises:
+        ArchitectureError: it is neither, or a side is not from 1 to `MAX_RESOLUTION`.
+    """
+    sides = str(text).lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise ArchitectureError(
+            f"resolution {brief(text)} is none: write for example 224, or 512x683 (height x width)"
+        )
+    height, width = int(sides[0][:9]), int(sides[-1][:9])
+    for side in (height, width):
+        if not 1 <= side <= MAX_RESOLUTION:
+            raise ArchitectureError(
+                f"resolution must be from 1 to {MAX_RESOLUTION} pixels, got {brief(side)}"
+            )
+    return height, width
