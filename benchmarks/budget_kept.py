@@ -41,8 +41,9 @@ MEASURE = """
 import sys
 import nas
 from nas.latency.collect.tables import measure_networks
+from nas.space.workload import IMAGENET
 network = nas.load_architecture(sys.argv[1])
-(timing,) = measure_networks([network], nas.load_table("onnxruntime"), 224, 1000)
+(timing,) = measure_networks([network], nas.load_table("onnxruntime"), IMAGENET)
 print(timing.latency_ms)
 """
 
@@ -98,8 +99,7 @@ def budgets_ms() -> list[float]:
     budget = Budget(
         space=nas.load_space(SPACE),
         devices=(DeviceBudget(predictor, config.budget_ms),),
-        resolution=config.resolution,
-        num_classes=config.num_classes,
+        workload=config.workload,
     )
     (fastest,) = budget.latencies(budget.fastest())
     return [round(times * fastest.latency_ms, 1) for times in TIMES_THE_FASTEST]

@@ -47,6 +47,7 @@ from nas.models.cost import network_cost
 from nas.results.values import SearchResult
 from nas.space.architecture import Architecture, Stage
 from nas.space.architecture_files import load_presets
+from nas.space.workload import IMAGENET
 
 OURS, RANDOM = "recommended", "random search"
 HEAD = 32
@@ -100,7 +101,7 @@ def main() -> int:
     finalists = [f for row in rows for f in row.get("finalists", ())] if args.every_finalist else []
     for row in (*rows, *finalists):
         row["test"] = [test[row["id"], args.images, seed] for seed in SEEDS]
-        row["gmacs"] = round(network_cost(by_id[row["id"]].blocks(224)).macs / 1e9, 3)
+        row["gmacs"] = round(network_cost(by_id[row["id"]].blocks()).macs / 1e9, 3)
     result = {
         **provenance("torch", "onnxruntime", "optuna"),
         "images": args.images,
@@ -142,7 +143,7 @@ def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str
         low, high = 0, len(widths)  # the first that fits is in widths[low:high + 1]
         while low < high:
             middle = (low + high) // 2
-            (timing,) = measure_networks([widths[middle][1]], table, 224, 1000)
+            (timing,) = measure_networks([widths[middle][1]], table, IMAGENET)
             if timing.latency_ms <= budget_ms:
                 high = middle
             else:
@@ -164,7 +165,7 @@ def scalings(preset: Architecture) -> list[tuple[float, Architecture]]:
         found.setdefault(scale(preset, factor), factor)
     return sorted(
         ((factor, scaled) for scaled, factor in found.items()),
-        key=lambda entry: -network_cost(entry[1].blocks(224)).macs,
+        key=lambda entry: -network_cost(entry[1].blocks()).macs,
     )
 
 
@@ -185,7 +186,7 @@ def measured(
     found: dict[str, Architecture], table: LatencyTable, budget_ms: float
 ) -> list[dict[str, Any]]:
     """One row a network; all of a budget are measured in turns."""
-    timings = measure_networks(list(found.values()), table, 224, 1000)
+    timings = measure_networks(list(found.values()), table, IMAGENET)
     rows = []
     for (name, architecture), timing in zip(found.items(), timings, strict=True):
         rows.append(
@@ -194,7 +195,7 @@ def measured(
                 "name": name,
                 "id": architecture.id,
                 "latency_ms": round(timing.latency_ms, 3),
-                "mparams": round(network_cost(architecture.blocks(224)).params / 1e6, 2),
+                "mparams": round(network_cost(architecture.blocks()).params / 1e6, 2),
                 "architecture": architecture.to_json(),
             }
         )

@@ -35,6 +35,7 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import load_table
 from nas.latency.table.table import LatencyTable
 from nas.space.space_files import load_space
+from nas.space.workload import IMAGENET
 
 MAX_POINTS = 2.0
 MAX_KIT_MB = 500
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         by_kit, ran_s = table_by_kit(kit.path, folder)
         console.print(f"measured by the kit in {ran_s:.0f} s")
         networks = unmeasured_networks(direct, space, options.networks, options.seed)
-        timings = measure_networks(networks, direct, 224, 1000)
+        timings = measure_networks(networks, direct, IMAGENET)
         measured = np.array([timing.latency_ms for timing in timings])
         predictors = {
             "measured directly": LatencyPredictor.fit(direct),

@@ -35,6 +35,7 @@ from nas.models.cost import block_cost
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.space_files import load_space
+from nas.space.workload import Workload
 
 MAX_MAPE, MIN_WITHIN, MIN_TAU, COVERAGE = 0.03, 0.98, 0.95, (0.85, 0.97)
 RESOLUTION, NUM_CLASSES = 224, 1000
@@ -69,7 +70,7 @@ def other_fits(table: LatencyTable, networks: list[Architecture]) -> dict[str, n
         "params only": [(lambda block: block_cost(block).params / 1e6, None)],
     }
     known = [row.blocks() for row in table.networks]
-    new = [network.blocks(RESOLUTION, NUM_CLASSES) for network in networks]
+    new = [network.blocks(Workload.square(RESOLUTION, NUM_CLASSES)) for network in networks]
     known_ms = [row.timing.latency_ms for row in table.networks]
     found = {"sum of isolated blocks": np.array([sum(map(alone, blocks)) for blocks in new])}
     for name, columns in corrections.items():
@@ -138,11 +139,12 @@ def main() -> int:
         measured, again = np.array(kept["measured_ms"]), np.array(kept["measured_again_ms"])
         origin = {name: kept[name] for name in origin}
     else:
+        workload = Workload.square(RESOLUTION, NUM_CLASSES)
         measured, again = (
-            np.array([t.latency_ms for t in measure_networks(some, table, RESOLUTION, NUM_CLASSES)])
+            np.array([t.latency_ms for t in measure_networks(some, table, workload)])
             for some in (networks, networks[::2])
         )
-    prediction = predictor.predict(networks, RESOLUTION, NUM_CLASSES)
+    prediction = predictor.predict(networks, Workload.square(RESOLUTION, NUM_CLASSES))
 
     rows = {"predictor": prediction.latency_ms, **other_fits(table, networks)}
     results = {name: scores(predicted, measured) for name, predicted in rows.items()}

@@ -48,7 +48,7 @@ print(time.perf_counter() - start, "torch" in sys.modules)
 
 def complete_table() -> LatencyTable:
     """A measured table with every block of the default space."""
-    blocks = load_space("nextvit").blocks(224)
+    blocks = load_space("nextvit").blocks()
     for path in list_tables():
         table = read_table(path)
         if table.meta.kind == "measured" and not table.missing(blocks):
@@ -108,7 +108,7 @@ def main() -> int:
             per_second(lambda p=predictor, r=read: p.predict(r), len(read))
         )
         rates["sum over blocks"].append(
-            per_second(lambda p=predictor: [p.predict_blocks(a.blocks(224)) for a in few], len(few))
+            per_second(lambda p=predictor: [p.predict_blocks(a.blocks()) for a in few], len(few))
         )
         starts.append(start_up(table))
 

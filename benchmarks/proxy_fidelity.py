@@ -59,6 +59,7 @@ from nas.accuracy.zero_cost import ZERO_COST, zero_cost_scores
 from nas.config import ProxyConfig, SearchConfig
 from nas.models.cost import network_cost
 from nas.space.architecture import Architecture
+from nas.space.workload import IMAGENET
 
 Scores = dict[str, float]
 """Of architectures, by id."""
@@ -120,7 +121,7 @@ def main() -> int:
         return 0
     trainings = Trainings(read_rows(args.trainings))
     proxies = all_proxies(list(by_id.values()), trainings)
-    macs = {name: float(network_cost(a.blocks(224)).macs) for name, a in by_id.items()}
+    macs = {name: float(network_cost(a.blocks()).macs) for name, a in by_id.items()}
     trained = [p for p in proxies if " images at 32 pixels" in p.name and "+" not in p.name]
     trained += [p for p in proxies if " of 64,000 images" in p.name and "+" not in p.name]
     proxies += [with_size(proxy, macs) for proxy in trained]
@@ -179,7 +180,7 @@ def sizes(architectures: list[Architecture]) -> list[tuple[str, float, Scores]]:
     """Names, costs and scores of what needs no network."""
     predictor = nas.LatencyPredictor.fit(nas.load_table("onnxruntime", device=TABLE_DEVICE))
     latency_ms = predictor.predict(architectures).latency_ms
-    costs = {a.id: network_cost(a.blocks(224)) for a in architectures}
+    costs = {a.id: network_cost(a.blocks()) for a in architectures}
     return [
         ("parameters", 0.0, {name: float(cost.params) for name, cost in costs.items()}),
         ("MACs", 0.0, {name: float(cost.macs) for name, cost in costs.items()}),
@@ -223,7 +224,7 @@ def with_size(proxy: Proxy, macs: Scores) -> Proxy:
 
 def as_finalists(short: Proxy, long: Proxy, by_id: dict[str, Architecture]) -> Proxy:
     """The mean of the score of a short training and of a long one, which has no size bonus."""
-    size = SizeBonus(SearchConfig.model_fields["size_bonus"].default, 224, 1000)
+    size = SizeBonus(SearchConfig.model_fields["size_bonus"].default, IMAGENET)
     bonus = {name: size.of(network, DEFAULT_IMAGES) for name, network in by_id.items()}
     pairs = [
         ({name: (scores[name] + bonus[name] + ends[name]) / 2 for name in scores}, truth)

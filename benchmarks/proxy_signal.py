@@ -80,7 +80,7 @@ def train_all(
     for architecture in architectures:
         row: dict[str, Any] = {
             "id": architecture.id,
-            "gmacs_224": round(network_cost(architecture.blocks(224)).macs / 1e9, 3),
+            "gmacs_224": round(network_cost(architecture.blocks()).macs / 1e9, 3),
             "accuracy": [],
             "train_s": [],
         }

@@ -137,7 +137,7 @@ def networks(quick: bool) -> dict[str, Architecture]:
     sampled = [space.sample(rng) for _ in range(200)]
 
     def gmacs(architecture: Architecture) -> float:
-        return network_cost(architecture.blocks(224)).macs / 1e9
+        return network_cost(architecture.blocks()).macs / 1e9
 
     small = next(a for a in sampled if 1.1 <= gmacs(a) <= 1.3)
     if quick:
@@ -172,7 +172,7 @@ def compare(
     ratios = [ours / plain for ours, plain in zip(rates["ours"], rates[best], strict=True)]
     return {
         "id": architecture.id,
-        "gmacs_224": round(network_cost(architecture.blocks(224)).macs / 1e9, 3),
+        "gmacs_224": round(network_cost(architecture.blocks()).macs / 1e9, 3),
         "images_per_s": {
             name: [round(rate, 1) for rate in values] for name, values in rates.items()
         },

@@ -27,6 +27,7 @@ from nas.search.limits import Budget, DeviceBudget
 from nas.search.sampler.samplers import make_sampler
 from nas.space.architecture import Architecture
 from nas.space.parameter_space import picked_from
+from nas.space.workload import IMAGENET
 
 TARGET_S = 1.0
 AT_TRIALS = 1000
@@ -39,7 +40,7 @@ SAMPLERS = ("latency-aware", "tpe")
 def make_budget() -> Budget:
     predictor = nas.LatencyPredictor.fit(load_table("tensorrt"))
     device = DeviceBudget(predictor, BUDGET_MS)
-    return Budget(nas.load_space("nextvit"), (device,), 224, 1000)
+    return Budget(nas.load_space("nextvit"), (device,), IMAGENET)
 
 
 def made_up_accuracy(architecture: Architecture, rng: random.Random) -> float:

@@ -19,8 +19,9 @@ from nas.measurement.kit.files import Conditions, KitModel, KitResults, Manifest
 from nas.measurement.protocol import Timing
 from nas.measurement.runtimes.base import Runtime
 from nas.space.search_space import SearchSpace
+from nas.space.workload import Workload
 from nas.system.json_checks import checksum
-from tests.tiny import made_up_ms, tiny_space
+from tests.tiny import AT_64, made_up_ms, tiny_space
 
 CONDITIONS = Conditions("test-cpu-2c", "a test CPU", 2, "1.0", "3.10.4", "Linux")
 OVERHEAD_MS = 0.01
@@ -69,19 +70,19 @@ def tiny_kit(folder: Path, target: str, networks: int = 6) -> kit.KitInfo:
     """A kit of the tiny space at 64 pixels, with few networks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect, "CALIBRATION_NETWORKS", networks)
-        return kit.build_kit(tiny_space(folder), target, folder / "kit.zip", resolution=64)
+        return kit.build_kit(tiny_space(folder), target, folder / "kit.zip", workload=AT_64)
 
 
 def made_up_results(space: SearchSpace, resolution: int = 64) -> KitResults:
     """Complete results whose latencies are calculated, as `tests.tiny.made_up_table`'s are."""
     models = [_model("reference", "reference", None), _model("empty", "empty", None)]
     rows = {}
-    for block in space.blocks(resolution):
+    for block in space.blocks(Workload.square(resolution)):
         models.append(_model(f"block-{block.id}", "block", block.to_json()))
         rows[models[-1].name] = Timing(OVERHEAD_MS + made_up_ms(block), 0.5, 1.0, 30, 2.0)
     for network in calibration_networks(space, CALIBRATION_NETWORKS):
         models.append(_model(f"network-{network.id}", "network", network.to_json()))
-        total_ms = sum(made_up_ms(block) for block in network.blocks(resolution))
+        total_ms = sum(made_up_ms(block) for block in network.blocks(Workload.square(resolution)))
         rows[models[-1].name] = Timing(0.1 + 0.95 * total_ms, 0.5, 1.0, 30, 2.0)
     manifest = Manifest(
         "0.1.0", space.name, "onnxruntime", "fp32", 1, resolution, 1000, tuple(models)

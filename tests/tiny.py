@@ -14,6 +14,7 @@ from nas.models.cost import block_cost
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.space_files import load_space
+from nas.space.workload import Workload
 
 TINY_YAML = """\
 stem_width: [32]
@@ -24,6 +25,9 @@ stages:
   - {num_ncb: [1, 2], ncb_width: [32, 64], ntb_width: [0], ncb_mlp_ratio: [1]}
   - {num_ncb: [1], ncb_width: [64, 96], ntb_width: [0], ncb_mlp_ratio: [1, 2]}
 """
+
+AT_64 = Workload.square(64)
+"""Images of 64 pixels, 1,000 classes."""
 
 TINY_PROXY = ProxyConfig(train_images=128, batch_size=32)
 
@@ -67,12 +71,16 @@ def made_up_table(
     path.mkdir(parents=True)
     write_meta(path, meta)
     append_blocks(
-        path, [(b, Timing(made_up_ms(b), 0.5, 1.0, 30)) for b in space.blocks(resolution)]
+        path,
+        [
+            (b, Timing(made_up_ms(b), 0.5, 1.0, 30))
+            for b in space.blocks(Workload.square(resolution))
+        ],
     )
     rows = []
     for network in calibration_networks(space, CALIBRATION_NETWORKS):
-        total_ms = sum(made_up_ms(block) for block in network.blocks(resolution))
+        total_ms = sum(made_up_ms(block) for block in network.blocks(Workload.square(resolution)))
         timing = Timing(0.1 + 0.95 * total_ms, 0.5, 1.0, 30)
-        rows.append(NetworkRow(network.id, resolution, 1000, network, timing))
+        rows.append(NetworkRow(network.id, Workload.square(resolution), network, timing))
     append_networks(path, rows)
     return read_table(path)

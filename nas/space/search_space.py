@@ -10,13 +10,13 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from nas.errors import ArchitectureError
 from nas.space.architecture import Architecture, Stage
-from nas.space.block import Block, make_divisible
+from nas.space.block import Block, make_divisible, short_id
 from nas.space.expansion import distinct, head_part, stage_sizes, stem_part
 from nas.space.parameter_space import Choice, Choices, ParameterSpace, Pick, field
 from nas.space.workload import IMAGENET, Workload
@@ -133,6 +133,15 @@ class SearchSpace(ParameterSpace[Architecture]):
     stem_width: Choices
     stages: tuple[StageChoices, ...]
     stem_stride: Choices = (4,)
+
+    @cached_property
+    def id(self) -> str:
+        """Short stable id of the name and all choices; what is usual is left out, as in an
+        architecture's."""
+        value = asdict(self)
+        if self.stem_stride == (4,):
+            del value["stem_stride"]
+        return short_id(value)
 
     @property
     def size(self) -> int:

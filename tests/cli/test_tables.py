@@ -22,7 +22,7 @@ from nas.latency.table.table import TABLES_DIR
 from nas.measurement.runtimes import RUNTIMES
 from nas.space.architecture_files import load_architecture
 from tests.samples import TINY
-from tests.tiny import made_up_table, tiny_space
+from tests.tiny import AT_64, made_up_table, tiny_space
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -132,7 +132,7 @@ def test_predict_says_where_the_milliseconds_go(run, tables):
     lines = [line.split() for line in text.splitlines() if line.startswith("  ")]
     total = float(text.split(" ms predicted")[0].split()[-1])
     assert sum(float(line[0]) for line in lines) == pytest.approx(total, abs=0.02)
-    assert len(lines) == len(network.blocks(64)) + 1
+    assert len(lines) == len(network.blocks(AT_64)) + 1
 
 
 def test_predict_of_a_block_that_was_not_measured(run, tables):

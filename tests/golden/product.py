@@ -22,25 +22,26 @@ import optuna
 from rich.console import Console
 
 import nas
-from nas.architecture import Architecture
-from nas.architecture_file import load_presets
+from nas.accuracy.short_training import Evaluation
 from nas.config import SearchConfig
-from nas.latency.kit_results import import_results
-from nas.latency.predictor import LatencyPredictor
-from nas.latency.table import TABLES_DIR
-from nas.latency.table_files import read_table
+from nas.latency.collect.kit_import import import_results
+from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.table.files import read_table
+from nas.latency.table.table import TABLES_DIR
 from nas.models.cost import network_cost
 from nas.report.page import render
 from nas.report.terminal import print_result
-from nas.search.budget import Budget, DeviceBudget
+from nas.results.values import Candidate, SearchResult
 from nas.search.engine import resume, search
-from nas.search.evaluate import Evaluation
-from nas.search.result import Candidate, SearchResult
-from nas.search.run import read_run
-from nas.search.sampler import make_sampler
-from nas.search.study import SearchStudy
+from nas.search.limits import Budget, DeviceBudget
+from nas.search.sampler.samplers import make_sampler
+from nas.search.store.run_folder import read_run
+from nas.search.store.study import SearchStudy
 from nas.search.warm_start import read_earlier
-from nas.space_file import load_space
+from nas.space.architecture import Architecture
+from nas.space.architecture_files import load_presets
+from nas.space.space_files import load_space
+from nas.space.workload import Workload
 from tests.report.endings import CASES
 
 SHIPPED_TABLES = TABLES_DIR
@@ -69,7 +70,7 @@ def ids(architecture: dict[str, Any], resolution: int = 224) -> dict[str, Any]:
     return {
         "id": found.id,
         "stages": [stage.id for stage in found.stages],
-        "blocks": [block.id for block in found.blocks(resolution)],
+        "blocks": [block.id for block in found.blocks(Workload.square(resolution))],
     }
 
 
@@ -82,7 +83,7 @@ def predict(
     """Latency, and the ends of its 90% interval, in ms."""
     predictor = LatencyPredictor.fit(read_table(table))
     networks = [Architecture.from_json(value) for value in architectures]
-    found = predictor.predict(networks, resolution, num_classes)
+    found = predictor.predict(networks, Workload.square(resolution, num_classes))
     columns = (found.latency_ms, found.low_ms, found.high_ms)
     return [tuple(map(float, row)) for row in zip(*columns, strict=True)]  # type: ignore[misc]
 
@@ -103,7 +104,9 @@ def table_facts(table: Path) -> dict[str, Any]:
         "networks": len(found.networks),
         "sum_of_blocks_ms": sum(timing.latency_ms for timing in found.blocks.values()),
         "sum_of_networks_ms": sum(row.timing.latency_ms for row in found.networks),
-        "sizes": sorted({(row.resolution, row.num_classes) for row in found.networks}),
+        "sizes": sorted(
+            {(row.workload.resolution, row.workload.outputs) for row in found.networks}
+        ),
     }
 
 
@@ -114,14 +117,14 @@ def import_kit_results(path: Path, tables_dir: Path) -> Path:
 
 def cost(architecture: dict[str, Any]) -> tuple[int, int, int]:
     """Parameters, MACs and activations of one image at 224 pixels for 1000 classes."""
-    found = network_cost(Architecture.from_json(architecture).blocks(224, 1000))
+    found = network_cost(Architecture.from_json(architecture).blocks())
     return found.params, found.macs, found.activations
 
 
 def space_facts(space: str | Path, resolution: int) -> dict[str, Any]:
     """Exact size of a space, and which blocks its networks are made of."""
     found = load_space(space)
-    blocks = found.blocks(resolution)
+    blocks = found.blocks(Workload.square(resolution))
     lines = sorted(json.dumps(block.to_json(), sort_keys=True) for block in blocks)
     return {
         "size": found.size,
@@ -141,7 +144,7 @@ def suggest(count: int, table: Path, budget_ms: float, seed: int = 0) -> list[st
     config = SearchConfig(target="onnxruntime", budget_ms=budget_ms, seed=seed)
     predictor = LatencyPredictor.fit(read_table(table))
     devices = (DeviceBudget(predictor, budget_ms),)
-    budget = Budget(space, devices, config.resolution, config.num_classes, config.confidence)
+    budget = Budget(space, devices, config.workload, config.confidence)
     study = SearchStudy(
         optuna.create_study(directions=["maximize", "minimize"]),
         budget,
@@ -216,7 +219,7 @@ def warm_started(run_dir: Path, output: Path, tables_dir: Path) -> dict[str, Any
 
 def _made_up_accuracy(architecture: Architecture) -> float:
     """Grows with the MACs, with noise that is always the same for the same network."""
-    gmacs = network_cost(architecture.blocks(224, 1000)).macs / 1e9
+    gmacs = network_cost(architecture.blocks()).macs / 1e9
     noise = int(architecture.id, 16) % 10_007 / 10_007 - 0.5
     return 0.7 + 0.04 * math.log2(gmacs) + 0.02 * noise
 

@@ -18,8 +18,9 @@ from nas.models.blocks import build_block
 from nas.models.cost import block_cost, block_ops, network_cost
 from nas.models.network import build_network
 from nas.space.architecture import Architecture
-from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 from tests.samples import BLOCKS, architectures
 
 
@@ -61,7 +62,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def check(architecture: Architecture, resolution: int, num_classes: int) -> None:
-    cost = network_cost(architecture.blocks(resolution, num_classes))
+    cost = network_cost(architecture.blocks(Workload.square(resolution, num_classes)))
     with torch.device("meta"):
         network = build_network(architecture, num_classes).eval()
         with counting(network) as count:
@@ -80,7 +81,7 @@ def check(architecture: Architecture, resolution: int, num_classes: int) -> None
 )
 def test_presets_cost_what_was_published(name: str, params_m: float, gmacs: float) -> None:
     architecture = load_architecture(name)
-    cost = network_cost(architecture.blocks(224))
+    cost = network_cost(architecture.blocks())
     assert cost.params / 1e6 == pytest.approx(params_m, abs=6e-4)
     assert cost.macs / 1e9 == pytest.approx(gmacs, rel=0.005)
     check(architecture, 224, 1000)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from nas.errors import ArchitectureError
 from nas.models.network import Network, build_network
-from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
+from nas.space.block import Block
+from nas.space.workload import Workload
 from tests.networks import images, randomise, relative_error
 from tests.samples import TINY
 
@@ -87,9 +88,9 @@ def test_sizes_are_refused_exactly_where_the_published_network_fails(resolution:
         reference.forward(tensors, depths, x)
     except RuntimeError:
         with pytest.raises(ArchitectureError, match="needs at least"):
-            network.architecture.blocks(resolution)
+            network.architecture.blocks(Workload.square(resolution))
         return
-    blocks = network.architecture.blocks(resolution)
+    blocks = network.architecture.blocks(Workload.square(resolution))
     assert _sizes(network, x) == [(b.height, b.width) for b in blocks]
 
 
@@ -174,7 +175,7 @@ def test_stochastic_depth_grows_from_the_first_to_the_last_block() -> None:
 
 def test_a_network_is_its_blocks_modules_in_a_row() -> None:
     network = build_network(TINY, num_classes=5)
-    blocks: list[Block] = TINY.blocks(64, num_classes=5)
+    blocks: list[Block] = TINY.blocks(Workload.square(64, 5))
     assert len(network.blocks) == TINY.depth == len(blocks) - 2
     assert [type(module).__name__.lower() for module in network.blocks] == [
         block.kind for block in blocks[1:-1]

@@ -16,6 +16,7 @@ from nas.results.values import Candidate, Final, Latency, Reference, SearchResul
 from nas.space.architecture import Architecture
 from nas.space.architecture_files import load_architecture
 from nas.space.space_files import load_space
+from nas.space.workload import IMAGENET
 
 TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
 
@@ -48,7 +49,7 @@ def accuracy_of(architecture: Architecture, rng: random.Random) -> float:
 def bonus_of(architecture: Architecture) -> float:
     """What the default proxy adds for size."""
     weight = SearchConfig.model_fields["size_bonus"].default
-    return SizeBonus(weight, 224, 1000).of(architecture, ProxyConfig().train_images)
+    return SizeBonus(weight, IMAGENET).of(architecture, ProxyConfig().train_images)
 
 
 def front_of(candidates: tuple[Candidate, ...], budget_ms: float) -> tuple[Candidate, ...]:

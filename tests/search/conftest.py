@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -17,15 +15,7 @@ from nas.search.limits import Budget, DeviceBudget
 from nas.search.store.study import SearchStudy
 from nas.space.search_space import SearchSpace
 from tests.search.runs import ELSEWHERE, Device, run_config
-from tests.tiny import made_up_table, tiny_space
-
-
-@pytest.fixture
-def sigint_raises() -> Iterator[None]:
-    """A shell's background job ignores it, and so would tests that are run in one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+from tests.tiny import AT_64, made_up_table, tiny_space
 
 
 @pytest.fixture
@@ -41,8 +31,8 @@ def predictor(tmp_path: Path, space: SearchSpace) -> LatencyPredictor:
 @pytest.fixture
 def budget(space: SearchSpace, predictor: LatencyPredictor) -> Budget:
     """A budget that about half of the space fits."""
-    values = sorted(predictor.predict(list(every(space)), 64).high_ms)
-    return Budget(space, (DeviceBudget(predictor, float(values[len(values) // 2])),), 64, 1000)
+    values = sorted(predictor.predict(list(every(space)), AT_64).high_ms)
+    return Budget(space, (DeviceBudget(predictor, float(values[len(values) // 2])),), AT_64)
 
 
 @pytest.fixture

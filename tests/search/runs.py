@@ -42,6 +42,6 @@ class Device:
         self.predictor = nas.LatencyPredictor.fit(table)
         self.share = 1.0
 
-    def measure(self, networks, table, resolution, num_classes, progress):
-        truth = self.share * self.predictor.predict(networks, resolution, num_classes).latency_ms
+    def measure(self, networks, table, workload, progress):
+        truth = self.share * self.predictor.predict(networks, workload).latency_ms
         return [Timing(float(ms), 0.5, 1.0, 30) for ms in truth]

@@ -17,7 +17,7 @@ from nas.search.stop_reasons import CUT_OFF, EXHAUSTED
 from nas.search.store.study import SearchStudy
 from nas.space.architecture import Architecture
 from tests.search.runs import ELSEWHERE, THREADS, run_config
-from tests.tiny import TINY_PROXY
+from tests.tiny import AT_64, TINY_PROXY
 
 
 def test_any_executor_will_do_and_several_workers(folder, tmp_path):
@@ -68,7 +68,7 @@ def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_pa
     table = nas.load_table("onnxruntime", device=ELSEWHERE, tables_dir=folder / "tables")
     space = nas.load_space(str(folder / "tiny.yaml"))
     networks = {space.sample(random.Random(seed)) for seed in range(999)}
-    high_ms = nas.LatencyPredictor.fit(table).predict(list(networks), 64).high_ms
+    high_ms = nas.LatencyPredictor.fit(table).predict(list(networks), AT_64).high_ms
     budget_ms = float(sorted(high_ms)[3])
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
     config = run_config(folder, budget_ms=budget_ms, trials=50, rungs=2, proxy=proxy)

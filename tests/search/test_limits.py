@@ -13,7 +13,9 @@ from nas.latency.table.catalog import load_table
 from nas.models.cost import network_cost
 from nas.search.limits import Budget, DeviceBudget
 from nas.space.space_files import load_space
+from nas.space.workload import IMAGENET
 from tests.search.conftest import every
+from tests.tiny import AT_64
 
 
 def _high_ms(budget: Budget, architecture) -> float:
@@ -63,7 +65,7 @@ def test_more_fits_where_predictions_fell_near_a_limit(budget, space):
         return replace(budget, devices=devices)
 
     networks = every(space)[:20]
-    predicted = budget.devices[0].predictor.predict(networks, 64).latency_ms.tolist()
+    predicted = budget.devices[0].predictor.predict(networks, AT_64).latency_ms.tolist()
     same, faster = with_latencies_times(1.0), with_latencies_times(0.85)
     near = max((a for a in every(space) if same.fits(a)), key=lambda a: same.load([a]).max())
     assert faster.opened_since(same, near)
@@ -76,7 +78,7 @@ def test_more_fits_where_predictions_fell_near_a_limit(budget, space):
 
 @pytest.mark.parametrize("limit", ["max_params", "max_macs"])
 def test_limits_of_size_are_those_of_the_cost_model(budget, space, limit):
-    sizes = {a: getattr(network_cost(a.blocks(64)), limit[4:]) for a in every(space)}
+    sizes = {a: getattr(network_cost(a.blocks(AT_64)), limit[4:]) for a in every(space)}
     highest = sorted(sizes.values())[len(sizes) // 2]
     loose = replace(_within(budget, 1e9), **{limit: float(highest)})
     assert {a for a in sizes if loose.fits(a)} == {a for a in sizes if sizes[a] <= highest}
@@ -86,7 +88,7 @@ def test_limits_of_size_are_those_of_the_cost_model(budget, space, limit):
 
 
 def test_a_limit_below_the_smallest_network_is_named(budget, space):
-    smallest = min(network_cost(a.blocks(64)).params for a in every(space))
+    smallest = min(network_cost(a.blocks(AT_64)).params for a in every(space))
     small = replace(budget, max_params=0.9 * smallest)
     with pytest.raises(ConfigError, match=f"--max-params .* which has {smallest}: raise it"):
         small.require_feasible()
@@ -95,7 +97,7 @@ def test_a_limit_below_the_smallest_network_is_named(budget, space):
 
 def test_limits_that_exclude_each_other_are_said_to():
     device = DeviceBudget(LatencyPredictor.fit(load_table("tensorrt")), 1e6)
-    budget = Budget(load_space("nextvit"), (device,), 224, 1000, max_params=1e12)
+    budget = Budget(load_space("nextvit"), (device,), IMAGENET, max_params=1e12)
     fast, small = (budget._least(slice(column, column + 1)) for column in (0, 1))
     least = [budget.shares([fast])[0, 0] * 1e6, budget.shares([small])[0, 1] * 1e12]
     assert fast != small

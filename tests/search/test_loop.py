@@ -14,6 +14,7 @@ from nas.measurement.protocol import Timing
 from nas.search.stop_reasons import WORKER_DIED
 from nas.space.architecture import Architecture
 from tests.search.runs import THREADS, Device, run_config
+from tests.tiny import AT_64
 
 Measuring = Callable[[int, Sequence[Architecture], list[Timing]], list[Timing]]
 """What measuring gives, from its place among all, the networks, and what was expected."""
@@ -32,7 +33,7 @@ def faster(monkeypatch, folder) -> Callable[[float], None]:
 
     def better_by(per_ms: float) -> None:
         def evaluate(architecture, *_):
-            found = predictor.predict([Architecture.from_json(architecture)], 64)
+            found = predictor.predict([Architecture.from_json(architecture)], AT_64)
             return Evaluation(0.5 - per_ms * float(found.latency_ms[0]), False, 0.0, 128)
 
         monkeypatch.setattr("nas.search.candidate_training.evaluate", evaluate)

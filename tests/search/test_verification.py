@@ -11,6 +11,7 @@ from nas.measurement.protocol import Timing
 from nas.search.callbacks import Listener
 from nas.space.architecture import Architecture
 from tests.search.runs import THREADS, run_config
+from tests.tiny import AT_64
 
 
 def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
@@ -20,7 +21,7 @@ def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
     within = [c for c in result.front if c.measured.latency_ms <= 0.9]
     if within:
         assert result.recommended == max(within, key=lambda c: c.score)
-        blocks = result.recommended.architecture.blocks(64)
+        blocks = result.recommended.architecture.blocks(AT_64)
         assert len(result.breakdown_ms) == len(blocks)
         predicted_ms = result.recommended.predicted.latency_ms
         assert sum(result.breakdown_ms) == pytest.approx(predicted_ms, abs=0.2)
@@ -67,7 +68,7 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
     device.share, predictor = 1.1, device.predictor
 
     def larger_is_better(architecture, proxy, seed):
-        found = predictor.predict([Architecture.from_json(architecture)], 64)
+        found = predictor.predict([Architecture.from_json(architecture)], AT_64)
         return Evaluation(float(found.latency_ms[0]), False, 0.0, 128)
 
     monkeypatch.setattr("nas.search.candidate_training.evaluate", larger_is_better)
@@ -80,7 +81,7 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
     assert all(c.measured and c.latency_ms <= budget_ms for c in result.front)
     assert result.recommended == result.front[-1]
     assert result.recommended.latency_ms > 0.9 * budget_ms
-    before = {c.number: predictor.predict([c.architecture], 64) for c in result.candidates}
+    before = {c.number: predictor.predict([c.architecture], AT_64) for c in result.candidates}
     shift: dict[bool, list[float]] = {True: [], False: []}
     for c in result.candidates:
         ratio = c.predicted.latency_ms / before[c.number].latency_ms[0]

@@ -13,7 +13,7 @@ from nas.search.store.study import SearchStudy
 from nas.search.warm_start import read_earlier
 from nas.space.space_files import load_space
 from tests.search.runs import THREADS, run_config
-from tests.tiny import TINY_PROXY
+from tests.tiny import AT_64, TINY_PROXY
 
 
 def test_a_warm_start_takes_over_what_was_trained_alike(finished, folder, tmp_path):
@@ -21,7 +21,7 @@ def test_a_warm_start_takes_over_what_was_trained_alike(finished, folder, tmp_pa
     predictor = nas.LatencyPredictor.fit(
         nas.load_table("onnxruntime", tables_dir=folder / "tables")
     )
-    high_ms = predictor.predict([c.architecture for c in earlier.candidates], 64).high_ms
+    high_ms = predictor.predict([c.architecture for c in earlier.candidates], AT_64).high_ms
     budget_ms = float(sorted(high_ms)[1]) * 1.001
     changes = {"sampler": "latency-aware", "warm_start": (str(earlier.run_dir),)}
     config = run_config(folder, budget_ms=budget_ms, trials=2, **changes)

@@ -15,8 +15,9 @@ from hypothesis import given
 
 from nas.errors import ArchitectureError
 from nas.space.architecture import Architecture, Stage
-from nas.space.block import Block, make_divisible
 from nas.space.architecture_files import load_architecture
+from nas.space.block import Block, make_divisible
+from nas.space.workload import Workload
 from tests.samples import BLOCKS, TINY, architectures, stages
 
 STAGE = TINY.stages[1]
@@ -28,7 +29,7 @@ def test_an_architecture_survives_json(architecture: Architecture) -> None:
     assert read == architecture
     assert hash(read) == hash(architecture)
     assert read.id == architecture.id
-    assert read.blocks(256) == architecture.blocks(256)
+    assert read.blocks(Workload.square(256)) == architecture.blocks(Workload.square(256))
 
 
 @given(stages())
@@ -39,7 +40,7 @@ def test_a_stage_survives_json(stage: Stage) -> None:
 
 @given(architectures())
 def test_blocks_survive_json(architecture: Architecture) -> None:
-    for block in architecture.blocks(256):
+    for block in architecture.blocks(Workload.square(256)):
         read = Block.from_json(json.loads(json.dumps(block.to_json())))
         assert (read, hash(read), read.id) == (block, hash(block), block.id)
 
@@ -79,7 +80,7 @@ def test_ids_differ_where_architectures_do(one: Architecture, other: Architectur
 
 @given(architectures())
 def test_blocks_follow_on_each_other(architecture: Architecture) -> None:
-    blocks = architecture.blocks(229, num_classes=7)
+    blocks = architecture.blocks(Workload.square(229, 7))
     assert blocks[0].kind == "stem"
     assert (blocks[-1].kind, blocks[-1].out_channels) == ("head", 7)
     for before, after in itertools.pairwise(blocks):
@@ -163,9 +164,9 @@ def test_a_written_block_is_checked(change: dict[str, Any], message: str) -> Non
 
 def test_an_attention_reduction_larger_than_the_image_is_refused() -> None:
     small = load_architecture("nextvit-small")
-    assert small.blocks(25)
+    assert small.blocks(Workload.square(25))
     with pytest.raises(ArchitectureError, match="stage 2: sr_ratio 4 needs at least 16 tokens"):
-        small.blocks(24)
+        small.blocks(Workload.square(24))
 
 
 def test_a_huge_wrong_value_gives_a_short_message() -> None:

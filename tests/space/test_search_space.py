@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from nas.errors import ArchitectureError
 from nas.space.architecture import Architecture, Stage
-from nas.space.block import make_divisible
 from nas.space.architecture_files import load_architecture, preset_names
+from nas.space.block import make_divisible
 from nas.space.search_space import Choice, Choices, SearchSpace, StageChoices
 from nas.space.space_files import load_space
+from nas.space.workload import Workload
 from tests.samples import TINY, spaces
 from tests.toy import every_walk
 
@@ -46,7 +47,7 @@ def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
             stage = Stage(**value)
         except ArchitectureError:
             continue
-        blocks = stage.blocks(32, 64, 1)
+        blocks = stage.part(1, 32, (64, 64)).blocks()
         found.add(tuple((b.kind, b.out_channels, b.hidden_channels, b.sr_ratio,
                          b.kind == "ntb" and b.attention_channels) for b in blocks))  # fmt: skip
     return found
@@ -60,14 +61,21 @@ def test_the_size_is_that_of_a_brute_force_enumeration(space: SearchSpace) -> No
     brute_force = len(space.stem_width) * stages[0] * stages[1] * stages[2] * stages[3]
     assert space.size == brute_force == len(walked)
     assert len({architecture.id for architecture in walked}) == space.size
-    assert len({tuple(architecture.blocks(128)) for architecture in walked}) == space.size
+    assert (
+        len({tuple(architecture.blocks(Workload.square(128))) for architecture in walked})
+        == space.size
+    )
 
 
 @given(spaces())
 @settings(max_examples=60)
 def test_blocks_are_those_of_all_architectures(space: SearchSpace) -> None:
-    union = {block for found in every_walk(space) for block in found.architecture.blocks(100, 9)}
-    assert space.blocks(100, 9) == sorted(union)
+    union = {
+        block
+        for found in every_walk(space)
+        for block in found.architecture.blocks(Workload.square(100, 9))
+    }
+    assert space.blocks(Workload.square(100, 9)) == sorted(union)
 
 
 @given(spaces(), st.integers(0, 2**32), st.sampled_from([0.0, -2.0, 3.0]))
@@ -89,9 +97,9 @@ def test_the_default_space_yields_only_its_blocks_and_has_a_known_size() -> None
     stage_3 = 4 * 6 * 3 * 3 * 2 * 2 * 2 * 2
     stage_4 = 2 * 2 * 3 * 3 * 2 * 2 * 2 * 1
     assert space.size == 2 * stage_1 * stage_2 * stage_3 * stage_4
-    blocks, rng = set(space.blocks(224)), random.Random(0)
+    blocks, rng = set(space.blocks()), random.Random(0)
     for _ in range(300):
-        assert blocks.issuperset(space.sample(rng).blocks(224))
+        assert blocks.issuperset(space.sample(rng).blocks())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -99,7 +107,7 @@ def test_the_default_space_holds_the_published_networks(name: str) -> None:
     space, architecture = load_space("nextvit"), load_architecture(name)
     assert architecture in space
     assert space.build_from(space.params(architecture)) == architecture
-    assert set(architecture.blocks(224)) <= set(space.blocks(224))
+    assert set(architecture.blocks()) <= set(space.blocks())
 
 
 def test_samples_are_reproducible_and_tilt_moves_them() -> None:
@@ -186,9 +194,9 @@ def test_a_space_of_one_has_no_neighbours() -> None:
 
 def test_a_resolution_too_low_for_the_attention_is_refused_with_its_stage() -> None:
     space = load_space("nextvit")
-    assert space.blocks(25)
+    assert space.blocks(Workload.square(25))
     with pytest.raises(ArchitectureError, match="stage 2 has sr_ratio 4, which needs 16 tokens"):
-        space.blocks(24)
+        space.blocks(Workload.square(24))
 
 
 @given(st.integers(1, 300), st.integers(1, 32), st.floats(0.01, 0.99))

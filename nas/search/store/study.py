@@ -29,7 +29,6 @@ from nas.search.store.ledger import Ledger
 from nas.search.store.trials import ACCURACY, CONTINUES, Stopped, Trials
 from nas.search.warm_start import EarlierTrial
 from nas.space.architecture import Architecture
-from nas.space.block import short_id
 from nas.space.parameter_space import picked_from
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class SearchStudy:
         Raises:
             RunError: the search space is not the one the run was begun with.
         """
-        space = short_id(asdict(self.budget.space))
+        space = self.budget.space.id
         if self.study.user_attrs.get("space", space) != space:
             raise RunError(
                 f"the search space {self.budget.space.name!r} has changed since this run was "

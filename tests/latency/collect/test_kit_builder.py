@@ -29,7 +29,7 @@ from nas.measurement.kit.source import MANIFEST, open_kit
 from nas.measurement.runtimes import RUNTIMES
 from nas.space.space_files import load_space
 from tests.kits import PackageRuntime, bench_here, tiny_kit
-from tests.tiny import tiny_space
+from tests.tiny import AT_64, tiny_space
 
 ROOT = Path(__file__).resolve().parents[3]
 DOUBLES = ROOT / "tests" / "doubles"
@@ -85,7 +85,7 @@ def test_a_kit_has_every_block_and_the_calibration_networks(onnx_kit):
         kind: [model["value"] for model in manifest["models"] if model["kind"] == kind]
         for kind in ("reference", "empty", "block", "network")
     }
-    assert of_kind["block"] == [block.to_json() for block in space.blocks(64)]
+    assert of_kind["block"] == [block.to_json() for block in space.blocks(AT_64)]
     assert of_kind["network"] == [a.to_json() for a in calibration_networks(space, 6)]
     assert of_kind["reference"] == of_kind["empty"] == [None]
     assert (onnx_kit.blocks, onnx_kit.networks) == (len(of_kind["block"]), 6)
@@ -172,9 +172,9 @@ def test_places_a_kit_cannot_be_written_to(runtime, tmp_path):
         (tmp_path / "none" / "kit.zip", "no such folder"),
     ):
         with pytest.raises(TableError, match=expected):
-            kit.build_kit(space, "package", path, resolution=64)
+            kit.build_kit(space, "package", path, workload=AT_64)
     with pytest.raises(TableError, match="target package has fp32"):
-        kit.build_kit(space, "package", tmp_path / "k.zip", precision="fp16", resolution=64)
+        kit.build_kit(space, "package", tmp_path / "k.zip", precision="fp16", workload=AT_64)
     assert (tmp_path / "tiny.yaml").read_text().startswith("stem_width")
 
 

@@ -25,7 +25,7 @@ from nas.latency.table.catalog import own_key
 from nas.latency.table.files import read_table, write_meta
 from nas.measurement.protocol import DECIDING_EFFORT
 from nas.space.space_files import load_space
-from tests.tiny import tiny_space
+from tests.tiny import AT_64, tiny_space
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -38,7 +38,7 @@ def measured(tmp_path_factory):
     table = collect_table(
         space,
         "onnxruntime",
-        resolution=64,
+        workload=AT_64,
         tables_dir=folder,
         progress=lambda *event: events.append(event),
     )
@@ -47,7 +47,7 @@ def measured(tmp_path_factory):
 
 def test_measures_every_block_and_the_calibration_networks(measured):
     space, table, events = measured
-    assert set(table.blocks) == set(space.blocks(64))
+    assert set(table.blocks) == set(space.blocks(AT_64))
     assert len(table.networks) == CALIBRATION_NETWORKS
     assert not missing_for(table, space, 64)
     assert events[-1] == ("networks", CALIBRATION_NETWORKS, CALIBRATION_NETWORKS)
@@ -64,9 +64,9 @@ def test_predicts_networks_it_has_not_seen(measured):
     known = {row.architecture for row in table.networks}
     rng = random.Random(7)
     networks = [n for n in (space.sample(rng) for _ in range(30)) if n not in known][:4]
-    timings = measure_networks(networks, table, 64, 1000)
+    timings = measure_networks(networks, table, AT_64)
     for network, timing in zip(networks, timings, strict=True):
-        predicted = predictor.predict([network], 64).latency_ms[0]
+        predicted = predictor.predict([network], AT_64).latency_ms[0]
         assert predicted == pytest.approx(timing.latency_ms, rel=0.5)
 
 
@@ -80,7 +80,7 @@ def test_networks_to_decide_by_are_measured_longest(measured, monkeypatch):
         return real(*args, effort=effort)
 
     monkeypatch.setattr(collect, "network_rows", network_rows)
-    (timing,) = measure_networks([table.networks[0].architecture], table, 64, 1000)
+    (timing,) = measure_networks([table.networks[0].architecture], table, AT_64)
     assert timing.latency_ms > 0 and efforts == [DECIDING_EFFORT]
 
 
@@ -88,14 +88,14 @@ def test_a_network_that_occurs_twice_is_measured_once(measured):
     _, table, _ = measured
     one, other = (row.architecture for row in table.networks[:2])
     events = []
-    timings = measure_networks([one, other, one], table, 64, 1000, lambda *e: events.append(e))
+    timings = measure_networks([one, other, one], table, AT_64, lambda *e: events.append(e))
     assert timings[0] == timings[2] != timings[1] and events[-1] == (2, 2)
 
 
 def test_a_complete_table_is_not_measured_again(measured, tmp_path):
     space, table, _ = measured
     before = (table.path / "blocks.csv").read_bytes()
-    again = collect_table(space, "onnxruntime", resolution=64, tables_dir=table.path.parents[1])
+    again = collect_table(space, "onnxruntime", workload=AT_64, tables_dir=table.path.parents[1])
     assert again.blocks == table.blocks
     assert (table.path / "blocks.csv").read_bytes() == before
 
@@ -113,7 +113,7 @@ def test_a_table_of_another_version_or_thread_count_is_refused(measured, tmp_pat
         path = folder / "onnxruntime" / table.meta.folder
         write_meta(path, table.meta.model_copy(update=update))
         with pytest.raises(TableError, match=message):
-            collect_table(space, "onnxruntime", resolution=64, tables_dir=folder)
+            collect_table(space, "onnxruntime", workload=AT_64, tables_dir=folder)
 
 
 def test_a_target_that_cannot_be_measured_says_so(tmp_path):

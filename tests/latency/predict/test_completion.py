@@ -10,7 +10,8 @@ import pytest
 from nas.errors import TableError
 from nas.latency.predict.completion import with_interpolated
 from nas.latency.predict.predictor import LatencyPredictor
-from tests.tiny import made_up_ms, made_up_table, tiny_space
+from nas.space.workload import Workload
+from tests.tiny import AT_64, made_up_ms, made_up_table, tiny_space
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def table(tmp_path, space):
 
 
 def test_missing_blocks_are_estimated_and_flagged(table, space):
-    blocks = space.blocks(96)
+    blocks = space.blocks(Workload.square(96))
     completed = with_interpolated(table, blocks)
     missing = set(table.missing(blocks))
     assert missing and set(completed.interpolated) == missing
@@ -42,8 +43,8 @@ def test_missing_blocks_are_estimated_and_flagged(table, space):
 
 def test_networks_with_estimated_blocks_have_wider_intervals(table, space):
     network = space.sample(random.Random(0))
-    predictor = LatencyPredictor.fit(with_interpolated(table, space.blocks(96)))
-    measured, estimated = (predictor.predict([network], size) for size in (64, 96))
+    predictor = LatencyPredictor.fit(with_interpolated(table, space.blocks(Workload.square(96))))
+    measured, estimated = (predictor.predict([network], Workload.square(size)) for size in (64, 96))
 
     def width(found):
         return float((found.high_ms / found.low_ms)[0])
@@ -54,10 +55,10 @@ def test_networks_with_estimated_blocks_have_wider_intervals(table, space):
 
 
 def test_nothing_missing_changes_nothing(table, space):
-    assert with_interpolated(table, space.blocks(64)) is table
+    assert with_interpolated(table, space.blocks(AT_64)) is table
 
 
 def test_too_few_rows_are_refused(table, space):
     few = replace(table, blocks=dict(list(table.blocks.items())[:5]))
     with pytest.raises(TableError):
-        with_interpolated(few, space.blocks(96))
+        with_interpolated(few, space.blocks(Workload.square(96)))

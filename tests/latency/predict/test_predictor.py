@@ -13,7 +13,7 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import load_table
 from nas.latency.table.files import read_table
 from nas.space.architecture_files import load_architecture
-from tests.tiny import made_up_ms, made_up_table, tiny_space
+from tests.tiny import AT_64, made_up_ms, made_up_table, tiny_space
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def predictor(tmp_path, space):
 def test_learns_the_correction_of_whole_networks(predictor, space):
     rng = random.Random(5)
     networks = [space.sample(rng) for _ in range(50)]
-    truth = [0.1 + 0.95 * sum(made_up_ms(b) for b in n.blocks(64)) for n in networks]
-    prediction = predictor.predict(networks, 64)
+    truth = [0.1 + 0.95 * sum(made_up_ms(b) for b in n.blocks(AT_64)) for n in networks]
+    prediction = predictor.predict(networks, AT_64)
     assert prediction.latency_ms == pytest.approx(truth, rel=0.01)
     assert prediction.latency_ms.shape == (50,)
     assert (prediction.low_ms < prediction.latency_ms).all()
@@ -52,16 +52,16 @@ def test_interval_covers_noisy_networks_at_its_confidence(tmp_path, space):
         noisy = type(table)(table.path, table.meta, table.blocks, tuple(rows))
         predictor = LatencyPredictor.fit(noisy)
         networks = [space.sample(random.Random(int(rng.integers(1e9)))) for _ in range(25)]
-        prediction = predictor.predict(networks, 64)
+        prediction = predictor.predict(networks, AT_64)
         for network, low, high in zip(networks, prediction.low_ms, prediction.high_ms, strict=True):
-            truth = 0.1 + 0.95 * sum(made_up_ms(b) for b in network.blocks(64))
+            truth = 0.1 + 0.95 * sum(made_up_ms(b) for b in network.blocks(AT_64))
             measured = truth * float(np.exp(0.05 * rng.standard_normal()))
             covered.append(low <= measured <= high)
     assert 0.85 <= np.mean(covered) <= 0.98
 
 
 def test_breakdown_adds_up(predictor, space):
-    blocks = space.sample(random.Random(1)).blocks(64)
+    blocks = space.sample(random.Random(1)).blocks(AT_64)
     parts = predictor.breakdown(blocks)
     assert [block for block, _ in parts] == blocks
     total = predictor.constant_ms + sum(ms for _, ms in parts)
@@ -99,16 +99,16 @@ def test_published_device_orders_the_family():
 
 def test_what_is_measured_shifts_all_predictions(predictor, space):
     networks = [space.sample(random.Random(number)) for number in range(12)]
-    before = predictor.predict(networks, 64)
-    assert predictor.recalibrated([], [], 64) is predictor
+    before = predictor.predict(networks, AT_64)
+    assert predictor.recalibrated([], [], AT_64) is predictor
 
     def shift(count: int, factor: float) -> float:
         measured = factor * before.latency_ms[:count]
-        after = predictor.recalibrated(networks[:count], list(measured), 64)
-        ratio = after.predict(networks, 64).latency_ms / before.latency_ms
+        after = predictor.recalibrated(networks[:count], list(measured), AT_64)
+        ratio = after.predict(networks, AT_64).latency_ms / before.latency_ms
         assert ratio == pytest.approx(np.full(len(networks), ratio[0]))
-        total = after.predict_blocks(networks[0].blocks(64))
-        assert total == pytest.approx(after.predict([networks[0]], 64).latency_ms[0])
+        total = after.predict_blocks(networks[0].blocks(AT_64))
+        assert total == pytest.approx(after.predict([networks[0]], AT_64).latency_ms[0])
         return float(ratio[0])
 
     # A normal prior of 2% and an error of 1.5% a network: the mean of n is worth so much.
@@ -123,7 +123,7 @@ def test_a_higher_confidence_has_wider_intervals(predictor, space):
     network = [space.sample(random.Random(0))]
     widths = []
     for confidence in (0.5, 0.9, 0.99):
-        found = predictor.predict(network, 64, confidence=confidence)
+        found = predictor.predict(network, AT_64, confidence=confidence)
         factor = predictor.error.factor(confidence)
         assert found.high_ms[0] == pytest.approx(factor * found.latency_ms[0])
         assert found.low_ms[0] == pytest.approx(found.latency_ms[0] / factor)

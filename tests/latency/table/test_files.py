@@ -26,8 +26,9 @@ from nas.latency.table.files import (
 from nas.latency.table.table import LatencyTable, NetworkRow
 from nas.measurement.protocol import Timing
 from nas.space.architecture_files import load_architecture
+from nas.space.workload import Workload
 from tests.samples import architectures
-from tests.tiny import made_up_table, tiny_space
+from tests.tiny import AT_64, made_up_table, tiny_space
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_rows_round_trip(network, timing):
         path = made_up_table(Path(name), tiny_space(Path(name))).path
         for file in path.glob("*.csv"):
             file.unlink()
-        blocks = list(dict.fromkeys(network.blocks(256)))
+        blocks = list(dict.fromkeys(network.blocks(Workload.square(256))))
         append_blocks(path, [(block, timing) for block in blocks[:3]])
         append_blocks(path, [(block, timing) for block in blocks[3:]])
-        row = NetworkRow("any, name\n", 256, 10, network, timing)
+        row = NetworkRow("any, name\n", Workload.square(256, 10), network, timing)
         append_networks(path, [row])
         table = read_table(path)
     assert dict(table.blocks) == dict.fromkeys(blocks, timing)
@@ -260,7 +261,7 @@ def test_no_changed_table_gets_past_but_as_finite_numbers_or_one_line(files):
         assert 0 < timing.latency_ms < 1e9
     try:
         predictor = LatencyPredictor.fit(table)
-        predicted = predictor.predict([row.architecture for row in table.networks], 64)
+        predicted = predictor.predict([row.architecture for row in table.networks], AT_64)
     except TableError as error:
         assert len(str(error).splitlines()) == 1
     else:

@@ -20,6 +20,6 @@ def test_provenance_names_device_runtime_and_date(table):
 
 
 def test_missing_blocks(table):
-    small = load_architecture("nextvit-small").blocks(224)
+    small = load_architecture("nextvit-small").blocks()
     assert table.missing(small) == small
     assert table.missing(table.blocks) == []

@@ -20,6 +20,7 @@ from nas.measurement.kit.files import read_results
 from nas.measurement.kit.source import open_kit
 from nas.space.space_files import load_space
 from tests.kits import tiny_kit
+from tests.tiny import AT_64
 
 DOUBLES = Path(__file__).resolve().parents[2] / "doubles"
 
@@ -74,9 +75,9 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
     table = import_results(results, tmp_path / "tables")
     assert table.meta.runtime_version == metadata.version("onnxruntime")
     space = load_space(tmp_path / "tiny.yaml")
-    assert set(table.blocks) == set(space.blocks(64))
+    assert set(table.blocks) == set(space.blocks(AT_64))
     networks = calibration_networks(space, 8, seed=5)
-    predicted = LatencyPredictor.fit(table).predict(networks, 64)
+    predicted = LatencyPredictor.fit(table).predict(networks, AT_64)
     assert (predicted.latency_ms > 0).all()
 
 

@@ -22,9 +22,10 @@ from nas.models.blocks import build_block
 from nas.models.model_files.onnx import export_network, export_onnx
 from nas.models.network import build_network
 from nas.space.architecture import Architecture
-from nas.space.block import Block
 from nas.space.architecture_files import load_architecture
+from nas.space.block import Block
 from nas.space.space_files import load_space
+from nas.space.workload import Workload
 from tests.networks import images, randomise, relative_error
 from tests.samples import BLOCKS, TINY
 
@@ -184,7 +185,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_exported_network_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "best.onnx"
     state = torch.random.get_rng_state()
-    export_network(TINY, path, resolution=64, batch_size=2, num_classes=10, seed=5)
+    export_network(TINY, path, Workload.square(64, 10, batch_size=2), seed=5)
     assert torch.equal(torch.random.get_rng_state(), state)
     model = onnx.load(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -204,14 +205,14 @@ def test_an_exported_network_says_what_it_is(tmp_path: Path) -> None:
 
 def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        export_network(TINY, tmp_path / name, 64, 1, 10, seed)
+        export_network(TINY, tmp_path / name, Workload.square(64, 10), seed)
     contents = [(tmp_path / name).read_bytes() for name in "abc"]
     assert contents[0] == contents[1] != contents[2]
 
 
 def test_half_precision_networks_run(tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
-    export_network(TINY, path, 64, 1, 10, precision="fp16")
+    export_network(TINY, path, Workload.square(64, 10), precision="fp16")
     out = run_onnx(path.read_bytes(), images(1, 3, 64, 64).half())
     assert out.dtype == torch.float16
     assert np.isfinite(out.numpy()).all()
@@ -219,13 +220,13 @@ def test_half_precision_networks_run(tmp_path: Path) -> None:
 
 def test_a_resolution_too_low_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="use a higher resolution"):
-        export_network(load_architecture("nextvit-small"), tmp_path / "a.onnx", resolution=16)
+        export_network(load_architecture("nextvit-small"), tmp_path / "a.onnx", Workload.square(16))
     assert not list(tmp_path.iterdir())
 
 
 def test_importing_nas_does_not_import_torch() -> None:
     code = (
-        "import sys, nas; nas.load_space('nextvit').blocks(224); import nas.models.cost; "
+        "import sys, nas; nas.load_space('nextvit').blocks(); import nas.models.cost; "
         "assert 'torch' not in sys.modules and 'onnx' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -10,6 +10,7 @@ import pytest
 from nas.measurement.runtimes import RUNTIMES
 from nas.models.model_files.writer import ModelWriter
 from nas.models.network import build_network
+from nas.space.workload import Workload
 from tests.samples import BLOCKS, TINY
 
 
@@ -30,7 +31,7 @@ def test_a_block_has_its_own_input_size_and_no_batch_norm(name, writer, tmp_path
 
 
 def test_a_network_file_holds_all_weights_and_compresses(writer, tmp_path):
-    path = writer.network(TINY, 64, 10, tmp_path / "network.onnx")
+    path = writer.network(TINY, Workload.square(64, 10), tmp_path / "network.onnx")
     parameters = sum(p.numel() for p in build_network(TINY, 10).parameters())
     assert path.stat().st_size > 0.9 * 4 * parameters
     with zipfile.ZipFile(tmp_path / "kit.zip", "w", zipfile.ZIP_DEFLATED) as kit:

@@ -14,7 +14,7 @@ from nas.search.sampler.candidates import key
 from nas.search.sampler.hypervolume import expected_gain, hypervolume
 from nas.search.sampler.latency_aware import START, LatencyAwareSampler, PriorTrial
 from nas.search.store.trials import Stopped
-from tests.tiny import made_up_ms, tiny_space
+from tests.tiny import AT_64, made_up_ms, tiny_space
 from tests.toy import (
     One,
     Toy,
@@ -83,7 +83,7 @@ def test_it_searches_a_space_of_networks(tmp_path):
     space = tiny_space(tmp_path)
 
     def latency_ms(network) -> float:
-        return sum(made_up_ms(block) for block in network.blocks(64))
+        return sum(made_up_ms(block) for block in network.blocks(AT_64))
 
     rng = random.Random(0)
     limit_ms = float(np.median([latency_ms(space.sample(rng)) for _ in range(100)]))

@@ -128,7 +128,7 @@ def test_candidates_remember_their_prediction(study, budget):
 
 def test_what_is_compared_is_accuracy_with_what_is_added_for_size(study, budget):
     scored = SearchStudy(study.study, budget, seed=0, size_bonus=0.01)
-    bonus = SizeBonus(0.01, budget.resolution, budget.num_classes)
+    bonus = SizeBonus(0.01, budget.workload)
     proposals = [scored.propose() for _ in range(4)]
     for proposal in proposals:
         scored.finish(proposal, _evaluation(0.6))
