@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from nas.config import SearchConfig
+from nas.config import SearchConfig, TargetConfig
 from nas.measurement.protocol import Timing
 from nas.models.cost import network_cost
 from nas.space.architecture import Architecture
+from nas.space.workload import Workload
 
-LEAST_COMPARED = 2
-"""Candidates with a longer training from which on it counts as well."""
+MIN_FINALISTS = 2
+"""Finalists with a longer training from which on it decides what is recommended."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""
 
 Provenance = Literal["measured", "estimated", "predicted"]
+
+
+class StopReason(Enum):
+    """Why a search, or a part of it, ended before all that was asked for was done.
+
+    The values are written into files; `nas.report.wording` says what they mean to a reader.
+    """
+
+    INTERRUPTED = "interrupted"
+    VERIFICATION_INTERRUPTED = "verification interrupted"
+    SPACE_EXHAUSTED = "space exhausted"
+    TIME_LIMIT_OF_CANDIDATES = "no further candidate fits into the time limit"
+    TIME_LIMIT = "time limit"
+    WORKERS_DIED = "workers died"
+    EVALUATOR_FAILED = "evaluator failed"
 
 
 @dataclass(frozen=True)
@@ -31,12 +48,40 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Final:
-    """What the longer training of a finalist gave (`nas.search.finalist_training`).
+class DeviceLatency:
+    """What is known of a network's latency on one device.
 
     Attributes:
-        accuracy: proxy validation accuracy, 0..1; 0 if it diverged.
-        bonus: what is added to it for size.
+        predicted: from the device's table.
+        measured: of the whole network; None if it was not measured.
+        remeasured_high_ms: upper end of the interval that another measurement would fall into;
+            None if it was not measured.
+    """
+
+    predicted: Latency
+    measured: Timing | None = None
+    remeasured_high_ms: float | None = None
+
+    @property
+    def latency_ms(self) -> float:
+        """Measured where it was measured, else predicted."""
+        return self.measured.latency_ms if self.measured else self.predicted.latency_ms
+
+    @property
+    def high_ms(self) -> float:
+        """Upper end of the interval of `latency_ms`: what a budget is compared with."""
+        if self.remeasured_high_ms is None:
+            return self.predicted.high_ms
+        return self.remeasured_high_ms
+
+
+@dataclass(frozen=True)
+class LongerTraining:
+    """What the second, longer training of a finalist gave.
+
+    Attributes:
+        accuracy: validation accuracy, 0..1; 0 if it diverged.
+        bonus: added to it for size, see `nas.accuracy.size_bonus`.
         images: seen in that training.
         diverged: it was stopped because its loss exploded.
     """
@@ -48,158 +93,183 @@ class Final:
 
     @property
     def score(self) -> float:
-        """Accuracy, and what is added for size."""
+        """Accuracy plus bonus."""
         return self.accuracy + self.bonus
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained architecture, as seen on one device.
+    """A trained architecture.
 
     Attributes:
         number: its trial's number in the study.
         architecture: the network.
-        accuracy: proxy validation accuracy, 0..1.
-        bonus: what is added to it for size (`nas.accuracy.size_bonus`).
-        predicted: its latency from the table.
-        measured: its latency measured whole, None if it was not verified.
-        again_high_ms: upper end of what measuring it again may give; None as above.
-        origin: a preset's name, else ``searched``.
-        images: seen in proxy training; None if unknown.
-        final: what training it longer gave; None if it was not.
+        accuracy: validation accuracy, 0..1.
+        latencies: one a device, in the order of `SearchResult.devices`.
+        origin: a preset's name, else `SEARCHED`.
+        images: seen in training; None if unknown.
+        bonus: added to the accuracy for size, see `nas.accuracy.size_bonus`.
+        longer: a finalist's longer training; None if there was none.
+        standard_error: of the accuracy, where the evaluator knows it.
+        weights: file of the trained weights, where the evaluator keeps them.
     """
 
     number: int
     architecture: Architecture
     accuracy: float
-    predicted: Latency
-    measured: Timing | None = None
+    latencies: tuple[DeviceLatency, ...]
     origin: str = SEARCHED
     images: int | None = None
-    again_high_ms: float | None = None
     bonus: float = 0.0
-    final: Final | None = None
+    longer: LongerTraining | None = None
+    standard_error: float | None = None
+    weights: str | None = None
 
     @property
     def score(self) -> float:
-        """What it is compared by with others: accuracy, and what is added for size."""
+        """What candidates are compared by: accuracy plus bonus."""
         return self.accuracy + self.bonus
 
     @property
-    def latency_ms(self) -> float:
-        """Measured where it was measured, else predicted."""
-        return self.measured.latency_ms if self.measured else self.predicted.latency_ms
+    def measured(self) -> bool:
+        """Whether it was measured on any device."""
+        return any(latency.measured for latency in self.latencies)
 
     @property
-    def high_ms(self) -> float:
-        """Upper end of the interval of that: what a budget must hold."""
-        return self.predicted.high_ms if self.again_high_ms is None else self.again_high_ms
-
-    @property
-    def sound_final(self) -> Final | None:
-        """What longer training gave; None where there was none, or it diverged."""
-        return None if self.final is None or self.final.diverged else self.final
+    def converged_longer(self) -> LongerTraining | None:
+        """The longer training; None where there was none or it diverged."""
+        return None if self.longer is None or self.longer.diverged else self.longer
 
     @property
     def finalist_score(self) -> float:
         """What finalists are compared by: the mean of the scores of both trainings.
 
-        Together they predict another long training better than either alone
-        (`benchmarks/proxy_fidelity.py`). That of the one training where there was no second.
+        The mean predicts another long training better than either score alone
+        (`benchmarks/proxy_fidelity.py`). Without a longer training it is the score.
         """
-        final = self.sound_final
-        return self.score if final is None else (self.score + final.score) / 2
+        longer = self.converged_longer
+        return self.score if longer is None else (self.score + longer.score) / 2
 
-    def cost_at(self, config: SearchConfig) -> tuple[float, float]:
-        """MACs in G for one image at the target's resolution, and parameters in M."""
-        blocks = self.architecture.blocks(config.workload)
-        cost = network_cost(blocks)
+    def size_at(self, workload: Workload) -> tuple[float, float]:
+        """MACs in G for one image of a workload, and parameters in M."""
+        cost = network_cost(self.architecture.blocks(workload))
         return cost.macs / 1e9, cost.params / 1e6
 
 
-def compared(candidates: Iterable[Candidate], finalists: int) -> dict[int, Final]:
-    """What longer training gave the candidates that both trainings decide between, by number.
+def decided_between(candidates: Iterable[Candidate], finalists: int) -> dict[int, LongerTraining]:
+    """The longer trainings of the finalists that are compared by both trainings, by number.
 
-    Empty where fewer than `LEAST_COMPARED` were trained so, or were to be; what diverged is none.
+    Empty where fewer than `MIN_FINALISTS` converged, or were asked for.
     """
-    finals = {c.number: final for c in candidates if (final := c.sound_final)}
-    return finals if min(finalists, len(finals)) >= LEAST_COMPARED else {}
+    longer = {c.number: found for c in candidates if (found := c.converged_longer)}
+    return longer if min(finalists, len(longer)) >= MIN_FINALISTS else {}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A published network beside which the front is shown; it may not fit the budget.
+    """A preset beside which the front is shown; it may not fit the budget.
 
     Attributes:
         name: for example ``nextvit-small``.
         architecture: the network.
-        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels.
-        predicted: latency from the same table.
+        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if none is.
+        predicted: latency from each device's table.
         score: see `Candidate`, where it was trained in this run, else None.
     """
 
     name: str
     architecture: Architecture
-    imagenet_top1: float
-    predicted: Latency
+    imagenet_top1: float | None
+    predicted: tuple[Latency, ...]
     score: float | None
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """A finished (or stopped) search, as seen on one device.
+class DeviceResult:
+    """What a search found for one of its devices.
 
     Attributes:
-        run_dir: the run's folder.
-        config: what was asked for, of the targets only this device's.
+        index: place of the device in `SearchResult.devices` and `Candidate.latencies`.
+        target: the device, with its budget.
         table_name: ``<target>/<device>.<precision>.b<batch>``.
         table_provenance: one sentence on where the latencies come from.
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
+        device_description: as the hardware calls itself.
+        runtime_version: that the table was measured with; empty for published figures.
         replace_command: command that replaces an estimate by a measured table, else None.
+        front: Pareto-optimal candidates within every budget, fastest on this device first.
+        breakdown_ms: predicted milliseconds of each Block of the recommended network, in order;
+            the rest of its prediction is the device's constant. Empty without a recommendation.
+        verified: whether the front was measured on this device.
+        unverified_because: why this device could not be measured; None if it could.
+    """
+
+    index: int
+    target: TargetConfig
+    table_name: str
+    table_provenance: str
+    provenance: Provenance
+    device_description: str
+    runtime_version: str
+    replace_command: str | None
+    front: tuple[Candidate, ...]
+    breakdown_ms: tuple[float, ...]
+    verified: bool
+    unverified_because: str | StopReason | None = None
+
+    def latency(self, candidate: Candidate) -> DeviceLatency:
+        """What is known of a candidate's latency here."""
+        return candidate.latencies[self.index]
+
+
+@dataclass(frozen=True)
+class UnfinishedFinalists:
+    """Finalists that were not trained longer.
+
+    Attributes:
+        count: how many.
+        total: how many finalists there are.
+        reason: why.
+    """
+
+    count: int
+    total: int
+    reason: StopReason
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished (or stopped) search.
+
+    Attributes:
+        run_dir: the run's folder.
+        config: what was asked for, table options resolved.
+        devices: one a target, in the order of ``config.targets``.
         candidates: every fully trained candidate, by trial number.
-        front: Pareto-optimal candidates within every budget, fastest here first.
         recommended: the candidate within every budget, measured where possible, of the best
             `Candidate.finalist_score`, or where finalists were not trained longer, of the best
-            score; None if none.
-        breakdown_ms: predicted milliseconds of each Block of the recommended one, in order; what
-            they lack of its prediction is the device's constant. Empty if none is recommended.
-        verified: whether the front was measured on the device of the table.
-        verification_note: one sentence on how, or why not.
-        references: the published family.
+            score; None if there is none.
+        references: the presets of the space.
         untrained: proposals that broke a limit; none was trained.
-        failed: trials that were interrupted or diverged.
+        failed: trials that were interrupted, diverged, or failed in the evaluator.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
-        stopped: why it ended before all that was asked for was trained, None if it did not.
+        stopped: why it ended before all that was asked for was trained; None if it did not.
         imported: how many of the candidates an earlier run trained.
-        partly_trained: candidates that stopped at a rung; their accuracy is what they had there.
-        undecided: how many finalists were not trained longer and why; None if all were, or none
-            were to be.
-        elsewhere: the same search as seen on its further devices.
+        partly_trained: candidates that stopped at a rung; their accuracy is the one they had there.
+        unfinished_finalists: finalists that were not trained longer; None if all were, or none was
+            asked for.
     """
 
     run_dir: Path
     config: SearchConfig
-    table_name: str
-    table_provenance: str
-    provenance: Provenance
-    replace_command: str | None
+    devices: tuple[DeviceResult, ...]
     candidates: tuple[Candidate, ...]
-    front: tuple[Candidate, ...]
     recommended: Candidate | None
-    breakdown_ms: tuple[float, ...]
-    verified: bool
-    verification_note: str
     references: tuple[Reference, ...]
     untrained: int
     failed: int
     wall_s: float
-    stopped: str | None
+    stopped: StopReason | None
     imported: int = 0
     partly_trained: tuple[Candidate, ...] = ()
-    undecided: str | None = None
-    elsewhere: tuple[SearchResult, ...] = ()
-
-    @property
-    def everywhere(self) -> tuple[SearchResult, ...]:
-        """The search as seen on each of its devices, this one first."""
-        return (self, *self.elsewhere)
+    unfinished_finalists: UnfinishedFinalists | None = None
