@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
 from pathlib import Path
 
 from nas.config import SearchConfig
@@ -12,6 +10,7 @@ from nas.results.values import SearchResult
 from nas.search import engine
 from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor
+from nas.search.trial_runner import MakeExecutor
 
 
 def search(
@@ -20,7 +19,7 @@ def search(
     *,
     measure_table: bool = True,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = LocalExecutor,
+    executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Search for the most accurate architecture within a latency budget, and write its report.
@@ -47,7 +46,7 @@ def resume(
     workers: int | None = None,
     finalists: int | None = None,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = LocalExecutor,
+    executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Go on with a run, and write its report anew.

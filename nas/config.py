@@ -10,6 +10,9 @@ from nas.errors import ArchitectureError, ConfigError
 from nas.precision import Precision
 from nas.space.workload import MAX_BATCH, MAX_CLASSES, Workload
 
+TRAINING = "training"
+"""Name of the evaluator that trains each candidate for a short while."""
+
 MIN_RESOLUTION = 32
 MAX_TARGETS = 8
 MAX_RUNGS = 6
@@ -101,9 +104,12 @@ class SearchConfig(BaseModel):
             image; None for no limit.
         confidence: a network counts as within a budget if the upper end of its latency's interval
             of this confidence is.
+        evaluator: ``training``, ``recorded:FILE.csv`` or ``package.module:function``: what supplies
+            the accuracies, see `nas.accuracy.evaluators`.
         proxy: how candidates are trained.
         size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
-            below `nas.accuracy.size_bonus.LONG_IMAGES`; 0 ranks by accuracy alone.
+            below `nas.accuracy.size_bonus.LONG_IMAGES`; 0 ranks by accuracy alone, and is the
+            default of other evaluators than training.
         trials: candidates to train, at most.
         time_limit_s: seconds after which no training begins, measuring not counted; None for no
             limit. Up to half of it is kept for the finalists.
@@ -127,6 +133,7 @@ class SearchConfig(BaseModel):
     max_params: float | None = Field(default=None, gt=0)
     max_macs: float | None = Field(default=None, gt=0)
     confidence: float = Field(default=0.9, ge=0.5, lt=1)
+    evaluator: str = TRAINING
     proxy: ProxyConfig = ProxyConfig()
     size_bonus: float = Field(default=0.0062, ge=0, le=1)
     trials: int = Field(default=24, ge=1)
@@ -147,6 +154,14 @@ class SearchConfig(BaseModel):
         fields = TargetConfig.model_fields
         rest = {name: value for name, value in values.items() if name not in fields}
         return rest | {"targets": [{n: v for n, v in values.items() if n in fields}]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bonus_of_evaluator(cls, values: Any) -> Any:
+        """Short training underrates large networks; who measures otherwise need not."""
+        if isinstance(values, dict) and values.get("evaluator", TRAINING) != TRAINING:
+            return {"size_bonus": 0.0, **values}
+        return values
 
     @property
     def workload(self) -> Workload:

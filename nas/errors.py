@@ -51,6 +51,10 @@ class TableWarning(UserWarning):
     """A latency table may no longer hold."""
 
 
+class EvaluatorError(UserError):
+    """An evaluator cannot be used, or fails again and again."""
+
+
 class RunError(UserError):
     """A results folder cannot be written, or is no run to resume."""
 

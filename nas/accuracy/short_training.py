@@ -1,92 +1,68 @@
-"""The work of one trial: train a candidate by proxy. Runs in a worker process."""
+"""The evaluator that trains each candidate for a short while, from scratch."""
 
 from __future__ import annotations
 
-import os
-import signal
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nas.accuracy.evaluator import Evaluation, Evaluator, Request, checkpoint_name
+from nas.accuracy.fidelity import rung_images
 from nas.config import ProxyConfig
-from nas.errors import DataWarning
 from nas.space.architecture import Architecture
-from nas.system.processes import end_with_parent
 
 if TYPE_CHECKING:
     from nas.accuracy.data.dataset import ProxyData
 
-SPINS = 3_000
-"""Turns in which a thread waits awake for the others. OpenMP's 300,000 take the cores from whatever
-they wait for where anything else runs (`benchmarks/shared_machine.py`)."""
-
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a worker sends back.
+class ShortTraining(Evaluator[Architecture]):
+    """Trains by a `ProxyConfig`, whose data stay in the worker's memory.
 
     Attributes:
-        accuracy: proxy validation accuracy, 0..1.
-        images: seen in training, in all.
-        diverged: training was stopped because its loss exploded.
-        train_s: seconds of training, evaluation not included.
+        recipe: how to train.
+        rungs: in how many parts; the learning rate falls to zero at each rung.
     """
 
-    accuracy: float
-    diverged: bool
-    train_s: float
-    images: int
+    recipe: ProxyConfig
+    rungs: int = 1
+    _data: list[ProxyData] = field(default_factory=list, compare=False, repr=False)
 
+    def __reduce__(self) -> tuple[type[ShortTraining], tuple[ProxyConfig, int]]:
+        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent
 
-def start_worker(threads: int) -> None:
-    """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # is read when torch is imported
-    import torch
+    def set_up(self) -> None:
+        """Read the data.
 
-    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
-    torch.set_num_threads(threads)
+        Raises:
+            DataError: they cannot be read.
+        """
+        from nas.accuracy.data.dataset import load_data
 
+        self._data[:] = [load_data(self.recipe)]
 
-def evaluate(
-    architecture: dict[str, Any],
-    proxy: ProxyConfig,
-    seed: int,
-    rungs: Sequence[int] = (),
-    checkpoint: str | None = None,
-) -> Evaluation:
-    """Train one candidate, or go on with it.
+    def evaluate(self, request: Request[Architecture]) -> Evaluation:
+        """Train a candidate, or go on with its training.
 
-    Args:
-        architecture: as `Architecture.to_json` writes it, so that any executor can send it.
-        proxy: how to train.
-        seed: of weights, order and augmentation.
-        rungs: images at every rung up to the one to stop at; none trains in one part.
-        checkpoint: file to go on from, and to keep what is needed to go on later.
+        Raises:
+            DataError: fewer training images than a batch takes.
+            RunError: the checkpoint cannot be written.
+        """
+        from nas.accuracy.rung_training import train_to
+        from nas.accuracy.training import train_proxy
 
-    Raises:
-        DataError: the data cannot be read.
-        RunError: the checkpoint cannot be written.
-    """
-    from nas.accuracy.rung_training import train_to
-    from nas.accuracy.training import train_proxy
-
-    task = (Architecture.from_json(architecture), _data(proxy), proxy, seed)
-    if rungs and checkpoint is not None:
-        result = train_to(rungs, Path(checkpoint), *task)
-    else:
-        result = train_proxy(*task)
-    seen = result.steps * proxy.batch_size
-    return Evaluation(result.accuracy, result.diverged, result.train_s, seen)
-
-
-@lru_cache(maxsize=1)
-def _data(proxy: ProxyConfig) -> ProxyData:
-    from nas.accuracy.data.dataset import load_data
-
-    return load_data(proxy)
+        (data,) = self._data
+        rungs = rung_images(self.recipe.train_images, self.rungs)
+        if request.checkpoint_folder is not None and request.images in rungs:
+            reached = rungs[: rungs.index(request.images) + 1]
+            path = Path(request.checkpoint_folder) / checkpoint_name(request.architecture.id)
+            result = train_to(reached, path, request.architecture, data, self.recipe, request.seed)
+        else:
+            recipe = self.recipe.model_copy(update={"train_images": request.images})
+            result = train_proxy(request.architecture, data, recipe, request.seed)
+        return Evaluation(
+            score=result.accuracy,
+            images=result.steps * self.recipe.batch_size,
+            seconds=result.train_s,
+            diverged=result.diverged,
+        )

@@ -11,19 +11,20 @@ from nas.results.values import Candidate, Provenance
 
 @dataclass(frozen=True)
 class Trained:
-    """Told to the listener after every training run, up to a rung or in full.
+    """Told to the listener after every evaluation, to a rung or in full.
 
     Attributes:
-        candidate: None where the training diverged.
-        done, total: candidates trained so far, in full or not, and asked for.
-        at_rung: how many have been trained up to each rung so far, the last of them in full.
+        candidate: None where the training diverged, or failed.
+        done, total: candidates evaluated so far, in full or not, and asked for.
+        at_rung: how many have been trained to each rung so far, the last of them in full.
         rung: the one that this candidate was trained to, from 1.
         on_front: whether the candidate is Pareto-optimal so far.
-        best: the one of the best score within every budget so far, None if there is none.
-        hypervolume: of the front so far on the first device: score (about 0 to 1) times the share
-            of the budget within which it is reached.
-        train_s: seconds it took.
-        provenance: of the candidate's latency: ``predicted`` or ``estimated``.
+        best: the candidate of the best score within every limit so far, None if there is none.
+        hypervolume: of the front so far on the first device: score (about 0 to 1) times latency
+            ratio.
+        seconds: that the evaluation took.
+        provenance: of the first device's latencies: ``predicted`` or ``estimated``.
+        failure: the error that the evaluator raised, None if it raised none.
     """
 
     candidate: Candidate | None
@@ -34,17 +35,22 @@ class Trained:
     on_front: bool
     best: Candidate | None
     hypervolume: float
-    train_s: float
+    seconds: float
     provenance: Provenance
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
 class Listener:
-    """What a caller wants to be told while a search runs; every entry may be left out.
+    """Callbacks of a search; every one may be left out.
 
-    ``training`` is told how many candidates are trained, and how many shall be, when it begins;
-    ``trained`` about each. ``verifying`` and ``finalists`` are told how many of how many networks
-    are measured, and trained longer.
+    Attributes:
+        stage: told the name of each stage as it begins.
+        measuring: told about the progress of measuring a table.
+        training: told how many candidates are evaluated and how many are asked for, at the begin.
+        trained: told about each evaluation.
+        verifying: told how many networks are measured, and of how many.
+        finalists: told how many finalists are trained longer, and of how many.
     """
 
     stage: Callable[[str], None] = lambda _: None

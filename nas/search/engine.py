@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.config import SearchConfig
-from nas.errors import RunError
 from nas.latency.table.table import TABLES_DIR
+from nas.results.files import write_run_files
 from nas.results.values import SearchResult
 from nas.search.callbacks import Listener
-from nas.search.candidate_training import CHECKPOINTS
 from nas.search.executors.local import LocalExecutor
-from nas.search.loop import Course
+from nas.search.leaderboard import Leaderboard
+from nas.search.loop import SearchLoop
 from nas.search.preparation import Prepared, check, prepare
-from nas.search.recommendation import conclude
+from nas.search.proposals import Proposer
 from nas.search.sampler.samplers import make_sampler
 from nas.search.store.run_folder import (
     RESULTS_DIR,
     create_run,
-    open_study,
     read_run,
     refuse_existing,
     require_writable,
-    storage_errors,
-    write_config,
 )
-from nas.search.store.study import SearchStudy
-from nas.search.verification import recalibrate
-from nas.search.warm_start import EarlierTrial, as_prior, read_earlier
+from nas.search.store.run_store import RunStore
+from nas.search.store.study_notes import EarlierTrial
+from nas.search.trial_runner import MakeExecutor
+from nas.search.warm_start import as_observations, read_earlier, take_over
 from nas.space.architecture_files import load_presets
 from nas.system.interrupts import deferred_interrupt
-from nas.system.lock import locked
 
 
 def search(
@@ -41,7 +37,7 @@ def search(
     *,
     measure_table: bool = True,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = LocalExecutor,
+    executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
     """Search for the most accurate architecture within a latency budget.
@@ -51,7 +47,7 @@ def search(
         output: the run's folder; None for a new one under ``results/``.
         measure_table: measure this machine's table first where it is missing or incomplete.
         tables_dir: where latency tables are kept.
-        executor: makes the executor that trains, from the number of workers.
+        executor: makes the executor that evaluates, from the number of workers.
         listener: told about progress.
 
     Raises:
@@ -76,14 +72,14 @@ def resume(
     workers: int | None = None,
     finalists: int | None = None,
     tables_dir: Path = TABLES_DIR,
-    executor: Callable[[int], Executor] = LocalExecutor,
+    executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
-    """Go on with a run; every finished trial is kept, interrupted ones are queued again.
+    """Resume a run: every finished trial is kept, interrupted ones are enqueued again.
 
     Args:
         run_dir: the run's folder.
-        trials, time_limit_s, workers, finalists: replace what the run was begun with, where given.
+        trials, time_limit_s, workers, finalists: replace what the run was begun with, if given.
         tables_dir, executor, listener: as for `search`.
 
     Raises:
@@ -107,45 +103,52 @@ def _run(
     run_dir: Path,
     prepared: Prepared,
     earlier: Sequence[EarlierTrial] | None,
-    make_executor: Callable[[int], Executor],
+    make_executor: MakeExecutor,
     listener: Listener,
     exactly: bool = False,
 ) -> SearchResult:
-    """Carry out a run; ``exactly`` forgets by how much it was extended before."""
-    from nas.results.files import write_run_files
+    """Carry out a run.
 
+    Args:
+        run_dir: the run's folder.
+        prepared: what was asked for.
+        earlier: what earlier runs have trained; None reads it where the run does not know it yet.
+        make_executor, listener: see `search`.
+        exactly: forget by how much the run was extended before.
+    """
     config = prepared.config
-    with locked(run_dir, RunError, "working on this run"), storage_errors(run_dir):
+    with RunStore.opened(run_dir, config) as store:
         with deferred_interrupt():
-            study = _open(run_dir, prepared, earlier)
-            write_config(run_dir, config)
+            leaderboard, proposer = _begin(store, prepared, earlier)
+            store.write_config(config)
             if exactly:
-                study.ledger.forget_extensions()
-            course = Course(study, prepared, run_dir / CHECKPOINTS, make_executor, listener)
-            result = conclude(run_dir, prepared, study, course.run())
+                store.notes.forget_extensions()
+            loop = SearchLoop(store, leaderboard, proposer, prepared, make_executor, listener)
+            result = loop.run()
         listener.stage("writing")
         write_run_files(result)
     return result
 
 
-def _open(run_dir: Path, prepared: Prepared, earlier: Sequence[EarlierTrial] | None) -> SearchStudy:
-    """The study of a run; what earlier runs have trained is read where it is neither given nor
-    known."""
+def _begin(
+    store: RunStore, prepared: Prepared, earlier: Sequence[EarlierTrial] | None
+) -> tuple[Leaderboard, Proposer]:
+    """Bring a new or resumed run to where candidates can be evaluated."""
     config, space = prepared.config, prepared.space
-    study = SearchStudy(
-        open_study(run_dir, config),
-        prepared.budget,
-        config.seed,
-        config.rungs,
-        config.size_bonus,
+    leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
+    if not store.notes.has_prior():
+        found = read_earlier(config, space) if earlier is None else earlier
+        take_over(store, leaderboard, found)
+    # A resumed sampler must not repeat the suggestions it began with.
+    seed = (config.seed + len(store.trials.read())) % 2**32
+    prior = as_observations(store.notes.prior(), space, leaderboard.bonus)
+    store.trials.use(
+        make_sampler(
+            config.sampler, seed, space, leaderboard.latency_ratio, prior, store.trials.observe
+        )
     )
-    if not study.remembers():
-        study.remember(read_earlier(config, space) if earlier is None else earlier)
-    # A resumed sampler must not repeat the proposals it began with.
-    seed = (config.seed + len(study.study.get_trials(deepcopy=False))) % 2**32
-    prior = as_prior(study.earlier(), space, study.bonus)
-    study.study.sampler = make_sampler(config.sampler, seed, space, study.load, prior)
-    recalibrate(study, prepared)
-    study.begin(load_presets())
-    study.recover()
-    return study
+    leaderboard.calibrate()
+    proposer = Proposer(store, leaderboard, config.seed, config.rungs)
+    proposer.enqueue_initial(load_presets())
+    store.trials.recover()
+    return leaderboard, proposer

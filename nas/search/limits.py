@@ -1,4 +1,4 @@
-"""Latency is known before anything is trained: what keeps every limit, and what is fastest."""
+"""The limits of a search. Latency is predicted, so nothing over a limit is ever trained."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-OPENED = 0.04
-"""By how much of itself the upper end of a predicted latency must fall for more to fit."""
+MIN_FALL = 0.04
+"""Relative fall of the upper end of a predicted latency from which on clearly more fits."""
 
-NEAR = 0.8
-"""Share of a limit from which on more use of it would help."""
+NEAR_LIMIT = 0.8
+"""Latency ratio from which on a network is close enough to its limit for that to matter."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,24 @@ class Budget:
         return tuple(found)
 
     def breakdown(self, architecture: Architecture, device: int = 0) -> tuple[float, ...]:
-        """Where the predicted milliseconds go, Block by Block; the device's constant is not in."""
+        """Predicted milliseconds of each Block, in order; the device's constant is left out."""
         blocks = architecture.blocks(self.workload)
         predictor = self.devices[device].predictor
         return tuple(block_ms for _, block_ms in predictor.breakdown(blocks))
 
-    def load(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Upper ends of latencies as shares of their budgets: [n, devices].
+    def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """Upper ends of predicted latencies over their budgets: [n, devices].
 
-        Where a limit of size is broken, at least the share of that which is used.
+        Where a limit of size is broken, at least the size over that limit.
         """
-        shares = self.shares(architectures)
-        load, sizes = np.split(shares, [len(self.devices)], axis=1)
+        ratios = self.ratios(architectures)
+        latency, sizes = np.split(ratios, [len(self.devices)], axis=1)
         broken = np.where(sizes > 1.0, sizes, 0.0).max(axis=1, initial=0.0)
-        kept: NDArray[np.float64] = np.maximum(load, broken[:, None])
-        return kept
+        ratio: NDArray[np.float64] = np.maximum(latency, broken[:, None])
+        return ratio
 
-    def shares(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """What is used of each limit: latencies, then parameters, then MACs: [n, limits]."""
+    def ratios(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
+        """Latencies, parameters and MACs over the limits that there are: [n, limits]."""
         columns = []
         for device in self.devices:
             found = device.predictor.predict(architectures, self.workload, self.confidence)
@@ -112,23 +112,23 @@ class Budget:
 
     def fits(self, architecture: Architecture) -> bool:
         """Whether every limit is kept."""
-        return bool(np.all(self.shares([architecture]) <= 1.0))
+        return bool(np.all(self.ratios([architecture]) <= 1.0))
 
-    def opened_since(self, before: Budget, architecture: Architecture) -> bool:
-        """Whether so much more fits than did ``before`` that a search should go on.
+    def allows_more_than(self, before: Budget, architecture: Architecture) -> bool:
+        """Whether so much more fits than did ``before`` that a search should continue.
 
         Args:
             before: the same limits with other predictors.
-            architecture: where to look; far below the limits nothing hinges on them.
+            architecture: to compare at; far below the limits they do not matter.
         """
-        now, then = (float(budget.load([architecture]).max()) for budget in (self, before))
-        return then > NEAR and now < (1 - OPENED) * then
+        now, then = (float(budget.latency_ratio([architecture]).max()) for budget in (self, before))
+        return then > NEAR_LIMIT and now < (1 - MIN_FALL) * then
 
     def fastest(self) -> Architecture:
-        """What uses least of the limit it uses most of: the end of steepest descents.
+        """The architecture whose largest ratio is smallest, found by steepest descent.
 
-        Every limit is on a sum over blocks, so changing one parameter at a time leads to the same
-        end from nearly everywhere; several starts guard against the exceptions.
+        Every limit is on a sum over blocks, so that changing one parameter at a time leads to the
+        same end from nearly everywhere. Several starts guard against the exceptions.
         """
         return self._least(slice(None))
 
@@ -155,7 +155,7 @@ class Budget:
                 )
         for name, limit, index in self._size_limits():
             best = self._least(slice(index, index + 1))
-            smallest = float(self.shares([best])[0, index]) * limit
+            smallest = float(self.ratios([best])[0, index]) * limit
             if smallest > limit:
                 raise ConfigError(
                     f"{name} {_amount(limit)} is below the smallest network of space "
@@ -164,12 +164,12 @@ class Budget:
                 )
         raise ConfigError(
             f"no network of space {self.space.name!r} keeps all limits at once: the nearest one "
-            f"found is {100 * (self.shares([fastest]).max() - 1):.0f}% over one of them: raise a "
+            f"found is {100 * (self.ratios([fastest]).max() - 1):.0f}% over one of them: raise a "
             f"limit, or use a space with smaller networks"
         )
 
     def _size_limits(self) -> list[tuple[str, float, int]]:
-        """Option, limit, and column in `shares`."""
+        """Option, limit, and column in `ratios`."""
         limits = (("--max-params", self.max_params), ("--max-macs", self.max_macs))
         given = [(name, limit) for name, limit in limits if limit is not None]
         first = len(self.devices)
@@ -179,22 +179,22 @@ class Budget:
         rng = random.Random(0)
         starts = [self.space.build_from({}), *(self.space.sample(rng, -3.0) for _ in range(3))]
         ends = [self._descend(start, limits) for start in starts]
-        return min(ends, key=lambda a: self._share(a, limits))
+        return min(ends, key=lambda a: self._ratio(a, limits))
 
     def _descend(self, architecture: Architecture, limits: slice) -> Architecture:
-        share = self._share(architecture, limits)
+        ratio = self._ratio(architecture, limits)
         while True:
             options = list(self.space.neighbours(architecture))
             if not options:
                 return architecture
-            shares = self.shares(options)[:, limits].max(axis=1)
-            best = int(np.argmin(shares))
-            if shares[best] >= share:
+            ratios = self.ratios(options)[:, limits].max(axis=1)
+            best = int(np.argmin(ratios))
+            if ratios[best] >= ratio:
                 return architecture
-            architecture, share = options[best], float(shares[best])
+            architecture, ratio = options[best], float(ratios[best])
 
-    def _share(self, architecture: Architecture, limits: slice) -> float:
-        return float(self.shares([architecture])[0, limits].max())
+    def _ratio(self, architecture: Architecture, limits: slice) -> float:
+        return float(self.ratios([architecture])[0, limits].max())
 
 
 def _amount(count: float) -> str:

@@ -1,132 +1,184 @@
-"""The course of a search: candidates are trained, the front is measured, finalists trained longer.
+"""The course of a search: evaluate candidates, measure the front, train finalists longer, confirm.
 
-Measuring may show that more candidates should be trained, and measuring the recommended one once
-more that another is to be recommended. So this goes round until what is to be recommended was
-measured twice; no network is measured more often than that, and training goes on only so often
-(`nas.search.extension`).
+Measuring may show that more candidates should be evaluated, and measuring the recommended one again
+that another is to be recommended. So this repeats until the recommended network was measured twice.
+No network is measured more often than that, and the search is extended at most
+`nas.search.stopping.MAX_EXTENSIONS` times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
-from pathlib import Path
-
+from nas.accuracy.evaluators import make_evaluator
 from nas.latency.table.catalog import why_not_this_machine
+from nas.results.values import SearchResult, StopReason
 from nas.search.callbacks import Listener
-from nas.search.candidate_training import Crew
-from nas.search.extension import more_trials, rounds_left
-from nas.search.finalist_training import train_finalists
+from nas.search.leaderboard import Leaderboard
 from nas.search.preparation import Prepared
-from nas.search.recommendation import Outcome, recommend
-from nas.search.stop_reasons import CUT_OFF, EXHAUSTED, MEASURING_CUT_OFF
-from nas.search.store.study import SearchStudy
-from nas.search.time_limit import TimeLimit
-from nas.search.verification import (
-    TO_RECOMMEND,
-    devices_here,
-    is_lost,
-    measure_again,
-    measure_front,
-)
+from nas.search.proposals import Proposer
+from nas.search.recommendation import Outcome, conclude, recommend
+from nas.search.sources import CandidateSource, FinalistSource, unfinished_finalists
+from nas.search.stopping import TimeLimit, extension, extensions_to_come
+from nas.search.store.run_store import RunStore
+from nas.search.trial_runner import MakeExecutor, TrialRunner
+from nas.search.verification import MEASUREMENTS_TO_RECOMMEND, Verifier
+
+GOES_ON = (None, StopReason.SPACE_EXHAUSTED)
+"""How evaluating may have stopped for a search to be extended, or to be over."""
 
 
-class Course:
+class SearchLoop:
     """Carries a search out, as far as time and Ctrl-C allow.
 
     Args:
-        study: what was trained and measured; keeps what is.
+        store: of the run.
+        leaderboard: its candidates under the budget.
+        proposer: of its candidates.
         prepared: what was asked for.
-        checkpoints: folder of trainings that stopped at a rung.
-        make_executor: makes the executor that trains, from the number of workers.
+        make_executor: makes the executor that evaluates.
         listener: told about progress.
     """
 
     def __init__(
         self,
-        study: SearchStudy,
+        store: RunStore,
+        leaderboard: Leaderboard,
+        proposer: Proposer,
         prepared: Prepared,
-        checkpoints: Path,
-        make_executor: Callable[[int], Executor],
+        make_executor: MakeExecutor,
         listener: Listener,
     ) -> None:
-        self._study = study
+        config = prepared.config
+        self._store = store
+        self._leaderboard = leaderboard
+        self._proposer = proposer
         self._prepared = prepared
-        self._make_executor = make_executor
         self._listener = listener
-        self._time_limit = TimeLimit(prepared.config.time_limit_s)
-        self._crew = Crew(study, prepared, self._time_limit, checkpoints, make_executor, listener)
-        self._stopped: str | None = None
-        self._undecided: str | None = None
-        reasons = {i: why_not_this_machine(table) for i, table in enumerate(prepared.tables)}
-        self._unverified = {i: reason for i, reason in reasons.items() if reason is not None}
+        self._time_limit = TimeLimit(config.time_limit_s)
+        self._runner = TrialRunner(make_evaluator(config), make_executor, config.workers)
+        self._verifier = Verifier(store, leaderboard, prepared, listener)
+        self._stopped: StopReason | None = None
+        self._finalists_stopped: StopReason | None = None
+        self._unverified: dict[int, str | StopReason] = {
+            index: reason
+            for index, table in enumerate(prepared.tables)
+            if (reason := why_not_this_machine(table)) is not None
+        }
 
-    def run(self) -> Outcome:
-        """Train, measure and choose; says how that ended."""
-        study, config = self._study, self._prepared.config
-        self._stopped = self._crew.train(max([config.trials, *study.ledger.extensions()]))
-        confirmed = None
+    def run(self) -> SearchResult:
+        """Evaluate, measure and recommend."""
+        self._evaluate(max([self._prepared.config.trials, *self._store.notes.extensions()]))
+        if self._verify_until_confirmed() and self._stopped in GOES_ON:
+            self._store.remove_checkpoints()
+        outcome = Outcome(self._stopped, self._unverified, self._finalists_stopped)
+        return conclude(
+            self._store,
+            self._leaderboard,
+            self._prepared,
+            outcome,
+            self._verifier.devices_here,
+        )
+
+    def _verify_until_confirmed(self) -> bool:
+        """Whether it came to its end; False where it was interrupted."""
+        confirmed: int | None = None
         while True:
             self._verify(confirmed)
-            if self._stopped == CUT_OFF or MEASURING_CUT_OFF in self._unverified.values():
-                return Outcome(self._stopped, self._unverified, CUT_OFF)
-            if self._undecided is None:
-                self._undecided = train_finalists(
-                    study, config, self._time_limit, self._make_executor, self._listener
-                )
-            if self._undecided == CUT_OFF:
-                return Outcome(CUT_OFF, self._unverified, CUT_OFF)
+            interrupted = StopReason.VERIFICATION_INTERRUPTED in self._unverified.values()
+            if self._stopped is StopReason.INTERRUPTED or interrupted:
+                self._finalists_stopped = StopReason.INTERRUPTED
+                return False
+            if self._finalists_stopped is None:
+                self._finalists_stopped = self._train_finalists()
+            if self._finalists_stopped is StopReason.INTERRUPTED:
+                self._stopped = StopReason.INTERRUPTED
+                return False
             try:
                 confirmed = self._confirm()
             except KeyboardInterrupt:
-                return Outcome(CUT_OFF, self._unverified, self._undecided)
+                self._stopped = StopReason.INTERRUPTED
+                return False
             if confirmed is None:
-                break
-        if self._stopped in (None, EXHAUSTED):
-            self._crew.clean_up()
-        return Outcome(self._stopped, self._unverified, self._undecided)
+                return True
+
+    def _evaluate(self, total: int) -> None:
+        """Evaluate until there are so many candidates, those before included."""
+        store, config = self._store, self._prepared.config
+        self._listener.stage("training")
+        self._listener.training(store.trials.read().begun(), total)
+        with store.notes.timed() as clock:
+            source = CandidateSource(
+                store,
+                self._leaderboard,
+                self._proposer,
+                config,
+                total,
+                self._time_limit,
+                clock,
+                self._prepared.tables[0].latency_kind,
+                self._listener,
+            )
+            self._stopped = self._runner.run(source)
+
+    def _train_finalists(self) -> StopReason | None:
+        """Train longer who was not; returns why some were not, or None."""
+        config = self._prepared.config
+        if not unfinished_finalists(self._leaderboard, config):
+            return None
+        self._listener.stage("finalists")
+        with self._store.notes.timed():
+            source = FinalistSource(
+                self._store, self._leaderboard, config, self._time_limit, self._listener
+            )
+            return self._runner.run(source)
 
     def _verify(self, confirmed: int | None) -> None:
-        """Measure the front, and go on training where the best was lost by measuring, or more fits.
+        """Measure the front, and extend the search where its best was lost by that, or more fits.
 
         Args:
-            confirmed: number of what was measured once more just before, or None.
+            confirmed: number of the candidate that was measured again just before, or None.
         """
-        study = self._study
-        lost = confirmed is not None and is_lost(study, confirmed)
+        notes = self._store.notes
+        lost = confirmed is not None and self._verifier.is_lost(confirmed)
         try:
             while True:
-                before, leader = study.budget, study.finalists(1)
-                with self._time_limit.paused(), study.ledger.timed():
-                    shown = measure_front(study, self._prepared, self._listener, self._unverified)
-                self._unverified |= shown.failed
-                lost = lost or shown.missed
-                opened = any(study.budget.opened_since(before, c.architecture) for c in leader)
-                # A space that is exhausted has more to offer only where more fits.
-                more = opened if self._stopped == EXHAUSTED else opened or lost
-                able = self._stopped in (None, EXHAUSTED) and rounds_left(study.ledger) > 0
-                if not (more and able):
+                before, best = self._leaderboard.budget, self._leaderboard.finalists(1)
+                with self._time_limit.paused(), notes.timed():
+                    found = self._verifier.measure_front(self._unverified)
+                self._unverified |= found.failed
+                lost = lost or found.lost
+                budget = self._leaderboard.budget
+                more_fits = any(budget.allows_more_than(before, c.architecture) for c in best)
+                # An exhausted space has more to offer only where more fits.
+                wanted = more_fits or (lost and self._stopped is None)
+                possible = self._stopped in GOES_ON and extensions_to_come(notes) > 0
+                if not (wanted and possible):
                     return
                 lost = False
-                trials = study.trials.begun() + more_trials(self._prepared.config)
-                study.ledger.extend(trials)
-                self._stopped = self._crew.train(trials)
+                total = self._store.trials.read().begun() + extension(self._prepared.config)
+                notes.extend(total)
+                self._evaluate(total)
         except KeyboardInterrupt:
-            self._unverified |= dict.fromkeys(devices_here(self._prepared), MEASURING_CUT_OFF)
+            reason = StopReason.VERIFICATION_INTERRUPTED
+            self._unverified |= dict.fromkeys(self._verifier.devices_here, reason)
 
     def _confirm(self) -> int | None:
         """Measure what is to be recommended once more.
 
         Returns:
-            Its number; None where it was measured often enough, or there is nothing to measure.
+            Its number; None where it was measured often enough, or nothing can be measured.
         """
-        study = self._study
-        here = [i for i in devices_here(self._prepared) if i not in self._unverified]
-        number = recommend(study, here, self._prepared.config.finalists)
-        best = [c.architecture for c in study.candidates() if c.number == number]
-        once = [i for i in here for a in best if study.ledger.times_measured(a, i) < TO_RECOMMEND]
-        if not once:
+        here = [i for i in self._verifier.devices_here if i not in self._unverified]
+        best = recommend(self._leaderboard, here, self._prepared.config.finalists)
+        if best is None:
             return None
-        with self._time_limit.paused(), study.ledger.timed():
-            self._unverified |= measure_again(study, self._prepared, best[0], once, self._listener)
-        return number
+        notes, architecture = self._store.notes, best.architecture
+        devices = [
+            index
+            for index in here
+            if notes.times_measured(architecture, index) < MEASUREMENTS_TO_RECOMMEND
+        ]
+        if not devices:
+            return None
+        with self._time_limit.paused(), notes.timed():
+            self._unverified |= self._verifier.measure_again(architecture, devices)
+        return best.number

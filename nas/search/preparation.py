@@ -1,4 +1,4 @@
-"""What comes before a search: every check, and the latency table."""
+"""What comes before a search: every check, and the latency tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.accuracy.data.image_folder import read_source
-from nas.accuracy.data.source import absolute_source, check_source
+from nas.accuracy import evaluators
+from nas.accuracy.evaluators import check_evaluator
+from nas.accuracy.fidelity import rung_images
 from nas.config import SearchConfig, TargetConfig
-from nas.errors import ArchitectureError, ConfigError, TableError, TableWarning
+from nas.errors import ConfigError, TableError, TableWarning
 from nas.latency.collect.tables import collect_table, missing_for
 from nas.latency.predict.completion import with_interpolated
 from nas.latency.predict.predictor import LatencyPredictor
@@ -18,20 +19,18 @@ from nas.latency.table.catalog import TableKey, changes, find_table, measure_com
 from nas.latency.table.table import LatencyTable
 from nas.search.callbacks import Listener
 from nas.search.limits import Budget, DeviceBudget
-from nas.search.rungs import rung_images
 from nas.search.sampler.samplers import check_sampler
 from nas.space.search_space import SearchSpace
 from nas.space.space_files import load_space, space_names
-from nas.space.workload import Workload
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
-"""Batches that a rung has at least; with fewer nothing is learnt on the way to it."""
+"""Batches that a rung needs; with fewer nothing is learnt on the way to it."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A search of which everything that can be wrong was checked, and its tables are there.
+    """A search that was checked, with its tables.
 
     Attributes:
         tables: one a target, in the order of ``config.targets``.
@@ -44,7 +43,7 @@ class Prepared:
 
 
 def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
-    """What can be wrong with a search, its tables aside, is found here, before anything is spent.
+    """Find what can be wrong with a search, its tables aside, before anything is spent.
 
     Returns:
         The configuration with absolute paths, and its space.
@@ -56,13 +55,8 @@ def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     space = load_space(config.space)
     check_sampler(config.sampler)
     _check_rungs(config)
-    check_source(config.proxy)
     space.check_workload(config.workload)
-    try:
-        space.check_workload(Workload.square(config.proxy.resolution))
-    except ArchitectureError as error:
-        raise ArchitectureError(f"proxy training: {error}") from None
-    read_source(config.proxy)
+    check_evaluator(config, space)
     return config, space
 
 
@@ -168,13 +162,13 @@ def _check_rungs(config: SearchConfig) -> None:
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The run can then be gone on with from any folder."""
+    """The run can then be resumed from any folder."""
     space = config.space
     if space not in space_names() and is_file(Path(space)):
         space = str(Path(space).absolute())
-    proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
     warm_start = tuple(str(Path(name).absolute()) for name in config.warm_start)
-    return config.model_copy(update={"space": space, "proxy": proxy, "warm_start": warm_start})
+    config = evaluators.with_absolute_paths(config)
+    return config.model_copy(update={"space": space, "warm_start": warm_start})
 
 
 def _found(

@@ -1,4 +1,4 @@
-"""Which candidates that stopped at a rung are trained further, and which never will be."""
+"""Which candidates at a rung are promoted to the next, and which never will be."""
 
 from __future__ import annotations
 
@@ -7,122 +7,110 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
-from optuna.trial import FrozenTrial, TrialState
 
-from nas.results.values import SEARCHED
-from nas.search.rungs import next_to_go_on, ranking, share_of
-from nas.search.store.study import Proposal, SearchStudy, set_constraints
-from nas.search.store.trials import CONTINUES, STOPPED, Stopped
-from nas.space.architecture import Architecture
+from nas.search.leaderboard import Leaderboard
+from nas.search.rungs import next_promotion, promotions_of, ranking
+from nas.search.store.records import TrialRecord, Trials, TrialStatus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_GO_ON = 0.5
-"""Share of a rung's candidates taken to reach the next: as nobody waits for the others, more than
-the best third (two fifths to half of 18: benchmarks/multi_fidelity.py)."""
+MAX_PROMOTED = 0.5
+"""Share of a rung's candidates taken to reach the next. Nobody waits for the others, so that more
+than the best third is promoted (measured by `benchmarks/multi_fidelity.py`)."""
 
 SPARE = 1
-"""Candidates of a rung that could go on beside those that are to: one of these may diverge."""
+"""Candidates of a rung that are kept beside those to be promoted: one of these may diverge."""
 
 
-def best_stopped(
-    study: SearchStudy, able: Container[str], over: bool = False
-) -> FrozenTrial | None:
-    """What is to be trained further, None if nothing should be.
+def best_at_rung(
+    trials: Trials,
+    leaderboard: Leaderboard,
+    rungs: int,
+    with_checkpoint: Container[str],
+    no_more: bool = False,
+) -> TrialRecord | None:
+    """What is to be promoted, None if nothing should be.
 
-    The highest rung comes first: what is nearest to its end.
+    The highest rung comes first: it is nearest to the end.
 
     Args:
-        study: what was trained so far.
-        able: ids of the architectures whose training can go on.
-        over: no further candidate will begin; of each rung one goes on however few there are.
+        trials: all so far.
+        leaderboard: knows the budget.
+        rungs: in how many parts a candidate is trained.
+        with_checkpoint: ids of the architectures whose training can go on.
+        no_more: no further candidate will begin, so that one of each rung is promoted however few
+            there are.
     """
-    gone = study.trials.gone_on()
-    for left in range(1, study.rungs):
-        stopped, score, load = _reached(study, left)
-        place = next_to_go_on(
+    promoted = trials.promoted()
+    for to_come in range(1, rungs):
+        at_rung, score, ratio = _reached(trials, leaderboard, to_come)
+        place = next_promotion(
             score,
-            load,
-            gone={i for i, trial in enumerate(stopped) if trial.number in gone},
-            able={i for i, trial in enumerate(stopped) if trial.user_attrs["id"] in able},
-            over=over,
+            ratio,
+            promoted={i for i, record in enumerate(at_rung) if record.number in promoted},
+            able={
+                i
+                for i, record in enumerate(at_rung)
+                if record.known_architecture.id in with_checkpoint
+            },
+            no_more=no_more,
         )
         if place is not None:
-            return stopped[place]
-    trials = study.trials
-    if over and not trials.complete() and not trials.of(TrialState.RUNNING):
-        return _best_left(study, able)
+            return at_rung[place]
+    if no_more and not trials.trained() and not trials.of(TrialStatus.RUNNING):
+        return _next_best(trials, leaderboard, rungs, with_checkpoint)
     return None
 
 
-def _best_left(study: SearchStudy, able: Container[str]) -> FrozenTrial | None:
-    """The best that can go on, where those whose place it was diverged when they did."""
-    gone = study.trials.gone_on()
-    for left in range(1, study.rungs):
-        stopped, score, load = _reached(study, left)
-        for place in ranking(score, load):
-            if stopped[place].number not in gone and stopped[place].user_attrs["id"] in able:
-                return stopped[place]
+def _next_best(
+    trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str]
+) -> TrialRecord | None:
+    """The best that can be promoted, where all that were promoted diverged."""
+    promoted = trials.promoted()
+    for to_come in range(1, rungs):
+        at_rung, score, ratio = _reached(trials, leaderboard, to_come)
+        for place in ranking(score, ratio):
+            record = at_rung[place]
+            able = record.known_architecture.id in with_checkpoint
+            if able and record.number not in promoted:
+                return record
     return None
 
 
-def go_on(study: SearchStudy, stopped: FrozenTrial) -> Proposal:
-    """Train to the next rung what stopped at one: a trial of its own, begun."""
-    kept = ("id", "architecture", "origin")
-    attrs = {name: stopped.user_attrs[name] for name in kept if name in stopped.user_attrs}
-    study.study.add_trial(
-        optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params=stopped.params,
-            distributions=stopped.distributions,
-            user_attrs=attrs | {CONTINUES: stopped.number},
-        )
-    )
-    trial = optuna.Trial(study.study, study.trials.of(TrialState.RUNNING)[-1]._trial_id)
-    architecture = Architecture.from_json(attrs["architecture"])
-    set_constraints(trial, study.budget.shares([architecture])[0])
-    return Proposal(
-        trial=trial,
-        architecture=architecture,
-        latencies=study.budget.latencies(architecture),
-        origin=attrs.get("origin", SEARCHED),
-        left=stopped.user_attrs[STOPPED]["left"] - 1,
-    )
-
-
-def hopeless(study: SearchStudy, trials: int) -> set[str]:
-    """Ids of the architectures that stopped at a rung and can hardly be among its best.
+def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: int) -> set[str]:
+    """Ids of the architectures at a rung that can hardly be among its best.
 
     Args:
-        study: what was trained so far.
-        trials: candidates that there will be, at most.
+        trials: all so far.
+        leaderboard: knows the budget.
+        rungs: in how many parts a candidate is trained.
+        total: candidates that there will be, at most.
     """
-    gone, found = study.trials.gone_on(), set()
-    for left in reversed(range(1, study.rungs)):
-        stopped, score, load = _reached(study, left)
-        kept = share_of(max(trials, len(stopped)), over=True) + SPARE
-        worst = [stopped[place] for place in ranking(score, load)[kept:]]
-        trials = math.ceil(trials * MOST_GO_ON)
-        found |= {trial.user_attrs["id"] for trial in worst if trial.number not in gone}
+    promoted, found = trials.promoted(), set()
+    for to_come in reversed(range(1, rungs)):
+        at_rung, score, ratio = _reached(trials, leaderboard, to_come)
+        kept = promotions_of(max(total, len(at_rung)), no_more=True) + SPARE
+        worst = [at_rung[place] for place in ranking(score, ratio)[kept:]]
+        total = math.ceil(total * MAX_PROMOTED)
+        found |= {r.known_architecture.id for r in worst if r.number not in promoted}
     return found
 
 
 def _reached(
-    study: SearchStudy, left: int
-) -> tuple[list[FrozenTrial], NDArray[np.float64], NDArray[np.float64]]:
-    """What stopped at a rung and is within the limits: trials, score [n], load [n, devices].
+    trials: Trials, leaderboard: Leaderboard, to_come: int
+) -> tuple[list[TrialRecord], NDArray[np.float64], NDArray[np.float64]]:
+    """What stopped at a rung and is within the limits: records, score [n], ratio [n, devices].
 
     Args:
-        study: what was trained so far.
-        left: rungs that come after that one.
+        trials: all so far.
+        leaderboard: knows the budget.
+        to_come: rungs after that one.
     """
-    stopped = study.trials.stopped(left)
-    architectures = [Architecture.from_json(t.user_attrs["architecture"]) for t in stopped]
-    load = study.load(architectures) if stopped else np.empty((0, len(study.budget.devices)))
-    fits = np.all(load <= 1.0, axis=1)
-    stopped = [trial for trial, fit in zip(stopped, fits, strict=True) if fit]
-    reached = [Stopped.of(trial.user_attrs) for trial in stopped]
-    score = np.array([state.score for state in reached if state is not None])
-    return stopped, score, load[fits]
+    at_rung = trials.at_rung(to_come)
+    if not at_rung:
+        return [], np.empty(0), np.empty((0, len(leaderboard.budget.devices)))
+    ratio = leaderboard.latency_ratio([record.known_architecture for record in at_rung])
+    fits = np.all(ratio <= 1.0, axis=1)
+    kept = [record for record, fit in zip(at_rung, fits, strict=True) if fit]
+    return kept, np.array([record.score for record in kept]), ratio[fits]

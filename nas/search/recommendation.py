@@ -1,19 +1,27 @@
-"""What a search found, once training and measuring are over."""
+"""What a search recommends, and the result it ends in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from nas.errors import ArchitectureError, TableError
 from nas.latency.table.catalog import remeasure_command
-from nas.latency.table.table import LatencyTable
-from nas.results.values import LEAST_COMPARED, Candidate, Reference, SearchResult, compared
+from nas.results.values import (
+    MIN_FINALISTS,
+    Candidate,
+    DeviceResult,
+    Reference,
+    SearchResult,
+    StopReason,
+    UnfinishedFinalists,
+    decided_between,
+)
+from nas.search.leaderboard import Leaderboard
 from nas.search.limits import Budget
 from nas.search.preparation import Prepared
-from nas.search.store.study import SearchStudy
-from nas.search.verification import devices_here
+from nas.search.store.records import TrialStatus
+from nas.search.store.run_store import RunStore
 from nas.space.architecture_files import load_presets
 
 PUBLISHED_TOP1 = {"nextvit-small": 82.5, "nextvit-base": 83.2, "nextvit-large": 83.6}
@@ -25,133 +33,136 @@ class Outcome:
     """How a search ended.
 
     Attributes:
-        stopped: why before all that was asked for was trained, or None.
+        stopped: why before all that was asked for was evaluated, or None.
         unverified: why nothing was measured on a device, by its index.
-        undecided: why finalists were not trained longer; None if nothing kept them from it.
+        finalists_stopped: why finalists were not trained longer; None if nothing stopped that.
     """
 
-    stopped: str | None
-    unverified: dict[int, str]
-    undecided: str | None
+    stopped: StopReason | None
+    unverified: Mapping[int, str | StopReason]
+    finalists_stopped: StopReason | None
 
 
-def conclude(
-    run_dir: Path, prepared: Prepared, study: SearchStudy, outcome: Outcome
-) -> SearchResult:
-    """The search as seen on its first device, and through that on all.
+def recommend(
+    leaderboard: Leaderboard, verified: Collection[int], finalists: int
+) -> Candidate | None:
+    """The best candidate within every limit, None if there is none.
 
-    Args:
-        run_dir: the run's folder.
-        prepared: what was asked for.
-        study: what was trained and measured.
-        outcome: how it ended.
-    """
-    verified = [index for index in devices_here(prepared) if index not in outcome.unverified]
-    number = recommend(study, verified, prepared.config.finalists)
-    seen = [
-        _seen_on(index, run_dir, prepared, study, outcome, number)
-        for index in range(len(prepared.tables))
-    ]
-    return replace(seen[0], elsewhere=tuple(seen[1:]))
-
-
-def recommend(study: SearchStudy, verified: Sequence[int], finalists: int) -> int | None:
-    """Number of the best candidate within every budget, None if there is none.
-
-    That is of those that were trained longer if there are two and more; else what diverged in that
-    is recommended only where there is nothing else.
+    Where at least two finalists were trained longer, one of those. Else a candidate whose longer
+    training diverged is recommended only if there is no other.
 
     Args:
-        study: what was trained and measured.
+        leaderboard: of the run.
         verified: indices of devices on which only what was measured counts.
         finalists: how many there are, at most.
     """
-    within = study.within()
-    for index in verified:
-        within &= {c.number for c in study.candidates(index) if c.measured}
-    fitting = [c for c in study.candidates() if c.number in within]
-    finals = compared(fitting, finalists)
-    if finals:
-        chosen = [c for c in fitting if c.number in finals]
-        return max(chosen, key=lambda c: c.finalist_score).number
-    sound = [c for c in fitting if c.final == c.sound_final] or fitting
-    return max(sound, key=lambda c: c.score).number if sound else None
+    within = [
+        candidate
+        for candidate in leaderboard.within_limits()
+        if all(candidate.latencies[device].measured for device in verified)
+    ]
+    compared = decided_between(within, finalists)
+    if compared:
+        return max((c for c in within if c.number in compared), key=lambda c: c.finalist_score)
+    usable = [c for c in within if c.longer == c.converged_longer] or within
+    return max(usable, key=lambda c: c.score, default=None)
 
 
-def _undecided(study: SearchStudy, finalists: int, reason: str | None) -> str | None:
-    """How many finalists were not trained longer, and why; None if all were."""
-    found = study.finalists(finalists)
-    left = sum(c.final is None for c in found)
-    if reason is None or not left or len(found) < LEAST_COMPARED:
-        return None
-    return f"{left} of {len(found)} finalists were not trained longer: {reason}"
-
-
-def _seen_on(
-    index: int,
-    run_dir: Path,
+def conclude(
+    store: RunStore,
+    leaderboard: Leaderboard,
     prepared: Prepared,
-    study: SearchStudy,
     outcome: Outcome,
-    recommended: int | None,
+    devices_here: Sequence[int],
 ) -> SearchResult:
-    config, table = prepared.config.on(index), prepared.tables[index]
-    unverified = outcome.unverified.get(index)
-    candidates = study.candidates(index)
-    measured = any(c.measured for c in candidates)
-    best = next((c for c in candidates if c.number == recommended), None)
-    estimated = table.latency_kind == "estimated"
-    command = remeasure_command(table, config.space, config.workload)
+    """The result of a search.
+
+    Args:
+        store, leaderboard: of the run.
+        prepared: what was asked for.
+        outcome: how it ended.
+        devices_here: indices of the devices that are this machine.
+    """
+    config, trials = prepared.config, store.trials.read()
+    verified = [index for index in devices_here if index not in outcome.unverified]
+    recommended = recommend(leaderboard, verified, config.finalists)
+    candidates = leaderboard.candidates()
     return SearchResult(
-        run_dir=run_dir,
+        run_dir=store.folder,
         config=config,
+        devices=tuple(
+            _device_result(index, leaderboard, prepared, outcome, recommended)
+            for index in range(len(prepared.tables))
+        ),
+        candidates=tuple(candidates),
+        recommended=recommended,
+        references=_references(prepared.budget, candidates),
+        untrained=trials.count(TrialStatus.OVER_LIMIT),
+        failed=trials.count(TrialStatus.DIVERGED, TrialStatus.INTERRUPTED, TrialStatus.FAILED),
+        wall_s=store.notes.wall_s(),
+        stopped=outcome.stopped,
+        imported=trials.imported(),
+        partly_trained=tuple(leaderboard.partly_trained()),
+        unfinished_finalists=_unfinished(leaderboard, config.finalists, outcome),
+    )
+
+
+def _unfinished(
+    leaderboard: Leaderboard, finalists: int, outcome: Outcome
+) -> UnfinishedFinalists | None:
+    found = leaderboard.finalists(finalists)
+    count = sum(candidate.longer is None for candidate in found)
+    if outcome.finalists_stopped is None or not count or len(found) < MIN_FINALISTS:
+        return None
+    return UnfinishedFinalists(count, len(found), outcome.finalists_stopped)
+
+
+def _device_result(
+    index: int,
+    leaderboard: Leaderboard,
+    prepared: Prepared,
+    outcome: Outcome,
+    recommended: Candidate | None,
+) -> DeviceResult:
+    config, table = prepared.config, prepared.tables[index]
+    unverified = outcome.unverified.get(index)
+    measured = any(c.latencies[index].measured for c in leaderboard.candidates())
+    command = remeasure_command(table, config.space, config.workload)
+    breakdown_ms: tuple[float, ...] = ()
+    if recommended is not None:
+        breakdown_ms = prepared.budget.breakdown(recommended.architecture, index)
+    return DeviceResult(
+        index=index,
+        target=config.targets[index],
         table_name=table.name,
         table_provenance=table.provenance(),
         provenance=table.latency_kind,
-        replace_command=command if estimated else None,
-        candidates=tuple(candidates),
-        front=tuple(study.front(index)),
-        recommended=best,
-        breakdown_ms=prepared.budget.breakdown(best.architecture, index) if best else (),
+        device_description=table.meta.device_description,
+        runtime_version=table.meta.runtime_version,
+        replace_command=command if table.latency_kind == "estimated" else None,
+        front=tuple(leaderboard.front(index)),
+        breakdown_ms=breakdown_ms,
         verified=unverified is None and measured,
-        verification_note=_verification_note(table, unverified, bool(candidates), measured),
-        references=_references(prepared.budget, index, candidates),
-        imported=study.trials.imported(),
-        partly_trained=tuple(study.partly_trained(index)),
-        untrained=study.trials.untrained(),
-        failed=study.trials.diverged() + study.trials.interrupted(),
-        wall_s=study.ledger.wall_s(),
-        stopped=outcome.stopped,
-        undecided=_undecided(study, prepared.config.finalists, outcome.undecided),
+        unverified_because=unverified,
     )
 
 
-def _verification_note(
-    table: LatencyTable, unverified: str | None, trained: bool, measured: bool
-) -> str:
-    if unverified is not None:
-        return f"Latencies are {table.latency_kind}, not verified: {unverified}."
-    if not trained:
-        return "Nothing was verified: no candidate was trained in full."
-    if not measured:
-        return "Nothing was verified: by today's predictions no candidate is within budget."
-    return (
-        f"The front was measured whole on this machine ({table.meta.device_description}, "
-        f"{table.meta.target} {table.meta.runtime_version})."
-    )
-
-
-def _references(
-    budget: Budget, device: int, candidates: Sequence[Candidate]
-) -> tuple[Reference, ...]:
-    """The published family, as far as the tables can tell its latency."""
-    trained = {c.architecture: c.score for c in candidates}
+def _references(budget: Budget, candidates: Sequence[Candidate]) -> tuple[Reference, ...]:
+    """The presets, as far as the tables know their blocks."""
+    scores = {candidate.architecture: candidate.score for candidate in candidates}
     references = []
     for name, architecture in load_presets():
         try:
-            latency = budget.latencies(architecture)[device]
+            predicted = budget.latencies(architecture)
         except (TableError, ArchitectureError):
             continue
-        top1 = PUBLISHED_TOP1[name]
-        references.append(Reference(name, architecture, top1, latency, trained.get(architecture)))
+        references.append(
+            Reference(
+                name=name,
+                architecture=architecture,
+                imagenet_top1=PUBLISHED_TOP1.get(name),
+                predicted=predicted,
+                score=scores.get(architecture),
+            )
+        )
     return tuple(references)

@@ -1,50 +1,29 @@
-"""What earlier runs have trained, for a new one to begin with.
+"""Begins a run with what earlier runs have trained.
 
-A run that trained as the new one will (same proxy, seed, rungs) has done part of its work: what
-keeps the new limits becomes finished trials. Everything else, also what stopped at a rung, is a
-prior for the sampler: its accuracies count as compared with one another, since another proxy is
-harder or easier as a whole.
+Trials of a run that evaluates as the new one will (same evaluator, recipe, seed and rungs) become
+finished trials of the new run, if they are within its limits. All others, those at a rung too, are
+prior observations of the sampler: a group of their own, since another training is harder or easier
+as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
-from optuna.trial import FrozenTrial
-
-from nas.accuracy.size_bonus import LONG_IMAGES, SizeBonus
+from nas.accuracy.size_bonus import SizeBonus
 from nas.config import MAX_RUNGS, SearchConfig
 from nas.errors import ArchitectureError, RunError
-from nas.results.values import SEARCHED
-from nas.search.sampler.latency_aware import PriorTrial
+from nas.search.leaderboard import Leaderboard
+from nas.search.sampler.observation import Observation
 from nas.search.sampler.samplers import learns_from_prior
-from nas.search.store.run_folder import STUDY, read_run, read_study, storage_errors
-from nas.search.store.trials import ACCURACY, Stopped, Trials
-from nas.space.architecture import Architecture
+from nas.search.store.records import TrialRecord, TrialStatus
+from nas.search.store.run_folder import STUDY, read_run
+from nas.search.store.run_store import RunStore
+from nas.search.store.study_notes import EarlierTrial
+from nas.space.parameter_space import picked_from
 from nas.space.search_space import SearchSpace
 from nas.system.paths import is_file
-
-
-@dataclass(frozen=True)
-class EarlierTrial:
-    """What an earlier run trained.
-
-    Attributes:
-        architecture: the network.
-        accuracy: proxy validation accuracy, 0..1.
-        group: see `PriorTrial`.
-        origin: a preset's name, else ``searched``.
-        images: seen in training.
-    """
-
-    architecture: Architecture
-    accuracy: float
-    group: int
-    origin: str
-    images: int = LONG_IMAGES
 
 
 def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
@@ -87,46 +66,74 @@ def _read(
         RunError: its study.db is damaged.
     """
     try:
-        with storage_errors(path):
-            return [
-                EarlierTrial(
-                    Architecture.from_json(trial.user_attrs["architecture"]),
-                    accuracy,
-                    _group(left, number, earlier, config),
-                    str(trial.user_attrs.get("origin", SEARCHED)),
-                    int(trial.user_attrs.get("images", earlier.proxy.train_images)),
-                )
-                for trial, accuracy, left in _trained(read_study(path))
-                if "architecture" in trial.user_attrs
-            ]
+        with RunStore.opened_for_reading(path) as store:
+            trials = store.trials.read()
     except ArchitectureError as error:
         raise RunError(f"{path / STUDY}: not readable as a study: {error}") from None
-
-
-def _trained(study: optuna.Study) -> list[tuple[FrozenTrial, float, int]]:
-    """Trials with their accuracy, and how many rungs were still to come."""
-    trials = Trials(study)
-    stopped = [(trial, Stopped.of(trial.user_attrs)) for trial in trials.stopped()]
     return [
-        *((t, float(t.user_attrs.get(ACCURACY, t.values[0])), 0) for t in trials.complete()),
-        *((trial, s.accuracy, s.left) for trial, s in stopped if s is not None),
+        EarlierTrial(
+            record.architecture,
+            record.accuracy,
+            _group(record.rungs_to_come, number, earlier, config),
+            record.origin,
+            record.images or earlier.proxy.train_images,
+        )
+        for record in (*trials.trained(), *trials.at_rung())
+        if record.architecture is not None
     ]
 
 
-def _group(left: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
-    """That of the new run's own trials if they are trained alike, else one of that run alone."""
-    how, how_now = ((c.proxy, c.seed, c.rungs) for c in (earlier, config))
+def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
+    """The group of the new run's own trials if they are evaluated alike, else one of that run."""
+    how, how_now = ((c.evaluator, c.proxy, c.seed, c.rungs) for c in (earlier, config))
     if how == how_now:
-        return -left
-    return (MAX_RUNGS + 1) * number + left
+        return -to_come
+    return (MAX_RUNGS + 1) * number + to_come
 
 
-def as_prior(
+def take_over(store: RunStore, leaderboard: Leaderboard, earlier: Sequence[EarlierTrial]) -> None:
+    """Begin a run with what earlier runs have trained; the store keeps it.
+
+    What was trained as this run trains, and is within the limits, becomes finished trials. A run
+    that was killed while it did so does the rest.
+    """
+    budget, prior = leaderboard.budget, []
+    evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
+    for trial in earlier:
+        known = trial.architecture.id in evaluated
+        if trial.group == 0 and not known and budget.fits(trial.architecture):
+            _import(store, leaderboard, trial)
+            evaluated.add(trial.architecture.id)
+        elif not (trial.group == 0 and known):
+            prior.append(trial)
+    store.notes.set_prior(prior)
+
+
+def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> None:
+    """Add a trial that another run has finished."""
+    architecture, budget = trial.architecture, leaderboard.budget
+    record = TrialRecord(
+        number=-1,  # the study numbers it
+        status=TrialStatus.TRAINED,
+        params=budget.space.params(architecture),
+        architecture=architecture,
+        origin=trial.origin,
+        accuracy=trial.accuracy,
+        bonus=leaderboard.bonus.of(architecture, trial.images),
+        images=trial.images,
+        imported=True,
+    )
+    walk = budget.space.walk(picked_from(record.params))
+    latencies_ms = [latency.latency_ms for latency in budget.latencies(architecture)]
+    store.trials.import_trained(walk, record, latencies_ms)
+
+
+def as_observations(
     trials: Sequence[EarlierTrial], space: SearchSpace, bonus: SizeBonus
-) -> list[PriorTrial]:
-    """The trials in the terms of the sampler, which compares scores."""
+) -> list[Observation]:
+    """The trials as a sampler takes them."""
     return [
-        PriorTrial(
+        Observation(
             space.params(t.architecture), t.accuracy + bonus.of(t.architecture, t.images), t.group
         )
         for t in trials

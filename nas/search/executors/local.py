@@ -1,4 +1,4 @@
-"""Where candidates are trained: any `concurrent.futures.Executor` will do."""
+"""Evaluates on this machine: processes that share its cores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from nas.accuracy.short_training import start_worker
+from nas.accuracy.worker import start_worker
 from nas.measurement.device import this_cpu
 from nas.system.processes import interrupts_blocked
 
@@ -35,7 +35,7 @@ class LocalExecutor(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
     def stop(self) -> None:
-        """Stop at once: what is being trained is given up."""
+        """Stop at once: running evaluations are given up."""
         processes = list((self._processes or {}).values())
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -45,7 +45,7 @@ class LocalExecutor(ProcessPoolExecutor):
 
 
 def stop_executor(executor: Executor) -> None:
-    """Stop at once, or, where the executor is not ours, let what runs end by itself."""
+    """Stop at once; evaluations of an executor that is not ours end by themselves."""
     if isinstance(executor, LocalExecutor):
         executor.stop()
     else:

@@ -1,9 +1,9 @@
-"""Makes candidates that fit the limits: fresh ones, children of others, and some for a load."""
+"""Makes candidates within the limits: random ones, offspring of others, and one near a latency."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -13,98 +13,104 @@ from nas.space.parameter_space import A, Choice, ParameterSpace, Walk, picked_fr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Load = Callable[[Sequence[A]], "NDArray[np.float64]"]
-"""Latencies of architectures as shares of their limits, above 0: [n, devices]. Above 1 is over the
-limit; what breaks a limit of another kind is above 1 on every device."""
+LatencyRatio = Callable[[Sequence[A]], "NDArray[np.float64]"]
+"""Latencies of architectures over their limits, above 0: [n, devices]. Above 1 is over the limit;
+what breaks a limit of another kind is above 1 on every device."""
 
 Key = tuple[tuple[str, Choice], ...]
 
-TILT = 4.0
-"""Strongest preference of fresh candidates for small values, or for large ones."""
+MAX_BIAS = 4.0
+"""Strongest preference of random candidates for small values, or for large ones."""
 
-HIGHEST_LOAD = 100.0
-"""Loads beyond it, infinite ones too, count as this."""
+MAX_RATIO = 100.0
+"""Latency ratios beyond it, infinite ones too, count as this."""
 
-CROSSED = 0.4
-"""Share of children that have two parents."""
+CROSSOVER_RATE = 0.4
+"""Share of the offspring that has two parents."""
 
-MUTATION_GOES_ON = 0.5
+FURTHER_MUTATION_RATE = 0.5
 """Chance that after one changed parameter another one is changed."""
 
-GENERATIONS, BROOD, PARENTS = 8, 60, 12
-"""Of the search for a candidate of a given load."""
+GENERATIONS, OFFSPRING, PARENTS = 8, 60, 12
+"""Of the search for a candidate near a latency ratio."""
+
+CLOSE_ENOUGH = 0.02
+"""Relative distance from that ratio at which the search ends."""
 
 
-class Candidates(Generic[A]):
+class CandidateGenerator(Generic[A]):
     """Makes candidates of a space.
 
     Args:
         space: any parameter space.
-        load: latencies as shares of their limits.
+        latency_ratio: latencies over their limits.
         rng: where the randomness comes from.
     """
 
-    def __init__(self, space: ParameterSpace[A], load: Load[A], rng: random.Random) -> None:
+    def __init__(
+        self, space: ParameterSpace[A], latency_ratio: LatencyRatio[A], rng: random.Random
+    ) -> None:
         self._space = space
-        self._load = load
+        self._latency_ratio = latency_ratio
         self._rng = rng
 
-    def walk(self, params: dict[str, Any]) -> Walk[A]:
+    def walk(self, params: Mapping[str, Choice]) -> Walk[A]:
         """The walk that gave these values."""
         return self._space.walk(picked_from(params))
 
-    def load(self, walks: Sequence[Walk[A]]) -> NDArray[np.float64]:
-        """Loads of walks: [n, devices]."""
-        return np.minimum(self._load([walk.architecture for walk in walks]), HIGHEST_LOAD)
+    def latency_ratio(self, walks: Sequence[Walk[A]]) -> NDArray[np.float64]:
+        """Latency ratios, at most `MAX_RATIO`: [n, devices]."""
+        return np.minimum(self._latency_ratio([walk.architecture for walk in walks]), MAX_RATIO)
 
-    def fresh(self, count: int) -> list[Walk[A]]:
-        """Random candidates, each tilted towards small or large values by another amount."""
-        tilts = [self._rng.uniform(-TILT, TILT) for _ in range(count)]
-        return [self._space.walk(tilted(self._rng, tilt)) for tilt in tilts]
+    def random(self, count: int) -> list[Walk[A]]:
+        """Random candidates, each biased towards small or large values by another amount."""
+        biases = [self._rng.uniform(-MAX_BIAS, MAX_BIAS) for _ in range(count)]
+        return [self._space.walk(tilted(self._rng, bias)) for bias in biases]
 
-    def children(self, parents: Sequence[Walk[A]], count: int) -> list[Walk[A]]:
-        """Changed copies of parents, and mixtures of two of them."""
+    def offspring(self, parents: Sequence[Walk[A]], count: int) -> list[Walk[A]]:
+        """Mutated copies of parents, and crossovers of two of them."""
         return [self._child(parents) for _ in range(count)]
 
     def fitting(
         self, walks: Sequence[Walk[A]], known: Container[Key]
     ) -> tuple[list[Walk[A]], NDArray[np.float64]]:
-        """What is within the limits and not ``known``, each once, and its loads: [n, devices]."""
+        """What is within the limits and not ``known``, each once, and its ratios: [n, devices]."""
         new = list({key(walk): walk for walk in walks if key(walk) not in known}.values())
         if not new:
             return [], np.empty((0, 1))
-        load = self.load(new)
-        fits = np.all(load <= 1.0, axis=1)
-        return [walk for walk, fit in zip(new, fits, strict=True) if fit], load[fits]
+        ratio = self.latency_ratio(new)
+        fits = np.all(ratio <= 1.0, axis=1)
+        return [walk for walk, fit in zip(new, fits, strict=True) if fit], ratio[fits]
 
-    def near(self, aim: float, known: Container[Key]) -> Walk[A] | None:
-        """A candidate whose highest load is close to ``aim``; None if nothing new fits.
+    def near(self, ratio: float, known: Container[Key]) -> Walk[A] | None:
+        """A candidate whose highest latency ratio is close to ``ratio``; None if nothing new fits.
 
         Args:
-            aim: share of the limit, up to 1.
+            ratio: up to 1.
             known: what does not count as new.
         """
-        parents = self.fresh(2 * BROOD)
+        parents = self.random(2 * OFFSPRING)
         best: tuple[float, Walk[A]] | None = None
         for _ in range(GENERATIONS):
-            brood = list({key(w): w for w in (*parents, *self.children(parents, BROOD))}.values())
-            highest = self.load(brood).max(axis=1)
-            distance = np.abs(np.log(highest / aim)) + (highest > 1.0)
+            made = (*parents, *self.offspring(parents, OFFSPRING))
+            generation = list({key(w): w for w in made}.values())
+            highest = self.latency_ratio(generation).max(axis=1)
+            distance = np.abs(np.log(highest / ratio)) + (highest > 1.0)
             order = np.argsort(distance, kind="stable")
-            parents = [brood[index] for index in order[:PARENTS]]
+            parents = [generation[index] for index in order[:PARENTS]]
             for index in order:
-                if highest[index] <= 1.0 and key(brood[index]) not in known:
+                if highest[index] <= 1.0 and key(generation[index]) not in known:
                     if best is None or distance[index] < best[0]:
-                        best = float(distance[index]), brood[index]
+                        best = float(distance[index]), generation[index]
                     break
-            if best is not None and best[0] < 0.02:
+            if best is not None and best[0] < CLOSE_ENOUGH:
                 break
         return best[1] if best else None
 
     def _child(self, parents: Sequence[Walk[A]]) -> Walk[A]:
         parent = self._rng.choice(parents)
         params = dict(parent.params)
-        if self._rng.random() < CROSSED:
+        if self._rng.random() < CROSSOVER_RATE:
             other = self._rng.choice(parents).params
             params |= {name: value for name, value in other.items() if self._rng.random() < 0.5}
         names = list(parent.offered)
@@ -113,7 +119,7 @@ class Candidates(Generic[A]):
             others = [value for value in parent.offered[name] if value != params.get(name)]
             if others:
                 params[name] = self._rng.choice(others)
-            if self._rng.random() >= MUTATION_GOES_ON:
+            if self._rng.random() >= FURTHER_MUTATION_RATE:
                 return self._space.walk(picked_from(params, self._rng))
 
 

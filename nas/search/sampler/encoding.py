@@ -1,4 +1,4 @@
-"""Walks through a parameter space as numbers, without knowing what the parameters mean."""
+"""Encodes architectures of any parameter space as numbers, whatever the parameters mean."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How much of the accuracy/latency plane a front covers, and what a candidate may add to it.
+"""Hypervolume of a front of scores over latency ratios, and the expected improvement of it.
 
-The plane is accuracy (higher is better) over load, a latency as a share of its limit (lower is
-better). A front covers what one of its points reaches with at most that load and at least that
-accuracy, up to a reference point.
+A score is better when higher, a latency ratio (latency / budget) when lower. A front covers the
+part of the plane that is dominated by one of its points, up to a reference point.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from scipy.special import ndtr
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-REFERENCE_LOAD = 1.25
-"""Up to which load a front counts in a search. Above 1, or accuracy close to the limit would count
-for nothing, and that is what most searches are for."""
+REFERENCE_RATIO = 1.25
+"""Highest latency ratio that counts in a search. It is above 1, or the score of a network close to
+the limit would count for nothing, and most searches are for that one."""
 
 
-def hypervolume(accuracy: ArrayLike, load: ArrayLike, reference: tuple[float, float]) -> float:
+def hypervolume(score: ArrayLike, ratio: ArrayLike, reference: tuple[float, float]) -> float:
     """Area covered by points.
 
     Args:
-        accuracy: of each point, [n].
-        load: of each point, [n].
-        reference: lowest accuracy and highest load that count.
+        score: of each point, [n].
+        ratio: of each point, [n].
+        reference: lowest score and highest latency ratio that count.
     """
-    left, right, level = _steps(accuracy, load, reference)
+    left, right, level = _steps(score, ratio, reference)
     covered = level > reference[0]
     return float(np.sum((right - left)[covered] * (level - reference[0])[covered]))
 
@@ -36,25 +35,25 @@ def hypervolume(accuracy: ArrayLike, load: ArrayLike, reference: tuple[float, fl
 def expected_gain(
     mean: ArrayLike,
     deviation: ArrayLike,
-    load: ArrayLike,
+    ratio: ArrayLike,
     front: tuple[ArrayLike, ArrayLike],
     reference: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Expected growth of the hypervolume by one more point of uncertain accuracy, exact: [n].
+    """Expected growth of the hypervolume by one more point of uncertain score, exact: [n].
 
-    The load of a candidate is known. At each load x beyond it, it raises the front from f(x) to
-    its accuracy if that is higher, so the expected growth is the integral over x of the expected
-    improvement upon f(x); f is a step function, so the integral is a sum over its steps.
+    The latency ratio of a candidate is known. At each ratio x beyond it, the candidate raises the
+    front from f(x) to its score if that is higher, so the expected growth is the integral over x
+    of the expected improvement upon f(x). f is a step function, so the integral is a sum.
 
     Args:
-        mean: expected accuracy of each candidate, [n].
+        mean: expected score of each candidate, [n].
         deviation: standard deviation of that, above 0, [n].
-        load: of each candidate, [n].
-        front: accuracies and loads of points that are there, [m] each.
+        ratio: of each candidate, [n].
+        front: scores and latency ratios of the points that are there, [m] each.
         reference: as for `hypervolume`.
     """
     left, right, level = _steps(*front, reference)
-    width = right - np.maximum(left, np.asarray(load, dtype=np.float64)[:, None])
+    width = right - np.maximum(left, np.asarray(ratio, dtype=np.float64)[:, None])
     spread = np.asarray(deviation, dtype=np.float64)[:, None]
     z = (np.asarray(mean, dtype=np.float64)[:, None] - level) / spread
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
@@ -64,17 +63,17 @@ def expected_gain(
 
 
 def _steps(
-    accuracy: ArrayLike, load: ArrayLike, reference: tuple[float, float]
+    score: ArrayLike, ratio: ArrayLike, reference: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Best accuracy within each range of loads: left ends, right ends, and levels, [steps] each.
+    """Best score within each range of latency ratios: left ends, right ends, levels, [steps] each.
 
-    The first range begins at minus infinity with the accuracy of the reference.
+    The first range begins at minus infinity with the score of the reference.
     """
-    accuracies = np.asarray(accuracy, dtype=np.float64)
-    loads = np.asarray(load, dtype=np.float64)
-    order = np.argsort(loads, kind="stable")
-    order = order[loads[order] < reference[1]]
-    level = np.maximum.accumulate(np.append(reference[0], accuracies[order]))
-    left = np.append(-np.inf, loads[order])
-    right = np.append(loads[order], reference[1])
+    scores = np.asarray(score, dtype=np.float64)
+    ratios = np.asarray(ratio, dtype=np.float64)
+    order = np.argsort(ratios, kind="stable")
+    order = order[ratios[order] < reference[1]]
+    level = np.maximum.accumulate(np.append(reference[0], scores[order]))
+    left = np.append(-np.inf, ratios[order])
+    right = np.append(ratios[order], reference[1])
     return left, right, level

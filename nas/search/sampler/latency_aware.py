@@ -1,275 +1,204 @@
-"""An Optuna sampler that knows the latency of a candidate before it is trained.
+"""Suggests the next architecture, knowing its latency before it is evaluated.
 
-A surrogate (`nas.search.sampler.surrogate`) predicts the accuracy of architectures that were not
-trained. Those that fit the limits are bred from the best that are known and from fresh ones, and
-the one whose accuracy is expected to raise the front's hypervolume most is trained next: the
-expectation is over accuracy alone, as latencies are known (`nas.search.sampler.hypervolume`). With
-several devices the gain is the mean of their gains.
+A surrogate (`nas.search.sampler.surrogate`) predicts the scores of architectures that were not
+evaluated. Candidates within the limits are bred from the best known and from random ones. The one
+whose score is expected to raise the front's hypervolume most is suggested
+(`nas.search.sampler.hypervolume`): the expectation is over the score alone, as latencies are known.
+With several devices the gain is the mean of their gains.
 
-Nothing over a limit is proposed, and nothing twice. Trials that are being trained elsewhere count
-as if they gave what the surrogate expects, so parallel workers get different candidates. What
-stopped at a rung counts as compared with what stopped at the same rung.
+Nothing over a limit is suggested, and nothing twice. Pending architectures count as if they had the
+score that the surrogate expects, so that parallel workers get different ones. Scores are compared
+within their group (`nas.search.sampler.observation`) alone.
+
+`nas.search.sampler.optuna_adapter` makes an Optuna sampler of it. Any other loop can use it too.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
 
 from nas.results.pareto import pareto_front
-from nas.search.sampler.candidates import Candidates, Key, Load, key
-from nas.search.sampler.hypervolume import REFERENCE_LOAD, expected_gain
-from nas.search.sampler.surrogate import NOISE, AccuracySurrogate, Hyperparameters
-from nas.search.store.trials import Stopped
+from nas.search.sampler.candidates import CandidateGenerator, Key, LatencyRatio, key
+from nas.search.sampler.hypervolume import REFERENCE_RATIO, expected_gain
+from nas.search.sampler.observation import Observation
+from nas.search.sampler.surrogate import NOISE, Hyperparameters, ScoreSurrogate
 from nas.space.parameter_space import A, Choice, ParameterSpace, Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-START = 8
-"""Trained candidates the surrogate needs; before, candidates are spread over the loads. A prior
-does not replace them. Mean hypervolume of twelve searches as benchmarks/warm_start.py does them,
-with other seeds, after 10, 25 and 50 evaluations: 45.3, 47.8 and 49.7 where it did, 41.6, 48.5 and
-50.5 with these first, 41.4, 47.7 and 50.4 without a prior."""
+MIN_OBSERVATIONS = 8
+"""Architectures evaluated here that the surrogate needs; until then suggestions are spread over the
+latency ratios. Earlier runs do not replace them (chosen by `benchmarks/warm_start.py`)."""
 
-FRESH, GENERATIONS, BROOD, PARENTS = 300, 6, 200, 40
-"""Of a suggestion: random candidates, rounds of breeding, children of a round, and how many of
-the best breed the next."""
+RANDOM_CANDIDATES, GENERATIONS, OFFSPRING, PARENTS = 300, 6, 200, 40
+"""Of a suggestion: random candidates, generations, offspring of a generation, and how many of the
+best are the next parents."""
 
-CURIOSITY = 0.5
-"""How much of the surrogate's standard deviation counts. The expected gain of one more candidate
-does not know that a hundred follow. Mean hypervolume of four seeds on Once-for-All networks
-(benchmarks/ofa.py) after 50 and 100 evaluations: 3692 and 3823 with 0.05, 3701 and 3794 with 0.2,
-3719 and 3829 with 0.35, 3710 and 3818 with 0.5, 3669 and 3785 with 1, 3561 and 3720 with 2; of six
-more seeds after 200: 3900 with 0.5, 3883 with 1."""
+EXPLORATION_WEIGHT = 0.5
+"""How much of the surrogate's standard deviation counts. The expected gain of one candidate does
+not know that many follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
 
-HIGHEST_REFERENCE = 100.0
-"""Reference load of a suggestion that is for the best network within the limits: so far beyond them
-that a gain in accuracy counts nearly the same at every load."""
+BEST_REFERENCE_RATIO = 100.0
+"""Reference latency ratio of a suggestion for the best network within the limits. It is so far
+beyond them that a gain in score counts nearly the same at every latency."""
 
 REFIT_GROWTH = 1.1
 """Growth of the number of observations after which hyperparameters are chosen anew."""
 
 
-@dataclass(frozen=True)
-class PriorTrial:
-    """What is known from elsewhere.
-
-    Attributes:
-        params: of the architecture, in the space that is searched.
-        accuracy: what training gave.
-        group: 0 if it was trained as the study's trials are, minus the number of rungs left if it
-            stopped at one of theirs, else a number above 0 that it shares with those trained alike;
-            only differences within a group are relied upon.
-    """
-
-    params: dict[str, Choice]
-    accuracy: float
-    group: int
-
-
-class LatencyAwareSampler(BaseSampler, Generic[A]):
-    """Proposes the candidate within the limits that is expected to raise the front most.
-
-    The study's first objective is the accuracy; its others are not read, as ``load`` knows the
-    latencies. The objective function must build its architecture by ``space.suggest(trial)``.
+class LatencyAware(Generic[A]):
+    """Suggests the architecture within the limits that is expected to raise the front most.
 
     Args:
         space: any parameter space.
-        load: latencies as shares of their limits.
+        latency_ratio: latencies of architectures over their limits.
         seed: of its random numbers.
-        prior: trials of other studies to learn from.
-        best_every: of so many suggestions one is for the best network within the limits, whatever
-            its load; 0 for none. A front is raised more by the fast networks on it, as each counts
-            at all loads above its own.
-        noise: the share of the accuracies' variance that is expected to be noise.
+        prior: observations of earlier runs.
+        best_every: one suggestion in so many is for the best network within the limits, whatever
+            its latency; 0 for none. The others prefer fast networks: each raises the front at all
+            latencies above its own.
+        noise: share of the scores' variance that is expected to be noise.
     """
 
     def __init__(
         self,
         space: ParameterSpace[A],
-        load: Load[A],
+        latency_ratio: LatencyRatio[A],
         seed: int,
-        prior: Sequence[PriorTrial] = (),
+        prior: Sequence[Observation] = (),
         best_every: int = 0,
         noise: float = NOISE,
     ) -> None:
-        self._prior = prior
+        self._prior = tuple(prior)
         self._best_every = best_every
         self._noise = noise
         self._rng = random.Random(seed)
-        self._candidates = Candidates(space, load, self._rng)
-        self._independent = RandomSampler(seed=seed)
-        self._lock = threading.Lock()
-        self._walks: dict[int, Walk[A]] = {}  # by the trial's id in its storage
+        self._candidates = CandidateGenerator(space, latency_ratio, self._rng)
+        self._known: dict[Key, Walk[A]] = {}
         self._hyperparameters: tuple[int, Hyperparameters] | None = None
-        self._suggested = 0  # by the surrogate
+        self._from_surrogate = 0
 
-    def reseed_rng(self) -> None:
-        """Give each process of a parallel study its own random numbers."""
+    def reseed(self) -> None:
+        """Take other random numbers, as each process of a parallel study must."""
         self._rng.seed()
-        self._independent.reseed_rng()
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The parameters of the architecture for this trial, which is chosen here."""
-        if "fixed_params" in trial.system_attrs:  # queued by someone who chose already
-            return {}
-        with self._lock:
-            walk = self._choose(study, trial.number)
-            if walk is None:
-                return {}
-            self._walks[trial._trial_id] = walk
-        return {name: CategoricalDistribution(offered) for name, offered in walk.offered.items()}
-
-    def sample_relative(
+    def suggest(
         self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """The values of that architecture."""
-        return dict(self._walks[trial._trial_id].params) if search_space else {}
+        observations: Sequence[Observation],
+        pending: Sequence[Mapping[str, Choice]] = (),
+        proposed: Iterable[Mapping[str, Choice]] = (),
+    ) -> Walk[A] | None:
+        """The architecture to evaluate next, None where nothing new fits.
 
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """A random value: of a queued trial that left it open, or where nothing new fits."""
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def _choose(self, study: optuna.Study, number: int) -> Walk[A] | None:
-        """The architecture to train next, None where nothing new fits."""
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != number]
-        walks = {t.number: w for t in others if (w := self._walk(t)) is not None}
-        pending = [
-            walks[t.number] for t in others if t.state == TrialState.RUNNING and t.number in walks
-        ]
-        seen = {key(walk) for walk in walks.values()}
-        sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        known, observed, groups = self._observed([t for t in others if t.number in walks], walks)
-        elsewhere = len(self._prior)
-        trained = {key(walk) for walk in known[elsewhere:]}
-        if len(trained) < START:
-            return self._spread(len(trained | {key(walk) for walk in pending}), seen)
-        accuracy = sign * np.array(observed)
-        load = self._candidates.load(known)
-        surrogate = self._surrogate(known, load, accuracy, groups)
-        if pending:
-            pending_load = self._candidates.load(pending)
-            believed, _ = surrogate.predict(pending, pending_load)
-            known, load = known + pending, np.vstack([load, pending_load])
-            accuracy = np.append(accuracy, believed)
-            groups += [surrogate.group] * len(pending)
+        Args:
+            observations: all so far, of this search.
+            pending: parameters of what is being evaluated.
+            proposed: parameters of everything that is not to be suggested again, beside these.
+        """
+        own = [self._walk(o.params) for o in observations]
+        waiting = [self._walk(params) for params in pending]
+        seen = {key(walk) for walk in (*own, *waiting)}
+        seen |= {key(self._walk(params)) for params in proposed}
+        evaluated = {key(walk) for walk in own}
+        if len(evaluated) < MIN_OBSERVATIONS:
+            return self._spread(len(evaluated | {key(walk) for walk in waiting}), seen)
+        known = [*(self._walk(o.params) for o in self._prior), *own]
+        score = np.array([o.score for o in (*self._prior, *observations)])
+        groups = [o.group for o in (*self._prior, *observations)]
+        ratio = self._candidates.latency_ratio(known)
+        surrogate = self._surrogate(known, ratio, score, groups)
+        if waiting:
+            waiting_ratio = self._candidates.latency_ratio(waiting)
+            expected, _ = surrogate.predict(waiting, waiting_ratio)
+            known, ratio = known + waiting, np.vstack([ratio, waiting_ratio])
+            score = np.append(score, expected)
+            groups += [surrogate.group] * len(waiting)
             kept = surrogate.hyperparameters
-            surrogate = AccuracySurrogate(known, load, accuracy, kept, False, groups)
-        lowest = float(accuracy[np.array(groups) == surrogate.group].min())
-        for_best = self._best_every and self._suggested % self._best_every == 0
-        self._suggested += 1
-        reference = (lowest, HIGHEST_REFERENCE if for_best else REFERENCE_LOAD)
-        found = self._breed(known, load, surrogate, elsewhere, reference, seen)
+            surrogate = ScoreSurrogate(known, ratio, score, kept, False, groups)
+        lowest = float(score[np.array(groups) == surrogate.group].min())
+        found = self._breed(known, ratio, surrogate, (lowest, self._reference_ratio()), seen)
         return found or self._spread(0, seen)
 
-    def _observed(
-        self, trials: Sequence[FrozenTrial], walks: Mapping[int, Walk[A]]
-    ) -> tuple[list[Walk[A]], list[float], list[int]]:
-        """Walks, accuracies, and how each was trained: the prior, and all that trials gave."""
-        known = [self._candidates.walk(p.params) for p in self._prior]
-        observed = [p.accuracy for p in self._prior]
-        groups = [p.group for p in self._prior]
-        for trial in trials:
-            stopped = Stopped.of(trial.user_attrs)
-            if stopped is not None:
-                accuracy, group = stopped.score, -stopped.left
-            elif trial.state == TrialState.COMPLETE and np.isfinite(trial.values[0]):
-                accuracy, group = trial.values[0], 0
-            else:
-                continue
-            known.append(walks[trial.number])
-            observed.append(accuracy)
-            groups.append(group)
-        return known, observed, groups
+    def _reference_ratio(self) -> float:
+        """The reference of the next suggestion's hypervolume."""
+        for_best = self._best_every and self._from_surrogate % self._best_every == 0
+        self._from_surrogate += 1
+        return BEST_REFERENCE_RATIO if for_best else REFERENCE_RATIO
 
-    def _walk(self, trial: FrozenTrial) -> Walk[A] | None:
-        """What a trial trains or trained; None while that is unknown."""
-        walk = self._walks.get(trial._trial_id)
-        if walk is None:
-            params = trial.system_attrs.get("fixed_params", {}) | trial.params
-            if not params:
-                return None
-            walk = self._candidates.walk(params)
-            if trial.state.is_finished():  # until then others may draw more of its parameters
-                self._walks[trial._trial_id] = walk
-        return walk
+    def _walk(self, params: Mapping[str, Choice]) -> Walk[A]:
+        given = tuple(params.items())
+        if given not in self._known:
+            self._known[given] = self._candidates.walk(params)
+        return self._known[given]
 
     def _spread(self, count: int, seen: set[Key]) -> Walk[A] | None:
-        """A candidate of another load than the ``count`` ones before it."""
-        aim, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
+        """A candidate of another latency than the ``count`` ones before it."""
+        place, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
         while count:
             count, bit = divmod(count, 2)
-            aim, digit = aim + bit * digit, digit / 2
-        return self._candidates.near(1.0 - 0.9 * aim, seen)
+            place, digit = place + bit * digit, digit / 2
+        return self._candidates.near(1.0 - 0.9 * place, seen)
 
     def _surrogate(
         self,
         known: Sequence[Walk[A]],
-        load: NDArray[np.float64],
-        accuracy: NDArray[np.float64],
+        ratio: NDArray[np.float64],
+        score: NDArray[np.float64],
         groups: Sequence[int],
-    ) -> AccuracySurrogate:
+    ) -> ScoreSurrogate:
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
-        surrogate = AccuracySurrogate(known, load, accuracy, kept, refit, groups, self._noise)
-        if surrogate.hyperparameters is not kept:  # also where the groups are others than before
+        surrogate = ScoreSurrogate(known, ratio, score, kept, refit, groups, self._noise)
+        if surrogate.hyperparameters is not kept:  # also where the groups have changed
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate
 
     def _breed(
         self,
         known: Sequence[Walk[A]],
-        load: NDArray[np.float64],
-        surrogate: AccuracySurrogate,
-        elsewhere: int,
+        ratio: NDArray[np.float64],
+        surrogate: ScoreSurrogate,
         reference: tuple[float, float],
         seen: set[Key],
     ) -> Walk[A] | None:
-        """The best of some generations that live by their expected gain; None if nothing fits.
+        """The best of some generations selected by expected gain; None if nothing fits.
 
-        The first ``elsewhere`` of the known were trained elsewhere: they breed and may be trained
-        here, but the front that is to be raised is only of what was trained here; ``reference`` is
-        that of its hypervolume.
+        What only earlier runs evaluated (the first of the known) is among the first parents and may
+        be suggested, but the front that is to be raised is of this search alone.
+
+        Args:
+            known: every observation and pending architecture, those of earlier runs first.
+            ratio: their latency ratios, [n, devices].
+            surrogate: fitted to them.
+            reference: score and latency ratio of the hypervolume's reference point.
+            seen: what is not to be suggested.
         """
-        expected, _ = surrogate.predict(known, load)
-        points = list(zip(expected, load.max(axis=1), strict=True))
+        prior = len(self._prior)
+        expected, _ = surrogate.predict(known, ratio)
+        points = list(zip(expected, ratio.max(axis=1), strict=True))
         parents = pareto_front(known, points)
-        brood = [*self._candidates.fresh(FRESH), *known[:elsewhere]]
+        offspring = [*self._candidates.random(RANDOM_CANDIDATES), *known[:prior]]
         gain_of: dict[Key, tuple[float, Walk[A]]] = {}
         for _ in range(GENERATIONS):
-            brood += self._candidates.children(parents, BROOD)
-            new, new_load = self._candidates.fitting(brood, seen | gain_of.keys())
-            brood = []
+            offspring += self._candidates.offspring(parents, OFFSPRING)
+            new, new_ratio = self._candidates.fitting(offspring, seen | gain_of.keys())
+            offspring = []
             if not new:
                 continue
-            mean, deviation = surrogate.predict(new, new_load)
+            mean, deviation = surrogate.predict(new, new_ratio)
             gain = np.zeros(len(new))
-            for device in range(new_load.shape[1]):
-                front = (expected[elsewhere:], load[elsewhere:, device])
+            for device in range(new_ratio.shape[1]):
                 gain += expected_gain(
-                    mean, CURIOSITY * deviation, new_load[:, device], front, reference
+                    mean,
+                    EXPLORATION_WEIGHT * deviation,
+                    new_ratio[:, device],
+                    (expected[prior:], ratio[prior:, device]),
+                    reference,
                 )
             gain_of |= {key(w): (float(g), w) for w, g in zip(new, gain, strict=True)}
             ranked = sorted(gain_of.values(), key=lambda entry: -entry[0])

@@ -10,24 +10,30 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from nas.errors import ConfigError, unknown
-from nas.search.sampler.candidates import Load
-from nas.search.sampler.latency_aware import LatencyAwareSampler, PriorTrial
+from nas.search.sampler.candidates import LatencyRatio
+from nas.search.sampler.observation import Observation
+from nas.search.sampler.optuna_adapter import LatencyAwareSampler, Observe
 from nas.space.parameter_space import A, ParameterSpace
 
 BEST_EVERY = 2
-"""Suggestions of the latency-aware sampler of which one is for the best network within the limits,
-which is what a search recommends."""
+"""One suggestion of the latency-aware sampler in so many is for the best network within the limits,
+which is the one that a search recommends."""
 
-
-PROXY_NOISE = 0.1
-"""Share of the scores' variance that is expected to be noise: networks of one latency differ by
-hardly more than one network does when it is trained again (benchmarks/proxy_fidelity.py)."""
+TRAINING_NOISE = 0.1
+"""Share of the scores' variance that is expected to be the noise of short trainings (chosen by
+`benchmarks/proxy_fidelity.py`)."""
 
 
 def _latency_aware(
-    seed: int, space: ParameterSpace[A], load: Load[A], prior: Sequence[PriorTrial]
+    seed: int,
+    space: ParameterSpace[A],
+    latency_ratio: LatencyRatio[A],
+    prior: Sequence[Observation],
+    observe: Observe | None,
 ) -> BaseSampler:
-    return LatencyAwareSampler(space, load, seed, prior, BEST_EVERY, PROXY_NOISE)
+    return LatencyAwareSampler(
+        space, latency_ratio, seed, prior, BEST_EVERY, TRAINING_NOISE, observe
+    )
 
 
 def _tpe(seed: int, *_: Any) -> BaseSampler:
@@ -71,7 +77,7 @@ def check_sampler(name: str) -> None:
 
 
 def learns_from_prior(name: str) -> bool:
-    """Whether a sampler makes use of trials of other studies."""
+    """Whether a sampler learns from the observations of earlier runs."""
     return SAMPLERS[name] is _latency_aware
 
 
@@ -79,16 +85,17 @@ def make_sampler(
     name: str,
     seed: int,
     space: ParameterSpace[A],
-    load: Load[A],
-    prior: Sequence[PriorTrial] = (),
+    latency_ratio: LatencyRatio[A],
+    prior: Sequence[Observation] = (),
+    observe: Observe | None = None,
 ) -> BaseSampler:
-    """A fresh sampler.
+    """A fresh Optuna sampler.
 
     Args:
         name: one of `SAMPLERS`.
         seed: of its random numbers.
-        space, load: what is searched, for the sampler that knows latencies.
-        prior: trials of other studies, for that sampler.
+        space, latency_ratio, prior, observe: see `LatencyAwareSampler`; other samplers do not use
+            them.
 
     Raises:
         ConfigError: unknown name; lists the known ones.
@@ -96,4 +103,4 @@ def make_sampler(
     check_sampler(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed, space, load, prior)
+        return SAMPLERS[name](seed, space, latency_ratio, prior, observe)

@@ -1,13 +1,13 @@
-"""Predicts the accuracy of architectures that were not trained, and how sure that is.
+"""A Gaussian process that predicts the score of architectures that were not evaluated.
 
-A Gaussian process on few observations, so its prior says what is known of architectures before
-any is trained: accuracy is mostly a smooth trend over latency and over what all places of a
-network have in common (depth, widths), plus an effect of every single choice, plus a smaller part
-of how choices act together. Each is a kernel, and the data decide (by marginal likelihood under
-weak priors) how much of the variance each gets.
+Observations are few, so the prior says what is known of architectures before any is evaluated. The
+score is mostly a smooth trend over latency and over properties that all places of a network share
+(depth, widths). To it adds an effect of every single choice, and a smaller part of choices acting
+together. Each is a kernel. The data decide how much of the variance each gets, by the marginal
+likelihood under weak priors.
 
-What was trained in another way is a group of its own: it has its own level, its differences are
-larger or smaller by a factor, and what it knows is more or less noisy.
+Observations of another training (another fidelity, data set or run) are a group of their own: it
+has its own level, a factor by which its differences are larger or smaller, and its own noise.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
 2.26 and 5.9.
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NOISE = 0.01
-"""Share of the accuracies' variance that is noise, as expected where nobody knows better."""
+"""Share of the scores' variance that is expected to be noise, unless a caller knows better."""
 
 PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
 PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
 """Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
-choices, of choices together; their length scale; variance of the noise. Accuracies have
+choices, of choices together; their length scale; variance of the noise. Scores have
 variance 1."""
 
 SCALE_SPREAD = 0.7
 """The same of the factor of each further group, whose mean is 1; its noise is as above."""
 
 CONSTANT_VARIANCE = 10.0
-"""The mean of all accuracies is nearly free."""
+"""The mean of all scores is nearly free."""
 
 GROUP_SHARE = 0.4
 """How much of that is of a group alone. Each group is centred on its own mean before; what is left
@@ -110,32 +110,32 @@ class _Distances:
         return self.trend, self.choices, np.exp(-0.5 * self.together * math.exp(-2 * log_length))
 
 
-class AccuracySurrogate:
-    """A Gaussian process from architectures to accuracy.
+class ScoreSurrogate:
+    """A Gaussian process from architectures to score.
 
     Args:
-        walks: the trained architectures, at least two.
-        load: their latencies, [n, devices], any unit, above 0.
-        accuracy: what training gave, [n].
-        groups: a number for how each was trained, [n]; all alike by default. Predictions are for
-            the largest group (``group``): elsewhere they differ by a constant that is less certain.
-        hyperparameters: what an earlier one chose (`hyperparameters`), to begin with.
-        refit: False takes them as they are, if they are of the same groups.
-        noise: the share of the accuracies' variance that is expected to be noise.
+        walks: the evaluated architectures, at least two.
+        ratio: their latency ratios, [n, devices], above 0.
+        score: of each, [n].
+        groups: of each observation, [n]; all alike by default. Predictions are for the largest
+            group (``group``): those of others differ by a constant that is less certain.
+        hyperparameters: of an earlier surrogate, to begin with.
+        refit: False keeps these hyperparameters if they are of the same groups.
+        noise: the share of the scores' variance that is expected to be noise.
     """
 
     def __init__(
         self,
         walks: Sequence[Walk[Any]],
-        load: ArrayLike,
-        accuracy: ArrayLike,
+        ratio: ArrayLike,
+        score: ArrayLike,
         hyperparameters: Hyperparameters | None = None,
         refit: bool = True,
         groups: ArrayLike | None = None,
         noise: float = NOISE,
     ) -> None:
         self._encoder = Encoder(walks)
-        observed = np.asarray(accuracy, dtype=np.float64)
+        observed = np.asarray(score, dtype=np.float64)
         group = np.zeros(len(observed), int) if groups is None else np.asarray(groups, dtype=int)
         kinds = sorted(set(group.tolist()), key=lambda kind: (-np.sum(group == kind), kind))
         self.group = kinds[0]
@@ -144,10 +144,10 @@ class AccuracySurrogate:
         deviation = float(observed[self._place == 0].std())
         self._center = float(means[0])
         self._scale = deviation if deviation > 1e-9 else 1.0
-        raw = _raw_trend(self._encoder.encode(walks), load)
+        raw = _raw_trend(self._encoder.encode(walks), ratio)
         self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
-        self._features = self._featurise(walks, load, self._place)
+        self._features = self._featurise(walks, ratio, self._place)
         self._target = (observed - means[self._place]) / self._scale
         prior = Hyperparameters.prior(tuple(kinds), noise)
         start = hyperparameters or prior
@@ -157,15 +157,15 @@ class AccuracySurrogate:
         self._condition()
 
     def predict(
-        self, walks: Sequence[Walk[Any]], load: ArrayLike
+        self, walks: Sequence[Walk[Any]], ratio: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of the accuracy without the noise of training, [n] each.
+        """Mean and standard deviation of the score without the noise of evaluations, [n] each.
 
         Args:
-            walks: architectures, trained or not.
-            load: their latencies, [n, devices].
+            walks: architectures, evaluated or not.
+            ratio: their latency ratios, [n, devices].
         """
-        features = self._featurise(walks, load, np.zeros(len(walks), int))
+        features = self._featurise(walks, ratio, np.zeros(len(walks), int))
         cross = self._covariance(_distances(features, self._features))
         mean = cross @ self._weights
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
@@ -174,10 +174,10 @@ class AccuracySurrogate:
         return mean * self._scale + self._center, np.sqrt(variance) * self._scale
 
     def _featurise(
-        self, walks: Sequence[Walk[Any]], load: ArrayLike, place: NDArray[np.int_]
+        self, walks: Sequence[Walk[Any]], ratio: ArrayLike, place: NDArray[np.int_]
     ) -> _Features:
         encoded = self._encoder.encode(walks)
-        trend = (_raw_trend(encoded, load) - self._trend_center) / self._trend_scale
+        trend = (_raw_trend(encoded, ratio) - self._trend_center) / self._trend_scale
         trend /= math.sqrt(trend.shape[1])
         choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))
         together = np.hstack([trend, 2.0 * encoded.ranks / math.sqrt(max(1, self._encoder.fields))])
@@ -210,8 +210,8 @@ class AccuracySurrogate:
         return Hyperparameters(start.groups, found.x)
 
 
-def _raw_trend(encoded: Encoded, load: ArrayLike) -> NDArray[np.float64]:
-    return np.hstack([np.log(np.asarray(load, dtype=np.float64)), encoded.shared])
+def _raw_trend(encoded: Encoded, ratio: ArrayLike) -> NDArray[np.float64]:
+    return np.hstack([np.log(np.asarray(ratio, dtype=np.float64)), encoded.shared])
 
 
 @dataclass(frozen=True)

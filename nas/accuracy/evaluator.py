@@ -1,0 +1,143 @@
+"""The interface between a search and the accuracy of its candidates.
+
+A search knows nothing of training, supernets or data: it hands an `Evaluator` a `Request` and gets
+an `Evaluation`. Evaluators are chosen by the name of ``--evaluator`` (`nas.accuracy.evaluators`).
+
+An evaluator is sent to worker processes, so it must be picklable, and small: what is large (data,
+weights) is loaded in `Evaluator.set_up`, once in each worker.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from nas.errors import UserError
+from nas.space.architecture import Architecture
+from nas.space.workload import IMAGENET, Workload
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Request(Generic[A]):
+    """What to evaluate, and how thoroughly.
+
+    Attributes:
+        architecture: the candidate.
+        images: fidelity: images seen in training when it ends. A candidate that was promoted from a
+            rung has a checkpoint of fewer images to go on from.
+        seed: of everything random.
+        workload: the network to deploy; an evaluator may train at another size.
+        accelerator: where to compute: ``cpu``, ``cuda:0``, ...
+        checkpoint_folder: where to keep what is needed to go on with this candidate, in files that
+            begin with `checkpoint_name`; None where nothing will go on.
+    """
+
+    architecture: A
+    images: int
+    seed: int
+    workload: Workload = IMAGENET
+    accelerator: str = "cpu"
+    checkpoint_folder: str | None = None
+
+
+def checkpoint_name(architecture_id: str) -> str:
+    """File name of an architecture's checkpoint."""
+    return f"{architecture_id}.pt"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluator found out.
+
+    Attributes:
+        score: accuracy, 0..1; the higher, the better.
+        images: seen in training, in all.
+        seconds: that the evaluation took.
+        diverged: training was stopped because its loss exploded; the score means nothing.
+        standard_error: of the score, where it is known.
+        weights: path of the trained weights, where they are kept.
+    """
+
+    score: float
+    images: int = 0
+    seconds: float = 0.0
+    diverged: bool = False
+    standard_error: float | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationFailure:
+    """An evaluation that ended with an error.
+
+    Attributes:
+        message: one line: the kind of error and what it said.
+        details: the traceback.
+    """
+
+    message: str
+    details: str
+
+
+class Evaluator(ABC, Generic[A]):
+    """Scores architectures.
+
+    A subclass is a frozen dataclass of its settings: two evaluators of equal settings give equal
+    scores, and a worker sets up only one of them.
+    """
+
+    def set_up(self) -> None:  # nothing to set up is usual
+        """Load what all evaluations share; called once in each worker, before the first."""
+
+    @abstractmethod
+    def evaluate(self, request: Request[A]) -> Evaluation:
+        """Score one architecture.
+
+        Raises:
+            UserError: nothing can be evaluated (data are missing, say): the search ends.
+            Exception: this architecture cannot be evaluated: its trial fails.
+        """
+
+    def evaluate_batch(self, requests: Sequence[Request[A]]) -> list[Evaluation]:
+        """Score several architectures; an evaluator that can do so at once overrides this."""
+        return [self.evaluate(request) for request in requests]
+
+
+_ready: dict[Evaluator[Architecture], Evaluator[Architecture]] = {}
+"""The evaluator of this process that is set up."""
+
+_ready_lock = threading.Lock()
+
+
+def evaluate_here(
+    evaluator: Evaluator[Architecture], request: Request[Architecture]
+) -> Evaluation | EvaluationFailure:
+    """Evaluate in this process, which sets the evaluator up if it has not yet.
+
+    Raises:
+        UserError: see `Evaluator.evaluate`.
+    """
+    try:
+        return _set_up_once(evaluator).evaluate(request)
+    except UserError:
+        raise
+    except Exception as error:  # an evaluator may be anybody's code
+        said = " ".join(str(error).split())[:500]
+        message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return EvaluationFailure(message, traceback.format_exc()[-10_000:])
+
+
+def _set_up_once(evaluator: Evaluator[Architecture]) -> Evaluator[Architecture]:
+    """The evaluator, or an equal one that was set up before."""
+    with _ready_lock:
+        if evaluator not in _ready:
+            evaluator.set_up()
+            _ready.clear()  # the data of another would stay in memory
+            _ready[evaluator] = evaluator
+        return _ready[evaluator]

@@ -1,0 +1,65 @@
+"""Evaluators by the names of ``--evaluator``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.accuracy.data.image_folder import read_source
+from nas.accuracy.data.source import absolute_source, check_source
+from nas.accuracy.evaluator import Evaluator
+from nas.accuracy.recorded import RecordedAccuracy, read_recorded
+from nas.accuracy.short_training import ShortTraining
+from nas.accuracy.user_function import UserFunction, load_function
+from nas.config import TRAINING, SearchConfig
+from nas.errors import ArchitectureError, EvaluatorError, unknown
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.space.workload import Workload
+
+_RECORDED = "recorded:"
+_KNOWN = (TRAINING, "recorded:FILE.csv", "package.module:function")
+
+
+def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
+    """The evaluator that a configuration names.
+
+    Raises:
+        EvaluatorError: unknown name; lists the known ones.
+    """
+    name = config.evaluator
+    if name == TRAINING:
+        return ShortTraining(config.proxy, config.rungs)
+    if name.startswith(_RECORDED):
+        return RecordedAccuracy(name.removeprefix(_RECORDED))
+    if ":" in name:
+        return UserFunction(name)
+    raise EvaluatorError(unknown("evaluator", name, _KNOWN))
+
+
+def check_evaluator(config: SearchConfig, space: SearchSpace) -> None:
+    """Find out what is wrong with an evaluator before anything is spent on a search.
+
+    Raises:
+        UserError: its data, file or function cannot be used.
+    """
+    evaluator = make_evaluator(config)
+    if isinstance(evaluator, UserFunction):
+        load_function(evaluator.reference)
+    elif isinstance(evaluator, RecordedAccuracy):
+        read_recorded(Path(evaluator.path))
+    elif isinstance(evaluator, ShortTraining):
+        check_source(config.proxy)
+        try:
+            space.check_workload(Workload.square(config.proxy.resolution))
+        except ArchitectureError as error:
+            raise ArchitectureError(f"proxy training: {error}") from None
+        read_source(config.proxy)
+
+
+def with_absolute_paths(config: SearchConfig) -> SearchConfig:
+    """The same configuration, whose data and files are found from any working directory."""
+    proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
+    evaluator = config.evaluator
+    if evaluator.startswith(_RECORDED):
+        evaluator = f"{_RECORDED}{Path(evaluator.removeprefix(_RECORDED)).absolute()}"
+    return config.model_copy(update={"proxy": proxy, "evaluator": evaluator})

@@ -1,0 +1,101 @@
+"""The evaluator that looks accuracies up: those of a benchmark, or of an earlier study."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from nas.accuracy.evaluator import Evaluation, Evaluator, Request
+from nas.errors import EvaluatorError
+from nas.space.architecture import Architecture
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelledAccuracy(Evaluator[A]):
+    """Accuracies that a function gives, for architectures of any kind.
+
+    Attributes:
+        accuracy: of an architecture, 0..1 or in any other unit.
+    """
+
+    accuracy: Callable[[A], float]
+
+    def evaluate(self, request: Request[A]) -> Evaluation:
+        """What the function says."""
+        return Evaluation(float(self.accuracy(request.architecture)), request.images)
+
+
+@dataclass(frozen=True)
+class RecordedAccuracy(Evaluator[Architecture]):
+    """Accuracies in a CSV file with the columns ``id`` and ``accuracy`` (0..1).
+
+    A column ``standard_error`` is read where it is there; others are ignored.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: str
+    _rows: dict[str, Evaluation] = field(default_factory=dict, compare=False, repr=False)
+
+    def set_up(self) -> None:
+        """Read the file.
+
+        Raises:
+            EvaluatorError: it cannot be read, or a row is wrong; names the line.
+        """
+        self._rows.clear()
+        self._rows.update(read_recorded(Path(self.path)))
+
+    def evaluate(self, request: Request[Architecture]) -> Evaluation:
+        """The recorded accuracy.
+
+        Raises:
+            KeyError: the file has no row for the architecture.
+        """
+        name = request.architecture.id
+        if name not in self._rows:
+            raise KeyError(f"{self.path} has no accuracy of architecture {name}")
+        return self._rows[name]
+
+
+def read_recorded(path: Path) -> dict[str, Evaluation]:
+    """The accuracies in a CSV file by the architectures' ids.
+
+    Raises:
+        EvaluatorError: it cannot be read, lacks a column, or a row is wrong; names the line.
+    """
+    found: dict[str, Evaluation] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for column in ("id", "accuracy"):
+                if column not in (reader.fieldnames or ()):
+                    raise EvaluatorError(f"{path}:1: the column {column!r} is missing")
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                accuracy = _number(row["accuracy"], where, "accuracy")
+                error = row.get("standard_error")
+                found[row["id"]] = Evaluation(
+                    accuracy,
+                    standard_error=_number(error, where, "standard_error") if error else None,
+                )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EvaluatorError(f"{path}: recorded accuracies cannot be read: {error}") from None
+    return found
+
+
+def _number(text: str | None, where: str, column: str) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise EvaluatorError(f"{where}: {column} {text!r} is not a number from 0 to 1")
+    return value

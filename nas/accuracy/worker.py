@@ -1,0 +1,26 @@
+"""Prepares a worker process that evaluates."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+
+from nas.errors import DataWarning
+from nas.system.processes import end_with_parent
+
+SPINS = 3_000
+"""Turns in which a thread waits awake for the others. OpenMP's 300,000 take the cores from whatever
+they wait for where anything else runs (`benchmarks/shared_machine.py`)."""
+
+
+def start_worker(threads: int) -> None:
+    """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # is read when torch is imported
+    import torch
+
+    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
+    torch.set_num_threads(threads)

@@ -1,0 +1,295 @@
+"""The jobs of a search: candidates, and the longer trainings of finalists.
+
+The best of many short trainings is partly the luckiest. Those of the best score are therefore
+trained once more, longer and with another seed, before one of them is recommended.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection
+
+from nas.accuracy.evaluator import Evaluation, EvaluationFailure, Request
+from nas.accuracy.fidelity import rung_images
+from nas.config import SearchConfig
+from nas.errors import EvaluatorError, RunError
+from nas.results.values import (
+    MIN_FINALISTS,
+    Candidate,
+    LongerTraining,
+    Provenance,
+    StopReason,
+)
+from nas.search.callbacks import Listener, Trained
+from nas.search.leaderboard import Leaderboard
+from nas.search.promotion import best_at_rung, never_promoted
+from nas.search.proposals import Proposal, Proposer
+from nas.search.sampler.hypervolume import hypervolume
+from nas.search.stopping import TimeLimit, extension, extensions_to_come
+from nas.search.store.records import TrialRecord
+from nas.search.store.run_store import RunStore
+from nas.search.store.study_notes import Clock
+from nas.search.trial_runner import Job
+from nas.space.architecture import Architecture
+
+LONGER = 4
+"""Images of a finalist's training over those of a candidate's."""
+
+SEED_OFFSET = 1
+"""Added to the seed of a search for its finalists."""
+
+
+class CandidateSource:
+    """Candidates until enough are evaluated, and the best of every rung promoted.
+
+    Args:
+        store, leaderboard, proposer: of the run.
+        config: what was asked for.
+        total: candidates to evaluate, those before included.
+        time_limit: of the search; part of it is kept for the finalists.
+        clock: keeps the time that was spent.
+        provenance: of the first device's latencies, for the listener.
+        listener: told about every evaluation.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        leaderboard: Leaderboard,
+        proposer: Proposer,
+        config: SearchConfig,
+        total: int,
+        time_limit: TimeLimit,
+        clock: Clock,
+        provenance: Provenance,
+        listener: Listener,
+    ) -> None:
+        self._store = store
+        self._leaderboard = leaderboard
+        self._proposer = proposer
+        self._config = config
+        self._total = total
+        self._time_limit = time_limit
+        self._clock = clock
+        self._provenance = provenance
+        self._listener = listener
+        self._images = rung_images(config.proxy.train_images, config.rungs)
+        self.stopped: StopReason | None = None
+
+    def next(self, running: Collection[Job[Proposal]]) -> Job[Proposal] | None:
+        """A promotion where one is due, else a new candidate while more are asked for."""
+        while True:
+            new = sum(not job.subject.promoted for job in running)
+            trials = self._store.trials.read()
+            no_more = self.stopped is not None or trials.begun() + new >= self._total
+            at_rung = self._best_at_rung(no_more)
+            if at_rung is None and no_more:
+                return None
+            if self._time_is_up():
+                self.stopped = StopReason.TIME_LIMIT_OF_CANDIDATES
+                at_rung = at_rung or self._best_at_rung(no_more=True)
+                if at_rung is None or trials.trained():
+                    return None
+            if at_rung is not None:
+                return self._job(self._proposer.promote(at_rung))
+            proposal = self._proposer.propose()
+            if proposal is not None:
+                return self._job(proposal)
+            self.stopped = StopReason.SPACE_EXHAUSTED
+
+    def finish(self, job: Job[Proposal], evaluation: Evaluation) -> None:
+        """Keep the evaluation, and remove checkpoints that will not be needed."""
+        proposal, trials = job.subject, self._store.trials
+        bonus = self._leaderboard.bonus.of(proposal.architecture, evaluation.images)
+        latencies_ms = [latency.latency_ms for latency in proposal.latencies]
+        to_come = proposal.rungs_to_come
+        trials.record(proposal.number, evaluation, bonus, to_come, latencies_ms)
+        done = set()
+        if evaluation.diverged or not to_come:
+            done.add(proposal.architecture.id)
+        extensions = extensions_to_come(self._store.notes) * extension(self._config)
+        done |= never_promoted(
+            trials.read(), self._leaderboard, self._config.rungs, self._total + extensions
+        )
+        for architecture_id in done:
+            self._store.remove_checkpoint(architecture_id)
+        self._clock.record()
+        self._listener.trained(self._trained(proposal, evaluation.seconds))
+
+    def fail(self, job: Job[Proposal], failure: EvaluationFailure) -> None:
+        """Keep the error."""
+        self._store.trials.fail(job.subject.number, failure)
+        self._store.remove_checkpoint(job.subject.architecture.id)
+        self._clock.record()
+        self._listener.trained(self._trained(job.subject, 0.0, failure.message))
+
+    def give_up(self, job: Job[Proposal]) -> None:
+        """Have it tried again."""
+        self._proposer.give_up(job.subject)
+
+    def stop(
+        self, reason: StopReason, message: str, unfinished: Collection[Job[Proposal]]
+    ) -> StopReason | None:
+        """Give up what is unfinished.
+
+        Where others were trained, and only one can have killed the workers, that one is not tried
+        again.
+
+        Raises:
+            RunError, EvaluatorError: no candidate was trained in full.
+        """
+        trained = bool(self._store.trials.read().trained())
+        alone = trained and reason is StopReason.WORKERS_DIED and len(unfinished) == 1
+        for job in unfinished:
+            if alone:
+                self._store.trials.fail(job.subject.number, EvaluationFailure(message, ""))
+            else:
+                self.give_up(job)
+        if not trained:
+            raise (RunError if reason is StopReason.WORKERS_DIED else EvaluatorError)(message)
+        return reason
+
+    def _best_at_rung(self, no_more: bool) -> TrialRecord | None:
+        return best_at_rung(
+            self._store.trials.read(),
+            self._leaderboard,
+            self._config.rungs,
+            self._store.with_checkpoint(),
+            no_more,
+        )
+
+    def _job(self, proposal: Proposal) -> Job[Proposal]:
+        halving = self._config.rungs > 1
+        request = Request(
+            architecture=proposal.architecture,
+            images=self._images[len(self._images) - 1 - proposal.rungs_to_come],
+            seed=self._config.seed,
+            workload=self._leaderboard.budget.workload,
+            checkpoint_folder=str(self._store.checkpoint_folder) if halving else None,
+        )
+        return Job(request, proposal)
+
+    def _time_is_up(self) -> bool:
+        """Whether the rest of the time limit, at most half of it, is for the finalists."""
+        remaining_s = self._time_limit.remaining_s()
+        if math.isinf(remaining_s):
+            return False
+        expected_s = finalists_s(self._store, self._leaderboard, self._config)
+        return remaining_s <= min(expected_s, self._time_limit.limit_s / 2)
+
+    def _trained(self, proposal: Proposal, seconds: float, failure: str | None = None) -> Trained:
+        trials, front = self._store.trials.read(), self._leaderboard.front()
+        known = [*self._leaderboard.candidates(), *self._leaderboard.partly_trained()]
+        budget_ms = self._leaderboard.budget.devices[0].budget_ms
+        rungs = self._config.rungs
+        at_rung = [len(trials.at_rung(to_come)) for to_come in reversed(range(1, rungs))]
+        return Trained(
+            candidate=next((c for c in known if c.number == proposal.number), None),
+            done=trials.begun(),
+            total=self._total,
+            at_rung=(*at_rung, len(trials.trained()) - trials.imported()),
+            rung=rungs - proposal.rungs_to_come,
+            on_front=any(c.number == proposal.number for c in front),
+            best=front[-1] if front else None,
+            hypervolume=hypervolume(
+                [c.score for c in front],
+                [c.latencies[0].latency_ms / budget_ms for c in front],
+                (0.0, 1.0),
+            ),
+            seconds=seconds,
+            provenance=self._provenance,
+            failure=failure,
+        )
+
+
+class FinalistSource:
+    """The finalists that were not trained longer yet, the best first.
+
+    Args:
+        store, leaderboard: of the run.
+        config: what was asked for.
+        time_limit: of the search.
+        listener: told how many are done.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        leaderboard: Leaderboard,
+        config: SearchConfig,
+        time_limit: TimeLimit,
+        listener: Listener,
+    ) -> None:
+        self._store = store
+        self._leaderboard = leaderboard
+        self._config = config
+        self._time_limit = time_limit
+        self._listener = listener
+        self._waiting = unfinished_finalists(leaderboard, config)
+        self._done, self._count = 0, len(self._waiting)
+        self.stopped: StopReason | None = None
+        listener.finalists(0, self._count)
+
+    def next(self, running: Collection[Job[Candidate]]) -> Job[Candidate] | None:
+        """The best that waits."""
+        if not self._waiting:
+            return None
+        if self._time_limit.remaining_s() <= 0:
+            self.stopped = StopReason.TIME_LIMIT
+            return None
+        candidate = self._waiting.pop(0)
+        request = Request(
+            architecture=candidate.architecture,
+            images=LONGER * self._config.proxy.train_images,
+            seed=self._config.seed + SEED_OFFSET,
+            workload=self._leaderboard.budget.workload,
+        )
+        return Job(request, candidate)
+
+    def finish(self, job: Job[Candidate], evaluation: Evaluation) -> None:
+        """Keep the longer training."""
+        self._record(job.request.architecture, evaluation)
+
+    def fail(self, job: Job[Candidate], failure: EvaluationFailure) -> None:
+        """A finalist that fails counts as diverged: it is not recommended."""
+        self._record(job.request.architecture, Evaluation(0.0, job.request.images, diverged=True))
+
+    def give_up(self, job: Job[Candidate]) -> None:
+        """Have it tried again."""
+        self._waiting.insert(0, job.subject)
+
+    def stop(
+        self, reason: StopReason, message: str, unfinished: Collection[Job[Candidate]]
+    ) -> StopReason | None:
+        """The rest is not trained longer."""
+        return reason
+
+    def _record(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        images, diverged = evaluation.images, evaluation.diverged
+        bonus = 0.0 if diverged else self._leaderboard.bonus.of(architecture, images)
+        longer = LongerTraining(evaluation.score, bonus, images, diverged)
+        self._store.notes.record_longer(architecture, longer)
+        self._done += 1
+        self._listener.finalists(self._done, self._count)
+
+
+def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list[Candidate]:
+    """The present finalists without a longer training; none where there are too few to compare."""
+    finalists = leaderboard.finalists(config.finalists)
+    if len(finalists) < MIN_FINALISTS:
+        return []
+    return [candidate for candidate in finalists if candidate.longer is None]
+
+
+def finalists_s(store: RunStore, leaderboard: Leaderboard, config: SearchConfig) -> float:
+    """About how long the present finalists will train, in seconds; 0 where that is unknown.
+
+    What an earlier run trained is taken to be as slow as the others on average.
+    """
+    seconds = store.trials.read().seconds()
+    known = [seconds[c.number] for c in leaderboard.candidates() if seconds[c.number]]
+    mean_s = statistics.fmean(known) if known else 0.0
+    unfinished = unfinished_finalists(leaderboard, config)
+    total_s = LONGER * sum(seconds[candidate.number] or mean_s for candidate in unfinished)
+    return total_s / max(1, min(config.workers, len(unfinished)))

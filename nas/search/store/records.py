@@ -1,0 +1,152 @@
+"""The trials of a search as typed records, and what can be counted over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from nas.results.values import SEARCHED
+from nas.space.architecture import Architecture
+from nas.space.parameter_space import Choice
+
+
+class TrialStatus(Enum):
+    """What became of a trial."""
+
+    WAITING = "waiting"
+    """Enqueued."""
+    RUNNING = "running"
+    TRAINED = "trained"
+    """In full, here or in an earlier run."""
+    AT_RUNG = "at rung"
+    """Stopped at a rung; a promotion is a trial of its own."""
+    DIVERGED = "diverged"
+    OVER_LIMIT = "over limit"
+    """Breaks a limit; was not trained."""
+    REPEATED = "repeated"
+    """Was trained before; was not trained again."""
+    INTERRUPTED = "interrupted"
+    """Is tried again."""
+    FAILED = "failed"
+    """The evaluator raised an error."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Attributes:
+        number: in the study.
+        status: what became of it.
+        params: of the architecture; incomplete while the trial is being proposed.
+        architecture: None while it is being proposed.
+        origin: a preset's name, else `nas.results.values.SEARCHED`.
+        accuracy: of the evaluation, 0..1.
+        bonus: added to the accuracy for size.
+        images: seen in training, in all.
+        seconds: of this trial's part of the training.
+        rungs_to_come: rungs after the one that it was trained to; 0 is in full.
+        promoted_from: number of the trial whose training it continues.
+        imported: an earlier run trained it.
+        standard_error, weights: see `nas.accuracy.evaluator.Evaluation`.
+        message: of a failed trial.
+    """
+
+    number: int
+    status: TrialStatus
+    params: dict[str, Choice] = field(hash=False)
+    architecture: Architecture | None = None
+    origin: str = SEARCHED
+    accuracy: float = 0.0
+    bonus: float = 0.0
+    images: int | None = None
+    seconds: float = 0.0
+    rungs_to_come: int = 0
+    promoted_from: int | None = None
+    imported: bool = False
+    standard_error: float | None = None
+    weights: str | None = None
+    message: str | None = None
+
+    @property
+    def score(self) -> float:
+        """Accuracy plus bonus."""
+        return self.accuracy + self.bonus
+
+    @property
+    def known_architecture(self) -> Architecture:
+        """The architecture of a trial that was proposed."""
+        assert self.architecture is not None
+        return self.architecture
+
+
+class Trials:
+    """Trials by number, filtered and counted.
+
+    Args:
+        records: of every trial.
+    """
+
+    def __init__(self, records: Sequence[TrialRecord]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(self._records)
+
+    def of(self, *statuses: TrialStatus) -> list[TrialRecord]:
+        """Trials of these statuses."""
+        return [record for record in self._records if record.status in statuses]
+
+    def trained(self) -> list[TrialRecord]:
+        """Trained in full."""
+        return self.of(TrialStatus.TRAINED)
+
+    def at_rung(self, rungs_to_come: int | None = None) -> list[TrialRecord]:
+        """Stopped at a rung, promoted since or not; at any rung by default."""
+        return [
+            record
+            for record in self.of(TrialStatus.AT_RUNG)
+            if rungs_to_come is None or record.rungs_to_come == rungs_to_come
+        ]
+
+    def promoted(self) -> set[int]:
+        """Numbers of the trials at a rung that were promoted."""
+        alive = self.of(
+            TrialStatus.RUNNING, TrialStatus.TRAINED, TrialStatus.AT_RUNG, TrialStatus.DIVERGED
+        )
+        # A promotion that failed is final: it would fail again.
+        alive += self.of(TrialStatus.FAILED)
+        return {r.promoted_from for r in alive if r.promoted_from is not None}
+
+    def evaluated(self) -> list[TrialRecord]:
+        """Trained in full or to a rung, diverged, or failed."""
+        return self.of(
+            TrialStatus.TRAINED, TrialStatus.AT_RUNG, TrialStatus.DIVERGED, TrialStatus.FAILED
+        )
+
+    def begun(self) -> int:
+        """Candidates evaluated in this run, in full or not, those that diverged or failed too."""
+        return sum(
+            record.promoted_from is None and not record.imported for record in self.evaluated()
+        )
+
+    def seconds(self) -> dict[int, float]:
+        """Seconds of training by number, those of the trials that it continues included."""
+        seconds: dict[int, float] = {}
+        for record in sorted(self.evaluated(), key=lambda record: record.number):
+            before = record.promoted_from
+            before_s = 0.0 if before is None else seconds.get(before, 0.0)
+            seconds[record.number] = before_s + record.seconds
+        return seconds
+
+    def imported(self) -> int:
+        """Candidates that an earlier run trained."""
+        return sum(record.imported for record in self._records)
+
+    def count(self, *statuses: TrialStatus) -> int:
+        """How many trials have these statuses."""
+        return len(self.of(*statuses))

@@ -1,0 +1,86 @@
+"""The state of a run: its Optuna study and its folder, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+
+from nas.accuracy.evaluator import checkpoint_name
+from nas.config import SearchConfig
+from nas.errors import RunError
+from nas.search.store.run_folder import open_study, read_study, storage_errors, write_config
+from nas.search.store.study_notes import StudyNotes
+from nas.search.store.trial_store import TrialStore
+from nas.system.lock import locked
+
+
+class RunStore:
+    """Reads and writes all that a run keeps.
+
+    Attributes:
+        folder: the run's folder.
+        trials: its trials.
+        notes: what it keeps beside them.
+
+    Args:
+        study: of the run.
+        folder: of the run.
+    """
+
+    def __init__(self, study: optuna.Study, folder: Path) -> None:
+        self.folder = folder
+        self.trials = TrialStore(study)
+        self.notes = StudyNotes(study)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, config: SearchConfig) -> Iterator[RunStore]:
+        """The state of a run that this process alone works on; a new study where there is none.
+
+        Raises:
+            RunError: another process works on the run, or its study cannot be read or written.
+        """
+        with locked(folder, RunError, "working on this run"), storage_errors(folder):
+            yield cls(open_study(folder, config), folder)
+
+    @classmethod
+    @contextmanager
+    def opened_for_reading(cls, folder: Path) -> Iterator[RunStore]:
+        """The state of another run, which is left as it is.
+
+        Raises:
+            RunError: its study cannot be read.
+        """
+        with storage_errors(folder):
+            yield cls(read_study(folder), folder)
+
+    def write_config(self, config: SearchConfig) -> None:
+        """Keep a changed configuration.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_config(self.folder, config)
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where trainings are kept that stopped at a rung."""
+        return self.folder / "checkpoints"
+
+    def with_checkpoint(self) -> set[str]:
+        """Ids of the architectures whose training can go on."""
+        suffix = checkpoint_name("")
+        found = self.checkpoint_folder.glob(f"*{suffix}")
+        return {path.name.removesuffix(suffix) for path in found}
+
+    def remove_checkpoint(self, architecture_id: str) -> None:
+        """Remove one that will not go on."""
+        (self.checkpoint_folder / checkpoint_name(architecture_id)).unlink(missing_ok=True)
+
+    def remove_checkpoints(self) -> None:
+        """Remove all: the search has ended."""
+        shutil.rmtree(self.checkpoint_folder, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""What a run keeps beside its trials, in the attributes of its Optuna study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+
+from nas.accuracy.size_bonus import LONG_IMAGES
+from nas.errors import RunError
+from nas.measurement.protocol import Timing, mean_timing
+from nas.results.values import LongerTraining
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """What an earlier run has trained.
+
+    Attributes:
+        architecture: the network.
+        accuracy: validation accuracy, 0..1.
+        group: see `nas.search.sampler.observation.Observation`.
+        origin: a preset's name, else `nas.results.values.SEARCHED`.
+        images: seen in training.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    group: int
+    origin: str
+    images: int = LONG_IMAGES
+
+
+class StudyNotes:
+    """Measured latencies, longer trainings, extensions, time spent, and what a run began with.
+
+    Args:
+        study: of one search.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
+        self._longer: dict[str, dict[str, Any]] = dict(study.user_attrs.get("finals", {}))
+
+    def record_measured(
+        self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
+    ) -> None:
+        """Keep whole networks' latencies on one device; earlier ones are kept too."""
+        for architecture, timing in zip(architectures, timings, strict=True):
+            known = [*self._timings(architecture, device), timing]
+            of_devices = self._measured.setdefault(architecture.id, {})
+            of_devices[str(device)] = [asdict(each) for each in known]
+        self._study.set_user_attr("measured", self._measured)
+
+    def measured(self, architecture: Architecture, device: int) -> Timing | None:
+        """A whole network's latency on one device, the mean of all its measurements there; None if
+        there are none."""
+        timings = self._timings(architecture, device)
+        return mean_timing(timings) if timings else None
+
+    def times_measured(self, architecture: Architecture, device: int) -> int:
+        """How often a network was measured on one device."""
+        return len(self._timings(architecture, device))
+
+    def _timings(self, architecture: Architecture, device: int) -> list[Timing]:
+        found = self._measured.get(architecture.id, {}).get(str(device), [])
+        # Older runs measured once, and kept no list.
+        return [Timing(**timing) for timing in (found if isinstance(found, list) else [found])]
+
+    def record_longer(self, architecture: Architecture, training: LongerTraining) -> None:
+        """Keep a finalist's longer training."""
+        self._longer[architecture.id] = asdict(training)
+        self._study.set_user_attr("finals", self._longer)
+
+    def longer(self, architecture: Architecture) -> LongerTraining | None:
+        """A finalist's longer training, None if there was none."""
+        found = self._longer.get(architecture.id)
+        return LongerTraining(**found) if found else None
+
+    def extend(self, trials: int) -> None:
+        """Have more candidates trained than were asked for, also by who goes on with this run.
+
+        Args:
+            trials: candidates in all.
+        """
+        self._study.set_user_attr("extensions", [*self.extensions(), trials])
+
+    def extensions(self) -> list[int]:
+        """What `extend` was given, in order."""
+        return list(self._study.user_attrs.get("extensions", ()))
+
+    def forget_extensions(self) -> None:
+        """Evaluate only what was asked for."""
+        self._study.set_user_attr("extensions", [])
+
+    def require_space(self, space: SearchSpace) -> None:
+        """Keep which space is searched; the first time it is called.
+
+        Raises:
+            RunError: the space is not the one that the run was begun with.
+        """
+        if self._study.user_attrs.get("space", space.id) != space.id:
+            raise RunError(
+                f"the search space {space.name!r} has changed since this run was begun: undo the "
+                f"change, or start a new run"
+            )
+        self._study.set_user_attr("space", space.id)
+
+    def initial_enqueued(self) -> bool:
+        """Whether the initial candidates were enqueued, all of them."""
+        return bool(self._study.user_attrs.get("begun"))
+
+    def set_initial_enqueued(self) -> None:
+        """Enqueue them no more."""
+        self._study.set_user_attr("begun", True)
+
+    def has_prior(self) -> bool:
+        """Whether `set_prior` was called, be it with nothing."""
+        return "earlier" in self._study.user_attrs
+
+    def set_prior(self, trials: Sequence[EarlierTrial]) -> None:
+        """Keep what earlier runs have trained in another way, or what is over the limits."""
+        kept = [asdict(trial) | {"architecture": trial.architecture.to_json()} for trial in trials]
+        self._study.set_user_attr("earlier", kept)
+
+    def prior(self) -> list[EarlierTrial]:
+        """What `set_prior` was given."""
+        return [
+            EarlierTrial(**entry | {"architecture": Architecture.from_json(entry["architecture"])})
+            for entry in self._study.user_attrs.get("earlier", ())
+        ]
+
+    def wall_s(self) -> float:
+        """Seconds spent, in earlier sessions of this run too."""
+        return float(self._study.user_attrs.get("wall_s", 0.0))
+
+    @contextmanager
+    def timed(self) -> Iterator[Clock]:
+        """Add the time of the block to `wall_s`; `Clock.record` keeps it in between."""
+        clock = Clock(self._study, self.wall_s())
+        try:
+            yield clock
+        finally:
+            clock.record()
+
+
+class Clock:
+    """Adds the time since it was made to what was spent before.
+
+    Args:
+        study: keeps it.
+        before_s: spent before, in seconds.
+    """
+
+    def __init__(self, study: optuna.Study, before_s: float) -> None:
+        self._study, self._before_s = study, before_s
+        self._begun = time.monotonic()
+
+    def record(self) -> None:
+        """Keep the time spent up to now."""
+        spent_s = self._before_s + time.monotonic() - self._begun
+        self._study.set_user_attr("wall_s", round(spent_s, 1))

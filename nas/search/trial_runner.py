@@ -1,0 +1,201 @@
+"""Runs evaluations on an executor: submits, waits, and replaces workers that die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from nas.accuracy.evaluator import (
+    Evaluation,
+    EvaluationFailure,
+    Evaluator,
+    Request,
+    evaluate_here,
+)
+from nas.results.values import StopReason
+from nas.search.executors.local import stop_executor
+from nas.space.architecture import Architecture
+from nas.system.interrupts import interruptible
+
+MAX_CRASHES = 3
+"""How often workers may die before a search gives up."""
+
+MAX_FAILURES = 3
+"""Evaluations that may fail in a row before a search gives up."""
+
+T = TypeVar("T")
+MakeExecutor = Callable[[int], Executor]
+"""Makes an executor from the number of workers."""
+
+
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """One evaluation.
+
+    Attributes:
+        request: what the evaluator is asked.
+        subject: what the source wants to know again when it is done.
+    """
+
+    request: Request[Architecture]
+    subject: T
+
+
+class JobSource(Protocol[T]):
+    """Where the jobs of a `TrialRunner` come from, and where their outcomes go."""
+
+    def next(self, running: Collection[Job[T]]) -> Job[T] | None:
+        """The next job, None where there is nothing to begin now."""
+
+    def finish(self, job: Job[T], evaluation: Evaluation) -> None:
+        """An evaluation is done."""
+
+    def fail(self, job: Job[T], failure: EvaluationFailure) -> None:
+        """The evaluator raised an error."""
+
+    def give_up(self, job: Job[T]) -> None:
+        """The evaluation was interrupted; it may be tried again."""
+
+    def stop(
+        self, reason: StopReason, message: str, unfinished: Collection[Job[T]]
+    ) -> StopReason | None:
+        """Workers died, or evaluations failed, too often; returns why this source stopped.
+
+        Raises:
+            UserError: with the message, where there is nothing to conclude from.
+        """
+
+    @property
+    def stopped(self) -> StopReason | None:
+        """Why there are no more jobs, where that is before all were done."""
+
+
+class TrialRunner:
+    """Keeps workers busy with the jobs of a source.
+
+    Args:
+        evaluator: evaluates.
+        make_executor: makes the executor, also the one that replaces a broken one.
+        workers: jobs at once.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator[Architecture], make_executor: MakeExecutor, workers: int
+    ) -> None:
+        self._evaluator = evaluator
+        self._make_executor = make_executor
+        self._workers = workers
+
+    def run(self, source: JobSource[T]) -> StopReason | None:
+        """Run jobs until the source has none; returns why it stopped early, or None.
+
+        Raises:
+            UserError: an evaluator cannot be used at all, or see `JobSource.stop`.
+        """
+        return _Run(self._evaluator, self._make_executor, self._workers, source).to_the_end()
+
+
+class _Run(Generic[T]):
+    """One call of `TrialRunner.run`."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator[Architecture],
+        make_executor: MakeExecutor,
+        workers: int,
+        source: JobSource[T],
+    ) -> None:
+        self._evaluator = evaluator
+        self._make_executor = make_executor
+        self._workers = workers
+        self._source = source
+        self._pending: dict[Future[Evaluation | EvaluationFailure], Job[T]] = {}
+        self._failures: list[EvaluationFailure] = []
+        self._executor = make_executor(workers)
+
+    def to_the_end(self) -> StopReason | None:
+        crashes = 0
+        try:
+            while True:
+                try:
+                    self._fill()
+                    if not self._pending:
+                        return self._source.stopped
+                    self._collect()
+                    if len(self._failures) >= MAX_FAILURES:
+                        return self._stop(StopReason.EVALUATOR_FAILED, self._failed_text())
+                except BrokenProcessPool:
+                    crashes += 1
+                    self._keep_finished()
+                    if crashes >= MAX_CRASHES:
+                        return self._stop(StopReason.WORKERS_DIED, _DIED)
+                    self._replace_executor()
+        except KeyboardInterrupt:
+            return StopReason.INTERRUPTED
+        finally:
+            self._give_up()
+            stop_executor(self._executor)
+
+    def _fill(self) -> None:
+        """Give every free worker a job."""
+        while len(self._pending) < self._workers:
+            job = self._source.next(self._pending.values())
+            if job is None:
+                return
+            try:
+                future = self._executor.submit(evaluate_here, self._evaluator, job.request)
+            except BrokenProcessPool:  # by what another worker evaluates
+                self._source.give_up(job)
+                raise
+            self._pending[future] = job
+
+    def _collect(self) -> None:
+        """Wait a little, and hand on what is done."""
+        with interruptible():
+            done, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            outcome = future.result()
+            self._hand_on(self._pending.pop(future), outcome)
+
+    def _hand_on(self, job: Job[T], outcome: Evaluation | EvaluationFailure) -> None:
+        if isinstance(outcome, EvaluationFailure):
+            self._failures.append(outcome)
+            self._source.fail(job, outcome)
+        else:
+            self._failures.clear()
+            self._source.finish(job, outcome)
+
+    def _keep_finished(self) -> None:
+        """Hand on what was done before the pool broke."""
+        for future in [f for f in self._pending if f.done() and f.exception() is None]:
+            self._hand_on(self._pending.pop(future), future.result())
+
+    def _stop(self, reason: StopReason, message: str) -> StopReason | None:
+        unfinished = tuple(self._pending.values())
+        self._pending.clear()
+        return self._source.stop(reason, message, unfinished)
+
+    def _replace_executor(self) -> None:
+        self._give_up()
+        stop_executor(self._executor)
+        self._executor = self._make_executor(self._workers)
+
+    def _give_up(self) -> None:
+        for job in self._pending.values():
+            self._source.give_up(job)
+        self._pending.clear()
+
+    def _failed_text(self) -> str:
+        return (
+            f"the evaluator failed {MAX_FAILURES} times in a row, at last with: "
+            f"{self._failures[-1].message}; mend it, then go on with --resume"
+        )
+
+
+_DIED = (
+    f"a training process died {MAX_CRASHES} times (out of memory?): try fewer --workers, then "
+    f"--resume"
+)
