@@ -168,10 +168,6 @@ class SearchConfig(BaseModel):
         """Size of the network to deploy; the batch is each target's own."""
         return Workload.of(self.resolution, self.num_classes)
 
-    def on(self, index: int) -> SearchConfig:
-        """The same search as if for one of its targets only."""
-        return self.model_copy(update={"targets": (self.targets[index],)})
-
     def changed(self, updates: dict[str, Any]) -> SearchConfig:
         """The same search with other values.
 
@@ -182,27 +178,6 @@ class SearchConfig(BaseModel):
             return SearchConfig.model_validate(self.model_dump() | updates)
         except ValidationError as error:
             raise option_error(error) from None
-
-    @property
-    def target(self) -> str:
-        """Of the first target, as the properties below."""
-        return self.targets[0].target
-
-    @property
-    def budget_ms(self) -> float:
-        return self.targets[0].budget_ms
-
-    @property
-    def device(self) -> str | None:
-        return self.targets[0].device
-
-    @property
-    def precision(self) -> Precision | None:
-        return self.targets[0].precision
-
-    @property
-    def batch_size(self) -> int | None:
-        return self.targets[0].batch_size
 
 
 _OPTION_OF = {"proxy.train_images": "proxy-images", "proxy.resolution": "proxy-resolution"}

@@ -23,7 +23,7 @@ LINE_EVERY_S = 15.0
 
 
 class LivePrinter:
-    """Prints progress to a console: a bar on a terminal, a line now and then elsewhere.
+    """Prints progress to a console: a bar on a terminal; else a line now and then.
 
     Args:
         console: where to print.
@@ -73,11 +73,11 @@ class LivePrinter:
             self._advance(what, done, total, "")
         elif done == total or now - self._last_line > LINE_EVERY_S:
             self._last_line = now
-            left = ""
+            remaining = ""
             if 0 < done < total:
-                left_s = (now - self._started) / done * (total - done)
-                left = f", about {left_s:.0f} s left"
-            self.console.print(f"  {what}: {done} of {total} {verb}{left}", highlight=False)
+                remaining_s = (now - self._started) / done * (total - done)
+                remaining = f", about {remaining_s:.0f} s left"
+            self.console.print(f"  {what}: {done} of {total} {verb}{remaining}", highlight=False)
         self._last_event = now
         if done == total:
             self.close()
@@ -96,9 +96,9 @@ class LivePrinter:
         if candidate is None:
             text = f"{place}  training diverged and was stopped"
         else:
-            latency = candidate.predicted
+            latency = " /".join(f"{one.predicted.latency_ms:7.2f}" for one in candidate.latencies)
             text = (
-                f"{place}  {latency.latency_ms:7.2f} ms {event.provenance}  "
+                f"{place}  {latency} ms {event.provenance}  "
                 f"proxy {100 * candidate.score:5.2f}%  "
                 f"{candidate.architecture.id}  {event.train_s:4.0f} s"
             )
@@ -144,5 +144,6 @@ def _so_far(event: Trained) -> str:
         rungs = f"rungs {' > '.join(map(str, event.at_rung))}, "
     if event.best is None:
         return f"{rungs}none within budget yet"
-    best = f"best {100 * event.best.score:.1f}% at {event.best.latency_ms:.2f} ms"
+    latency = " / ".join(f"{one.latency_ms:.2f}" for one in event.best.latencies)
+    best = f"best {100 * event.best.score:.1f}% at {latency} ms"
     return f"{rungs}{best}, hypervolume {event.hypervolume:.3f}"

@@ -6,20 +6,23 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.config import SearchConfig
 from nas.report.console import shown_text
-from nas.report.wording import (
+from nas.report.notation import (
     accuracy_text,
+    difference_text,
+    duration_text,
+    interval_text,
+    ms_text,
+)
+from nas.report.wording import (
     budget_text,
     call_text,
     confidence_text,
-    difference_text,
-    duration_text,
     estimate_warning,
     finalists_rule,
     headline,
-    interval_text,
     latency_text,
-    ms_text,
     off_front,
     over_budget,
     proxy_data,
@@ -27,43 +30,37 @@ from nas.report.wording import (
     score_rule,
     shown_front,
     trials_text,
+    verification_note,
+    warning_prefix,
     warnings,
 )
-from nas.results.values import SEARCHED, Candidate, Final, SearchResult
+from nas.results.values import SEARCHED, Candidate, DeviceResult, LongerTraining, SearchResult
 
 _FULL_WIDTH = 78
 """Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
 
-_FINAL_WIDTH = 8
+_LONGER_WIDTH = 8
 """More columns that the finalists' scores need; without them the last is left out."""
 
-_FINAL = "trained\nlonger"
+_LONGER = "trained\nlonger"
 
 
 def print_result(result: SearchResult, console: Console) -> None:
-    """Print the front as a table, the recommendation, and every warning.
+    """Print the front on each device as a table, the recommendation, and every warning.
 
     Colours are the console's business: none where it is no terminal. The table is a line a
     network in 78 columns.
     """
     console.print()
-    for seen in result.everywhere:
-        front = shown_front(seen)
+    for device in result.devices:
+        front = shown_front(result, device)
         if front:
-            console.print(_table(seen, front, console))
-            console.print(shown_text(console, _legend(seen, front), "dim"))
+            console.print(_table(result, device, front, console))
+            console.print(shown_text(console, _legend(result, device, front), "dim"))
             console.print()
     style = "bold green" if result.recommended else "bold red"
     console.print(shown_text(console, headline(result), style))
-    for seen in result.everywhere:
-        estimate = estimate_warning(seen)
-        if estimate:
-            where = f"{seen.table_name}: " if result.elsewhere else ""
-            console.print(shown_text(console, f"! {where}{estimate}", "yellow"))
-            if seen.replace_command:  # in one piece, to be copied
-                console.print(shown_text(console, f"    {seen.replace_command}"), soft_wrap=True)
-    for warning in warnings(result):
-        console.print(shown_text(console, f"! {warning}", "yellow"))
+    _print_warnings(result, console)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", overflow="fold")
     facts.add_column(overflow="fold")
@@ -72,8 +69,23 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(facts)
 
 
-def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console) -> Table:
-    title = f"Pareto front within {budget_text(result.config)}, {result.table_name}"
+def _print_warnings(result: SearchResult, console: Console) -> None:
+    for device in result.devices:
+        estimate = estimate_warning(device)
+        if estimate:
+            text = f"! {warning_prefix(result, device)}{estimate}"
+            console.print(shown_text(console, text, "yellow"))
+            if device.replace_command:  # in one piece, to be copied
+                command = shown_text(console, f"    {device.replace_command}")
+                console.print(command, soft_wrap=True)
+    for warning in warnings(result):
+        console.print(shown_text(console, f"! {warning}", "yellow"))
+
+
+def _table(
+    result: SearchResult, device: DeviceResult, front: tuple[Candidate, ...], console: Console
+) -> Table:
+    title = f"Pareto front within {budget_text(device)}, {device.table_name}"
     table = Table(
         title=shown_text(console, title, "bold"),
         title_justify="left",
@@ -86,16 +98,16 @@ def _table(result: SearchResult, front: tuple[Candidate, ...], console: Console)
     table.add_column("network", overflow="fold")
     confidence = confidence_text(result.config)
     score = score_name(result.config).replace("accuracy", "acc.").replace(" ", "\n")
-    names = [f"{result.provenance} ms ({confidence})", "measured ms", score]
+    names = [f"{device.provenance} ms ({confidence})", "measured ms", score]
     further = _further(front, console.width)
     for name in (*names, *further):
         table.add_column(name, justify="right", vertical="bottom", overflow="fold")
     styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
     for candidate in front:
-        further_cells = _further_cells(candidate, result)
-        cells = [*_cells(candidate, result), *(further_cells[name] for name in further)]
-        style = styles[_mark(candidate, result)]
-        table.add_row(*(shown_text(console, cell) for cell in cells), style=style)
+        mark = _mark(candidate, result, device)
+        further_cells = _further_cells(candidate, device, result.config)
+        cells = [mark, *_cells(candidate, device), *(further_cells[name] for name in further)]
+        table.add_row(*(shown_text(console, cell) for cell in cells), style=styles[mark])
     return table
 
 
@@ -103,31 +115,34 @@ def _further(front: tuple[Candidate, ...], width: int) -> list[str]:
     """The columns that a narrow terminal does not get."""
     if width < _FULL_WIDTH:
         return []
-    if not any(candidate.final for candidate in front):
+    if not any(candidate.longer for candidate in front):
         return ["diff.", "GMACs", "params"]
-    return [_FINAL, "diff.", "GMACs", "params"][: 4 if width >= _FULL_WIDTH + _FINAL_WIDTH else 3]
+    count = 4 if width >= _FULL_WIDTH + _LONGER_WIDTH else 3
+    return [_LONGER, "diff.", "GMACs", "params"][:count]
 
 
-def _further_cells(candidate: Candidate, result: SearchResult) -> dict[str, str]:
-    macs, params = candidate.cost_at(result.config)
+def _further_cells(
+    candidate: Candidate, device: DeviceResult, config: SearchConfig
+) -> dict[str, str]:
+    macs, params = candidate.size_at(config.workload)
     return {
-        _FINAL: _final_cell(candidate.final),
-        "diff.": difference_text(candidate) or "-",
+        _LONGER: _longer_cell(candidate.longer),
+        "diff.": difference_text(device.latency(candidate)) or "-",
         "GMACs": f"{macs:.2f}",
         "params": f"{params:.1f} M",
     }
 
 
-def _final_cell(final: Final | None) -> str:
-    if final is None:
+def _longer_cell(longer: LongerTraining | None) -> str:
+    if longer is None:
         return "-"
-    return "diverged" if final.diverged else accuracy_text(final.score)
+    return "diverged" if longer.diverged else accuracy_text(longer.score)
 
 
-def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
-    predicted, measured = candidate.predicted, candidate.measured
+def _cells(candidate: Candidate, device: DeviceResult) -> list[str]:
+    latency = device.latency(candidate)
+    predicted, measured = latency.predicted, latency.measured
     return [
-        _mark(candidate, result),
         candidate.architecture.id,
         f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
         f"{ms_text(measured.latency_ms)} ±{measured.ci_pct:.1f}%" if measured else "no",
@@ -135,17 +150,17 @@ def _cells(candidate: Candidate, result: SearchResult) -> list[str]:
     ]
 
 
-def _mark(candidate: Candidate, result: SearchResult) -> str:
+def _mark(candidate: Candidate, result: SearchResult, device: DeviceResult) -> str:
     best = result.recommended
     if best and best.number == candidate.number:
         return ">"
-    if over_budget(candidate, result.config):
+    if over_budget(candidate, device):
         return "!"
-    return "-" if off_front(candidate, result) else ""
+    return "-" if off_front(candidate, device) else ""
 
 
-def _legend(result: SearchResult, front: tuple[Candidate, ...]) -> str:
-    marks = {_mark(candidate, result) for candidate in front}
+def _legend(result: SearchResult, device: DeviceResult, front: tuple[Candidate, ...]) -> str:
+    marks = {_mark(candidate, result, device) for candidate in front}
     entries = {
         ">": "> recommended",
         "!": "! measured over budget or too close",
@@ -155,21 +170,30 @@ def _legend(result: SearchResult, front: tuple[Candidate, ...]) -> str:
 
 
 def _facts(result: SearchResult) -> list[tuple[str, str]]:
-    best = result.recommended
+    config, best = result.config, result.recommended
     facts = []
     if best:
         name = "" if best.origin == SEARCHED else f" ({best.origin})"
-        facts.append(("network", f"{best.architecture.id}{name}, {latency_text(best, result)}"))
-    for seen in result.everywhere:
-        facts.append(("latency of", call_text(seen)))
-        facts.append(("table", seen.table_provenance))
-        if seen.verified:
-            facts.append(("verified", seen.verification_note))
-    if any(candidate.measured for candidate in result.front):
-        facts.append(("measured", f"± is the 95% interval, diff. is to {result.provenance}"))
-    facts.append(("accuracy", f"proxy, on {proxy_data(result.config)}; not ImageNet accuracy"))
-    if score_rule(result.config):
-        facts.append(("score", score_rule(result.config)))
+        first = result.devices[0]
+        latency = latency_text(first.latency(best), first, config)
+        facts.append(("network", f"{best.architecture.id}{name}, {latency}"))
+    for device in result.devices:
+        facts.append(("latency of", call_text(config, device)))
+        facts.append(("table", device.table_provenance))
+        if device.verified:
+            facts.append(("verified", verification_note(result, device)))
+    compared_to = " or ".join(
+        dict.fromkeys(
+            device.provenance
+            for device in result.devices
+            if any(device.latency(candidate).measured for candidate in device.front)
+        )
+    )
+    if compared_to:
+        facts.append(("measured", f"± is the 95% interval, diff. is to {compared_to}"))
+    facts.append(("accuracy", f"proxy, on {proxy_data(config)}; not ImageNet accuracy"))
+    if score_rule(config):
+        facts.append(("score", score_rule(config)))
     if finalists_rule(result):
         facts.append(("finalists", finalists_rule(result)))
     facts.append(("trials", f"{trials_text(result)}; {duration_text(result.wall_s)}"))

@@ -1,52 +1,130 @@
-"""The words and numbers that the page, its figure and the terminal share.
+"""The sentences that the page, its figures and the terminal share.
 
 Plain text without markup: whoever prints it escapes it for where it goes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePath
 from statistics import median
 
 from nas.accuracy.size_bonus import REFERENCE_MACS, SizeBonus
 from nas.config import SearchConfig
-from nas.results.values import Candidate, Latency, SearchResult, compared
-from nas.space.architecture import Architecture, Stage
+from nas.report.notation import accuracy_text, interval_text, ms_text, points_text
+from nas.results.values import (
+    Candidate,
+    DeviceLatency,
+    DeviceResult,
+    Latency,
+    SearchResult,
+    StopReason,
+    decided_between,
+)
 
-TABLE_HOLDS = 0.1
+MAX_TABLE_ERROR = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
 
+_STOP_TEXTS = {
+    StopReason.INTERRUPTED: "interrupted; go on with --resume",
+    StopReason.VERIFICATION_INTERRUPTED: (
+        "measuring the front was interrupted; go on with --resume"
+    ),
+    StopReason.SPACE_EXHAUSTED: "nothing new within budget was found in the space",
+    StopReason.TIME_LIMIT_OF_CANDIDATES: "no further candidate fitted into the time limit",
+    StopReason.TIME_LIMIT: (
+        "the time limit was reached; go on with --resume and a longer --time-limit"
+    ),
+    StopReason.WORKERS_DIED: (
+        "a training process died again and again (out of memory?): try fewer --workers, then "
+        "--resume"
+    ),
+    StopReason.EVALUATOR_FAILED: (
+        "the evaluator failed several times in a row: mend it, then go on with --resume"
+    ),
+}
 
-def ms_text(latency_ms: float) -> str:
-    """Milliseconds with three significant digits and without a unit: 0.482, 4.82, 48.2, 482."""
-    decimals = 3 if latency_ms < 0.9995 else 2 if latency_ms < 9.995 else int(latency_ms < 99.95)
-    return f"{latency_ms:.{decimals}f}"
+
+def stop_text(reason: StopReason, config: SearchConfig) -> str:
+    """Why a search, or a part of it, stopped early, and what to do about it."""
+    text = _STOP_TEXTS[reason]
+    if reason is StopReason.TIME_LIMIT_OF_CANDIDATES and config.time_limit_s is not None:
+        return f"{text} of {config.time_limit_s:g} s"
+    return text
 
 
-def budget_text(config: SearchConfig) -> str:
+def stopped_text(result: SearchResult) -> str:
+    """Why a search stopped early; empty if it did not."""
+    return stop_text(result.stopped, result.config) if result.stopped else ""
+
+
+def unfinished_text(result: SearchResult) -> str:
+    """How many finalists were not trained longer, and why; empty if all were."""
+    unfinished = result.unfinished_finalists
+    if unfinished is None:
+        return ""
+    return (
+        f"{unfinished.count} of {unfinished.total} finalists were not trained longer: "
+        f"{stop_text(unfinished.reason, result.config)}"
+    )
+
+
+def verification_note(result: SearchResult, device: DeviceResult) -> str:
+    """How the front was measured on a device, or why it was not."""
+    reason = device.unverified_because
+    if reason is not None:
+        why = stop_text(reason, result.config) if isinstance(reason, StopReason) else reason
+        return f"Latencies are {device.provenance}, not verified: {why}."
+    if device.verified:
+        runtime = f"{device.target.target} {device.runtime_version}".strip()
+        return (
+            f"The front was measured whole on this machine ({device.device_description}, "
+            f"{runtime})."
+        )
+    if not result.candidates:
+        return "Nothing was verified: no candidate was trained in full."
+    return "Nothing was verified: by today's predictions no candidate is within budget."
+
+
+def budget_text(device: DeviceResult) -> str:
     """The budget as it was asked for, with its unit."""
-    return f"{config.budget_ms:.6g} ms"
-
-
-def interval_text(latency: Latency) -> str:
-    """The interval in milliseconds, without a unit."""
-    return f"{ms_text(latency.low_ms)}–{ms_text(latency.high_ms)}"  # noqa: RUF001
+    return f"{device.target.budget_ms:.6g} ms"
 
 
 def confidence_text(config: SearchConfig) -> str:
-    """The confidence of every interval of a search: 90%."""
+    """The confidence of every predicted interval of a search: 90%."""
     return f"{100 * config.confidence:g}%"
 
 
-def accuracy_text(accuracy: float) -> str:
-    """Accuracy 0..1 as a percentage with one decimal."""
-    return f"{100 * accuracy:.1f}%"
+def batch_size(device: DeviceResult) -> int:
+    """Images of one timed call."""
+    return device.target.batch_size or 1
 
 
-def points_text(accuracy: float) -> str:
-    """A difference of accuracies (0..1) in points with one decimal: +0.8."""
-    return f"{100 * accuracy:+.1f}".replace("-0.0", "+0.0")
+def call_text(config: SearchConfig, device: DeviceResult) -> str:
+    """What one latency is the time of."""
+    batch, workload = batch_size(device), config.workload
+    images = "one image" if batch == 1 else f"a batch of {batch} images"
+    return f"{images} at {workload.height}x{workload.width}"
+
+
+def calls_text(result: SearchResult) -> str:
+    """The same for every device; one text where it is the same on all."""
+    calls = [call_text(result.config, device) for device in result.devices]
+    if len(set(calls)) == 1:
+        return calls[0]
+    named = zip(calls, result.device_names, strict=True)
+    return ", ".join(f"{call} on {name}" for call, name in named)
+
+
+def proxy_name(config: SearchConfig) -> str:
+    """The proxy data in a word or two: ``digits``, or the last folder of an image folder."""
+    kind, _, path = config.proxy.data.partition(":")
+    return f"{kind} {PurePath(path).name}" if path else kind
+
+
+def proxy_data(config: SearchConfig) -> str:
+    """The data behind the proxy accuracy, named wherever the accuracy appears."""
+    return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
 
 
 def score_name(config: SearchConfig) -> str:
@@ -61,7 +139,7 @@ def per_doubling(config: SearchConfig) -> float:
 
 
 def score_rule(config: SearchConfig) -> str:
-    """How the score of a full training comes of its accuracy; empty where nothing is added."""
+    """How the score of a full training is made of its accuracy; empty where nothing is added."""
     added = per_doubling(config)
     if not added:
         return ""
@@ -80,235 +158,188 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
     return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
 
 
-def final_text(candidate: Candidate) -> str:
+def longer_text(candidate: Candidate) -> str:
     """What a finalist's longer training gave; empty for others."""
-    final = candidate.final
-    if final is None:
+    longer = candidate.longer
+    if longer is None:
         return ""
-    if final.diverged:
+    if longer.diverged:
         return "diverged when trained longer"
-    return f"{accuracy_text(final.score)} after {final.images:,} images"
+    return f"{accuracy_text(longer.score)} after {longer.images:,} images"
 
 
 def finalists_rule(result: SearchResult) -> str:
-    """How the recommended one was chosen from the finalists; empty if it was not."""
-    finals = compared(result.candidates, result.config.finalists)
-    if result.recommended is None or result.recommended.number not in finals:
+    """How the recommended network was chosen from the finalists; empty if it was not."""
+    trainings = decided_between(result.candidates, result.config.finalists)
+    if result.recommended is None or result.recommended.number not in trainings:
         return ""
-    final = finals[result.recommended.number]
+    longer = trainings[result.recommended.number]
     best = score_name(result.config).removeprefix("proxy ")
     return (
-        f"{len(finals)} candidates of the best {best} were trained again, on {final.images:,} "
-        f"images and with another seed; the one within budget whose mean {best} of both trainings "
-        f"is best is recommended"
+        f"{len(trainings)} candidates of the best {best} were trained again, on "
+        f"{longer.images:,} images and with another seed; the one within budget whose mean {best} "
+        f"of both trainings is best is recommended"
     )
 
 
-def difference_text(candidate: Candidate) -> str:
-    """Measured latency relative to the table's, in percent; empty where it was not measured."""
-    if candidate.measured is None:
-        return ""
-    ratio = candidate.measured.latency_ms / candidate.predicted.latency_ms
-    percent = 100 * (ratio - 1)
-    text = f"{percent:+.1f}%" if abs(percent) < 100 else f"{percent:+.0f}%"
-    return text.replace("-0.0", "+0.0")
+def over_budget(candidate: Candidate, device: DeviceResult) -> bool:
+    """Whether a candidate breaks a device's budget, or was measured too close to it to be sure."""
+    return bool(over_budget_text(candidate, device))
 
 
-def duration_text(seconds: float) -> str:
-    """A wall time in at most two units: 42 s, 12 min 5 s, 3 h 4 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def stage_text(stage: Stage) -> str:
-    """A stage in the notation of the Next Hybrid Strategy (arXiv 2207.05501, section 3.4).
-
-    For example ``(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2``.
-    """
-    convs = f"NCB {stage.ncb_width} x{stage.num_ncb}"
-    if not stage.ntb_width:
-        return f"{convs}, mlp {stage.ncb_mlp_ratio:g}"
-    return (
-        f"({convs} + NTB {stage.ntb_width}) x{stage.repeats}, "
-        f"mlp {stage.ncb_mlp_ratio:g}/{stage.ntb_mlp_ratio:g}, "
-        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}"
-    )
-
-
-def architecture_lines(architecture: Architecture) -> list[str]:
-    """The stem and the four stages, a line each."""
-    stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
-    return [f"Stem: {architecture.stem_width}", *stages]
-
-
-def batch_size(result: SearchResult) -> int:
-    """Images of one timed call."""
-    return result.config.batch_size or 1
-
-
-def call_text(result: SearchResult) -> str:
-    """What one latency is the time of."""
-    batch = batch_size(result)
-    workload = result.config.workload
-    images = "one image" if batch == 1 else f"a batch of {batch} images"
-    return f"{images} at {workload.height}x{workload.width}"
-
-
-def proxy_name(config: SearchConfig) -> str:
-    """The proxy data in a word or two: ``digits``, or the last folder of an image folder."""
-    kind, _, path = config.proxy.data.partition(":")
-    return f"{kind} {PurePath(path).name}" if path else kind
-
-
-def proxy_data(config: SearchConfig) -> str:
-    """The data behind the proxy accuracy, named wherever the accuracy appears."""
-    return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
-
-
-def over_budget(candidate: Candidate, config: SearchConfig) -> bool:
-    """Whether a candidate breaks the budget, or was measured too close to it to be sure."""
-    return bool(over_budget_text(candidate, config))
-
-
-def over_budget_text(candidate: Candidate, config: SearchConfig) -> str:
-    """How a candidate breaks the budget; empty if it does not."""
-    if candidate.latency_ms > config.budget_ms:
-        return "measured over the budget" if candidate.measured else "over the budget"
-    again_ms = candidate.again_high_ms
-    if again_ms is not None and again_ms > config.budget_ms:
+def over_budget_text(candidate: Candidate, device: DeviceResult) -> str:
+    """How a candidate breaks a device's budget; empty if it does not."""
+    latency, budget_ms = device.latency(candidate), device.target.budget_ms
+    if latency.latency_ms > budget_ms:
+        return "measured over the budget" if latency.measured else "over the budget"
+    again_ms = latency.remeasured_high_ms
+    if again_ms is not None and again_ms > budget_ms:
         return "measured too close to the budget"
     return ""
 
 
-def latency_text(candidate: Candidate, result: SearchResult) -> str:
-    """A candidate's best known latency, with its provenance."""
-    measured = candidate.measured
+def latency_text(latency: DeviceLatency, device: DeviceResult, config: SearchConfig) -> str:
+    """The best known latency of a network, with its provenance."""
+    measured = latency.measured
     if measured:
         return (
             f"{ms_text(measured.latency_ms)} ms measured "
             f"(95% within ±{measured.ci_pct:.1f}%, {measured.runs} runs)"
         )
-    return table_latency_text(candidate.predicted, result)
+    return predicted_text(latency.predicted, device, config)
 
 
-def table_latency_text(latency: Latency, result: SearchResult) -> str:
+def predicted_text(latency: Latency, device: DeviceResult, config: SearchConfig) -> str:
     """A predicted or estimated latency with its interval."""
-    within = f"{confidence_text(result.config)} within {interval_text(latency)}"
-    return f"{ms_text(latency.latency_ms)} ms {result.provenance} ({within})"
+    within = f"{confidence_text(config)} within {interval_text(latency)}"
+    return f"{ms_text(latency.latency_ms)} ms {device.provenance} ({within})"
 
 
-def all_candidates(result: SearchResult) -> tuple[Candidate, ...]:
-    """Every trained candidate by trial number, with its measurement where the front has one."""
-    by_number = {candidate.number: candidate for candidate in result.candidates}
-    chosen = (*result.front, *((result.recommended,) if result.recommended else ()))
-    for candidate in chosen:
-        known = by_number.get(candidate.number, candidate)
-        measured = candidate.measured or known.measured
-        by_number[candidate.number] = replace(candidate, measured=measured)
-    return tuple(by_number[number] for number in sorted(by_number))
+def shown_front(result: SearchResult, device: DeviceResult) -> tuple[Candidate, ...]:
+    """The front, the finalists and whatever else was measured on a device, fastest first.
 
-
-def shown_front(result: SearchResult) -> tuple[Candidate, ...]:
-    """The front, the finalists and whatever else was measured, fastest first.
-
-    What was measured over budget leaves `SearchResult.front`, but a reader has to see it.
+    What was measured over budget is not in `DeviceResult.front`, but a reader has to see it.
     """
-    numbers = {candidate.number for candidate in result.front}
-    rows = [c for c in all_candidates(result) if c.number in numbers or c.measured or c.final]
-    return tuple(sorted(rows, key=lambda c: (c.latency_ms, c.number)))
+    numbers = {candidate.number for candidate in device.front}
+    rows = [
+        candidate
+        for candidate in result.candidates
+        if candidate.number in numbers or device.latency(candidate).measured or candidate.longer
+    ]
+    return tuple(sorted(rows, key=lambda c: (device.latency(c).latency_ms, c.number)))
 
 
-def off_front(candidate: Candidate, result: SearchResult) -> bool:
-    """Whether one of `shown_front` is within budget and not Pareto-optimal."""
-    shown = candidate.measured is not None or candidate.final is not None
-    known = {c.number for c in result.front}
-    within = shown and not over_budget(candidate, result.config)
-    return within and candidate.number not in known
+def off_front(candidate: Candidate, device: DeviceResult) -> bool:
+    """Whether one of `shown_front` is within this device's budget and not on its front."""
+    shown = device.latency(candidate).measured is not None or candidate.longer is not None
+    on_front = any(candidate.number == other.number for other in device.front)
+    return shown and not over_budget(candidate, device) and not on_front
+
+
+def published(result: SearchResult) -> bool:
+    """Whether every reference of a result has a published ImageNet-1k accuracy."""
+    return all(reference.imagenet_top1 is not None for reference in result.references)
+
+
+def references_name(result: SearchResult) -> str:
+    """What the references of a result are called together."""
+    return "Published Next-ViT family" if published(result) else "Preset networks"
 
 
 def headline(result: SearchResult) -> str:
     """The one sentence a search ends in."""
-    budget = " and ".join(budget_text(seen.config) for seen in result.everywhere)
+    budget = " and ".join(budget_text(device) for device in result.devices)
     best = result.recommended
     if best:
-        several = len(result.everywhere) > 1
-        latencies = " and ".join(_headline_latency(seen, several) for seen in result.everywhere)
-        final = best.sound_final
-        score = f"{accuracy_text((final or best).score)} {score_name(result.config)}"
-        longer = f" after {final.images:,} images" if final else ""
-        return f"Recommended: {latencies}, {score}{longer} ({proxy_name(result.config)})"
-    candidates = all_candidates(result)
-    if not candidates:
+        latencies = " and ".join(
+            _headline_latency(best, result, device) for device in result.devices
+        )
+        longer = best.converged_longer
+        score = f"{accuracy_text((longer or best).score)} {score_name(result.config)}"
+        after = f" after {longer.images:,} images" if longer else ""
+        return f"Recommended: {latencies}, {score}{after} ({proxy_name(result.config)})"
+    if not result.candidates:
         full = " in full" if result.partly_trained else ""
         return f"No recommendation: no candidate was trained{full} (budget {budget})"
-    seen = [(c, s.config) for s in result.everywhere for c in all_candidates(s) if c.measured]
-    if seen and all(over_budget(candidate, config) for candidate, config in seen):
+    over = [over_budget(c, device) for device in result.devices for c in _measured(result, device)]
+    if over and all(over):
         return f"No recommendation: everything measured is over the budget of {budget} or too close"
     return f"No recommendation: no trained candidate is within the budget of {budget}"
 
 
-def _headline_latency(seen: SearchResult, several: bool) -> str:
-    best = seen.recommended
-    assert best is not None  # the same network on every device
-    how = "measured" if best.measured else f"{seen.provenance}, not measured"
-    where = f"{seen.config.target}, " if several else ""
-    return f"{ms_text(best.latency_ms)} ms {how} ({where}budget {budget_text(seen.config)})"
+def _measured(result: SearchResult, device: DeviceResult) -> list[Candidate]:
+    return [candidate for candidate in result.candidates if device.latency(candidate).measured]
 
 
-def estimate_warning(result: SearchResult) -> str | None:
-    """What an estimate is worth; `SearchResult.replace_command` follows it where there is one."""
-    if result.provenance != "estimated":
+def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
+    latency = device.latency(best)
+    how = "measured" if latency.measured else f"{device.provenance}, not measured"
+    where = f"{result.device_names[device.index]}, " if len(result.devices) > 1 else ""
+    return f"{ms_text(latency.latency_ms)} ms {how} ({where}budget {budget_text(device)})"
+
+
+def estimate_warning(device: DeviceResult) -> str | None:
+    """What an estimate is worth; `DeviceResult.replace_command` follows it where there is one."""
+    if device.provenance != "estimated":
         return None
     text = "Estimated latencies: not from a complete table measured on the device."
-    return f"{text} To replace them by measured ones:" if result.replace_command else text
+    return f"{text} To replace them by measured ones:" if device.replace_command else text
+
+
+def warning_prefix(result: SearchResult, device: DeviceResult) -> str:
+    """Which device a warning is about; empty where there is only one."""
+    return f"{device.table_name}: " if len(result.devices) > 1 else ""
 
 
 def warnings(result: SearchResult) -> list[str]:
     """What else a reader must know before trusting the numbers, the gravest first."""
-    notes = []
-    for seen in result.everywhere:
-        where = f"{seen.table_name}: " if result.elsewhere else ""
-        notes += [where + note for note in _warnings_here(seen)]
-    if result.undecided:
-        notes.append(result.undecided)
+    notes = [
+        warning_prefix(result, device) + note
+        for device in result.devices
+        for note in _device_warnings(result, device)
+    ]
+    if result.unfinished_finalists:
+        notes.append(unfinished_text(result))
     if result.stopped:
-        notes.append(f"Stopped early: {result.stopped}")
+        notes.append(f"Stopped early: {stopped_text(result)}")
     return notes
 
 
-def _warnings_here(result: SearchResult) -> list[str]:
+def _device_warnings(result: SearchResult, device: DeviceResult) -> list[str]:
     notes = []
-    if not result.verified:
-        notes.append(result.verification_note)
-    best, config = result.recommended, result.config
-    if best and not best.measured and best.predicted.high_ms > config.budget_ms:
+    if not device.verified:
+        notes.append(verification_note(result, device))
+    best = device.latency(result.recommended) if result.recommended else None
+    if best and not best.measured and best.predicted.high_ms > device.target.budget_ms:
         notes.append(
-            f"The recommended network may miss the budget: its {confidence_text(config)} interval "
-            f"({interval_text(best.predicted)} ms) reaches over {budget_text(config)}."
+            f"The recommended network may miss the budget: its {confidence_text(result.config)} "
+            f"interval ({interval_text(best.predicted)} ms) reaches over {budget_text(device)}."
         )
-    candidates = all_candidates(result)
-    ratios = [c.measured.latency_ms / c.predicted.latency_ms for c in candidates if c.measured]
-    if ratios and abs(median(ratios) - 1) > TABLE_HOLDS:
-        slower = "slower" if median(ratios) > 1 else "faster"
+    ratio = _measured_ratio(result, device)
+    if ratio is not None and abs(ratio - 1) > MAX_TABLE_ERROR:
+        slower = "slower" if ratio > 1 else "faster"
         notes.append(
-            f"This machine is {100 * abs(median(ratios) - 1):.0f}% {slower} than its table says; "
-            f"whether it still holds says: python run_search.py tables verify {result.table_name}"
+            f"This machine is {100 * abs(ratio - 1):.0f}% {slower} than its table says; "
+            f"whether it still holds says: python run_search.py tables verify {device.table_name}"
         )
-    over = [c for c in candidates if c.measured and over_budget(c, config)]
+    over = [c for c in _measured(result, device) if over_budget(c, device)]
     if over:
         names = ", ".join(c.architecture.id for c in over)
         notes.append(f"Measured over budget, or too close to it, and not recommended: {names}.")
     return notes
 
 
+def _measured_ratio(result: SearchResult, device: DeviceResult) -> float | None:
+    """Median of measured to predicted latency on a device; None if nothing was measured."""
+    latencies = [device.latency(candidate) for candidate in _measured(result, device)]
+    ratios = [latency.latency_ms / latency.predicted.latency_ms for latency in latencies]
+    return median(ratios) if ratios else None
+
+
 def trials_text(result: SearchResult) -> str:
-    """How many proposals were trained, in full or not, left untrained, and came to nothing."""
+    """How many proposals were trained, in full or not, not trained, and failed."""
     earlier = f", {result.imported:,} from earlier runs" if result.imported else ""
-    count = len(all_candidates(result)) - result.imported
+    count = len(result.candidates) - result.imported
     if result.partly_trained:
         partly = len(result.partly_trained)
         trained = f"{count + partly:,} trained ({partly:,} of them stopped at a rung)"
@@ -316,7 +347,9 @@ def trials_text(result: SearchResult) -> str:
         trained = f"{count:,} trained"
     config = result.config
     sizes = config.max_params is not None or config.max_macs is not None
-    over = "over a limit" if sizes else f"{result.provenance} over budget"
+    estimated = all(device.provenance == "estimated" for device in result.devices)
+    how = "estimated" if estimated else "predicted"
+    over = "over a limit" if sizes else f"{how} over budget"
     return (
         f"{trained}{earlier}, {result.untrained:,} not trained ({over}), "
         f"{result.failed} diverged or interrupted"

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nas.results.values import Candidate, SearchResult
+from nas.results.values import Candidate, DeviceResult, SearchResult
+from nas.space.architecture_files import BEST_FORMAT
 
 
 def write_run_files(result: SearchResult) -> None:
@@ -19,92 +20,75 @@ def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
     Candidates that stopped at a rung have seen fewer ``images``, and their accuracy is of then.
-    ``final_score`` is what finalists got after ``final_images``; it is empty where they diverged.
-
-    The columns of a second device end in ``_2``, of a third in ``_3``.
+    ``longer_score`` is what finalists got after ``longer_images``; it is empty where that training
+    diverged. The columns of a device begin with its name (`SearchResult.device_names`).
     """
     import pandas as pd
 
-    frames = []
-    for number, seen in enumerate(result.everywhere, start=1):
-        rows = [_latency_cells(seen, c) for c in _all_trained(seen)]
-        suffix = f"_{number}" if number > 1 else ""
-        frame = pd.DataFrame(rows, columns=list(_LATENCY_COLUMNS))
-        frames.append(frame.rename(columns={name: name + suffix for name in _LATENCY_COLUMNS}))
-    trials = pd.DataFrame(
-        [_trial_cells(result, c) for c in _all_trained(result)], columns=list(_TRIAL_COLUMNS)
-    )
-    first = _TRIAL_COLUMNS.index("recommended")
-    trials = pd.concat([trials.iloc[:, :first], *frames, trials.iloc[:, first:]], axis=1)
+    trained = sorted((*result.candidates, *result.partly_trained), key=lambda c: c.number)
+    columns = [*_TRAINING_COLUMNS]
+    for name in result.device_names:
+        columns += [f"{name}_{column}" for column in _DEVICE_COLUMNS]
+    columns += _NETWORK_COLUMNS
+    trials = pd.DataFrame([_row(result, c) for c in trained], columns=columns)
     temporary = path.with_suffix(".csv.tmp")
     trials.to_csv(temporary, index=False)
     temporary.replace(path)
 
 
-_TRIAL_COLUMNS = (
-    *("number", "id", "origin", "proxy_accuracy", "proxy_score", "images"),
-    *(
-        "final_accuracy",
-        "final_score",
-        "final_images",
-        "recommended",
-        "gmacs",
-        "mparams",
-        "architecture",
-    ),
+_TRAINING_COLUMNS = (
+    *("number", "id", "origin", "accuracy", "score", "images"),
+    *("longer_accuracy", "longer_score", "longer_images", "finalist_score"),
 )
-_LATENCY_COLUMNS = (
-    *("latency_ms", "low_ms", "high_ms", "latency_provenance"),
+_DEVICE_COLUMNS = (
+    *("predicted_ms", "low_ms", "high_ms", "provenance"),
     *("measured_ms", "measured_ci_pct", "measured_spread_pct", "measured_runs", "front"),
 )
+_NETWORK_COLUMNS = ("recommended", "gmacs", "mparams", "architecture")
 
 
-def _all_trained(seen: SearchResult) -> list[Candidate]:
-    """By trial number."""
-    return sorted((*seen.candidates, *seen.partly_trained), key=lambda c: c.number)
-
-
-def _trial_cells(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
-    gmacs, mparams = candidate.cost_at(result.config)
-    recommended, sound = result.recommended, candidate.sound_final
-    return {
+def _row(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
+    gmacs, mparams = candidate.size_at(result.config.workload)
+    recommended = result.recommended
+    row = {
         "number": candidate.number,
         "id": candidate.architecture.id,
         "origin": candidate.origin,
-        "proxy_accuracy": round(candidate.accuracy, 5),
-        "proxy_score": round(candidate.score, 5),
         "images": candidate.images,
-        "final_accuracy": round(sound.accuracy, 5) if sound else None,
-        "final_score": round(sound.score, 5) if sound else None,
-        "final_images": candidate.final.images if candidate.final else None,
-        "finalist_score": round(candidate.finalist_score, 5) if sound else None,
         "recommended": recommended is not None and candidate.number == recommended.number,
         "gmacs": round(gmacs, 4),
         "mparams": round(mparams, 4),
         "architecture": json.dumps(candidate.architecture.to_json(), separators=(",", ":")),
     }
+    for key, value in accuracy_json(candidate).items():
+        row[key] = round(value, 5) if isinstance(value, float) else value
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        cells = _device_cells(candidate, device)
+        row |= {f"{name}_{column}": value for column, value in cells.items()}
+    return row
 
 
-def _latency_cells(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
-    predicted, measured = candidate.predicted, candidate.measured
+def _device_cells(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
+    latency = device.latency(candidate)
+    predicted, measured = latency.predicted, latency.measured
     return {
-        "latency_ms": round(predicted.latency_ms, 4),
+        "predicted_ms": round(predicted.latency_ms, 4),
         "low_ms": round(predicted.low_ms, 4),
         "high_ms": round(predicted.high_ms, 4),
-        "latency_provenance": seen.provenance,
+        "provenance": device.provenance,
         "measured_ms": round(measured.latency_ms, 4) if measured else None,
         "measured_ci_pct": round(measured.ci_pct, 2) if measured else None,
         "measured_spread_pct": round(measured.spread_pct, 2) if measured else None,
         "measured_runs": measured.runs if measured else None,
-        "front": any(candidate.number == c.number for c in seen.front),
+        "front": any(candidate.number == other.number for other in device.front),
     }
 
 
 def write_best(result: SearchResult, run_dir: Path) -> None:
     """best.json and best.onnx of the recommendation; removed where there is none.
 
-    Where a further device wants another precision or batch size, best.<precision>.b<batch>.onnx
-    is for it.
+    best.onnx has the batch size and the precision of the first device; where another device wants
+    others, best.<precision>.b<batch>.onnx is for it.
     """
     best = result.recommended
     if best is None:
@@ -114,94 +98,60 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
     from nas.models.model_files.onnx import export_network
 
     config = result.config
-    written: set[tuple[int, str]] = set()
-    for seen in result.everywhere:
-        kind = (seen.config.batch_size or 1, seen.config.precision or "fp32")
-        if kind in written:
-            continue
-        name = "best.onnx" if not written else f"best.{kind[1]}.b{kind[0]}.onnx"
-        written.add(kind)
+    variants = [(d.target.batch_size or 1, d.target.precision or "fp32") for d in result.devices]
+    for index, (batch_size, precision) in enumerate(dict.fromkeys(variants)):
         export_network(
             best.architecture,
-            run_dir / name,
-            workload=config.workload.with_batch(kind[0]),
+            run_dir / (f"best.{precision}.b{batch_size}.onnx" if index else "best.onnx"),
+            workload=config.workload.with_batch(batch_size),
             seed=config.seed,
-            precision=kind[1],
+            precision=precision,
         )
-    content = _network_json(result, best)
     temporary = run_dir / ".best.json.tmp"
+    content = network_json(result, best)
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(run_dir / "best.json")
 
 
-def result_json(result: SearchResult) -> dict[str, Any]:
-    """A result as plain values: the recommendation, and the front on each device."""
-    best = result.recommended
-    return {
-        "run_dir": str(result.run_dir),
-        "recommended": _network_json(result, best) if best else None,
-        "devices": [
-            {
-                "table": seen.table_name,
-                "budget_ms": seen.config.budget_ms,
-                "verified": seen.verified,
-                "note": seen.verification_note,
-                "front": [
-                    {"id": c.architecture.id} | _accuracy_json(c) | _latency_json(seen, c)
-                    for c in seen.front
-                ],
-            }
-            for seen in result.everywhere
-        ],
-        "trained": len(result.candidates) - result.imported,
-        "partly_trained": len(result.partly_trained),
-        "imported": result.imported,
-        "untrained": result.untrained,
-        "failed": result.failed,
-        "wall_s": result.wall_s,
-        "stopped": result.stopped,
-        "undecided": result.undecided,
-    }
-
-
-def _network_json(result: SearchResult, best: Candidate) -> dict[str, Any]:
-    """What best.json holds: `nas.load_architecture` reads it."""
+def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
+    """What best.json holds of the recommended network: `nas.load_architecture` reads it."""
     config = result.config
-    latencies = [
-        {"budget_ms": seen.config.budget_ms}
-        | _latency_json(seen, seen.recommended or best)
-        | {"table": seen.table_name, "source": seen.table_provenance}
-        for seen in result.everywhere
-    ]
-    content = {
-        "id": best.architecture.id,
-        **_accuracy_json(best),
+    return {
+        "format": BEST_FORMAT,
+        "id": candidate.architecture.id,
+        **accuracy_json(candidate),
         "proxy_data": config.proxy.data,
-        "latency": latencies[0],
+        "latencies": [
+            device.target.model_dump()
+            | latency_json(candidate, device)
+            | {"table": device.table_name, "source": device.table_provenance}
+            for device in result.devices
+        ],
         "resolution": config.resolution,
         "num_classes": config.num_classes,
-        "architecture": best.architecture.to_json(),
-    }
-    return content | ({"elsewhere": latencies[1:]} if result.elsewhere else {})
-
-
-def _accuracy_json(candidate: Candidate) -> dict[str, float | None]:
-    """0..1 each; a score is an accuracy with what is added for size."""
-    sound = candidate.sound_final
-    return {
-        "proxy_accuracy": candidate.accuracy,
-        "proxy_score": round(candidate.score, 6),
-        "final_accuracy": sound.accuracy if sound else None,
-        "final_score": round(sound.score, 6) if sound else None,
-        "final_images": candidate.final.images if candidate.final else None,
-        "finalist_score": round(candidate.finalist_score, 6) if sound else None,
+        "architecture": candidate.architecture.to_json(),
     }
 
 
-def _latency_json(seen: SearchResult, candidate: Candidate) -> dict[str, Any]:
-    measured, predicted = candidate.measured, candidate.predicted
+def accuracy_json(candidate: Candidate) -> dict[str, float | int | None]:
+    """Accuracies and scores, 0..1 each; a score is an accuracy with a bonus for size."""
+    longer, converged = candidate.longer, candidate.converged_longer
     return {
-        "provenance": "measured" if measured else seen.provenance,
+        "accuracy": candidate.accuracy,
+        "score": round(candidate.score, 6),
+        "longer_accuracy": converged.accuracy if converged else None,
+        "longer_score": round(converged.score, 6) if converged else None,
+        "longer_images": longer.images if longer else None,
+        "finalist_score": round(candidate.finalist_score, 6) if converged else None,
+    }
+
+
+def latency_json(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
+    """What is known of a network's latency on a device, in ms."""
+    latency = device.latency(candidate)
+    measured, predicted = latency.measured, latency.predicted
+    return {
+        "provenance": "measured" if measured else device.provenance,
         "measured_ms": measured.latency_ms if measured else None,
         "predicted_ms": predicted.latency_ms,
         "low_ms": predicted.low_ms,

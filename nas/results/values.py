@@ -273,3 +273,20 @@ class SearchResult:
     imported: int = 0
     partly_trained: tuple[Candidate, ...] = ()
     unfinished_finalists: UnfinishedFinalists | None = None
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """A short name of each device, which no other device of the result has.
+
+        It is the target; where two devices share that, ``<target>/<device>``; where they share
+        that as well, the name of the table.
+        """
+        names = [device.target.target for device in self.devices]
+        without_variant = [device.table_name.rsplit(".", 2)[0] for device in self.devices]
+        tables = [device.table_name for device in self.devices]
+        for longer in (without_variant, tables):
+            names = [
+                more if names.count(name) > 1 else name
+                for name, more in zip(names, longer, strict=True)
+            ]
+        return tuple(names)

@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas.errors import ArchitectureError, unknown
+from nas.errors import ArchitectureError, brief, unknown
 from nas.space.architecture import Architecture
 from nas.system.paths import is_dir, is_file
+
+BEST_FORMAT = 2
+"""Version of ``best.json``; files of version 1 do not name it."""
 
 PRESETS_DIR = Path(__file__).resolve().parents[2] / "search_spaces" / "presets"
 
@@ -29,7 +32,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     """Read an architecture: a preset's name, or a .yaml or .json file such as ``best.json``.
 
     Raises:
-        ArchitectureError: no such preset or file, or its content is wrong.
+        ArchitectureError: no such preset or file, or its content is wrong, or of a newer format.
     """
     text = str(name_or_path)
     path = PRESETS_DIR / f"{text}.yaml"
@@ -53,8 +56,19 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
         reason = " ".join(str(error).split())
         raise ArchitectureError(f"{path}: not readable as an architecture: {reason}") from None
     if isinstance(value, Mapping) and "architecture" in value:
+        _check_format(value.get("format", 1), path)
         value = value["architecture"]
     try:
         return Architecture.from_json(value)
     except ArchitectureError as error:
         raise ArchitectureError(f"{path}: {error}") from None
+
+
+def _check_format(given: object, path: Path) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ArchitectureError(f"{path}: format {brief(given)} is none: write {BEST_FORMAT}")
+    if given > BEST_FORMAT:
+        raise ArchitectureError(
+            f"{path}: format {given} is newer than this version of nextvit-nas reads, which is "
+            f"{BEST_FORMAT}: update nextvit-nas"
+        )

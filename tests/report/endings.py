@@ -7,12 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nas.accuracy.size_bonus import SizeBonus
-from nas.config import ProxyConfig, SearchConfig
+from nas.config import ProxyConfig, SearchConfig, TargetConfig
 from nas.measurement.protocol import Timing
 from nas.models.cost import block_cost, network_cost
-from nas.results.values import Candidate, Final, Latency, Reference, SearchResult
+from nas.results.values import (
+    Candidate,
+    DeviceLatency,
+    DeviceResult,
+    Latency,
+    LongerTraining,
+    Reference,
+    SearchResult,
+    StopReason,
+    UnfinishedFinalists,
+)
 from nas.space.architecture import Architecture
 from nas.space.architecture_files import load_architecture
 from nas.space.space_files import load_space
@@ -52,12 +63,14 @@ def bonus_of(architecture: Architecture) -> float:
     return SizeBonus(weight, IMAGENET).of(architecture, ProxyConfig().train_images)
 
 
-def front_of(candidates: tuple[Candidate, ...], budget_ms: float) -> tuple[Candidate, ...]:
-    """The Pareto-optimal ones within budget, fastest first."""
+def front_of(
+    candidates: tuple[Candidate, ...], budget_ms: float, index: int = 0
+) -> tuple[Candidate, ...]:
+    """The Pareto-optimal ones within a device's budget, fastest first."""
     front: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.score)):
+    for candidate in sorted(candidates, key=lambda c: (c.latencies[index].latency_ms, -c.score)):
         better = not front or candidate.score > front[-1].score
-        if candidate.latency_ms <= budget_ms and better:
+        if candidate.latencies[index].latency_ms <= budget_ms and better:
             front.append(candidate)
     return tuple(front)
 
@@ -69,17 +82,146 @@ def with_finalists(
     measured = tuple(c for c in candidates if c.measured)
     numbers = {c.number for c in front_of(measured, budget_ms)[-3:]}
     return tuple(
-        replace(c, final=Final(c.accuracy + 0.1 + rng.gauss(0, 0.01), 0.0, 64_000))
+        replace(c, longer=LongerTraining(c.accuracy + 0.1 + rng.gauss(0, 0.01), 0.0, 64_000))
         if c.number in numbers and len(numbers) > 1
         else c
         for c in candidates
     )
 
 
-def measure(candidate: Candidate, rng: random.Random, slower: float = 1.0) -> Candidate:
-    """The candidate as verification would have measured it."""
-    latency_ms = candidate.predicted.latency_ms * slower * (1 + rng.gauss(0.01, 0.025))
-    return replace(candidate, measured=Timing(latency_ms, 0.5, abs(rng.gauss(1.2, 0.3)), 60))
+def with_latency(candidate: Candidate, index: int, latency: DeviceLatency) -> Candidate:
+    """The candidate with another latency on one device."""
+    latencies = list(candidate.latencies)
+    latencies[index] = latency
+    return replace(candidate, latencies=tuple(latencies))
+
+
+def timing_of(predicted: Latency, rng: random.Random, slower: float = 1.0) -> Timing:
+    """A latency as verification would have measured it."""
+    latency_ms = predicted.latency_ms * slower * (1 + rng.gauss(0.01, 0.025))
+    return Timing(latency_ms, 0.5, abs(rng.gauss(1.2, 0.3)), 60)
+
+
+def measure(
+    candidate: Candidate, rng: random.Random, slower: float = 1.0, index: int = 0
+) -> Candidate:
+    """The candidate as verification would have measured it on one device."""
+    latency = candidate.latencies[index]
+    measured = timing_of(latency.predicted, rng, slower)
+    return with_latency(candidate, index, replace(latency, measured=measured))
+
+
+def with_numbers(result: SearchResult, changed: tuple[Candidate, ...]) -> SearchResult:
+    """The result with some candidates replaced wherever they occur."""
+    new = {candidate.number: candidate for candidate in changed}
+    best = result.recommended
+    return replace(
+        result,
+        candidates=tuple(new.get(c.number, c) for c in result.candidates),
+        devices=tuple(
+            replace(device, front=tuple(new.get(c.number, c) for c in device.front))
+            for device in result.devices
+        ),
+        recommended=new.get(best.number, best) if best else None,
+    )
+
+
+def with_device_values(result: SearchResult, index: int = 0, **values: Any) -> SearchResult:
+    """The result with other values of one device."""
+    devices = list(result.devices)
+    devices[index] = replace(devices[index], **values)
+    return replace(result, devices=tuple(devices))
+
+
+def device_of(
+    index: int,
+    kind: str,
+    target: TargetConfig,
+    front: tuple[Candidate, ...],
+    breakdown_ms: tuple[float, ...],
+    table_name: str | None = None,
+) -> DeviceResult:
+    """One device of a search: ``kind`` is ``verified``, ``predicted`` or ``estimated``."""
+    estimated, batch = kind == "estimated", target.batch_size or 1
+    name = "tensorrt/t4.fp16" if estimated else "onnxruntime/xeon-8481c-2t.fp32"
+    return DeviceResult(
+        index=index,
+        target=target,
+        table_name=table_name or f"{name}.b{batch}",
+        table_provenance=(
+            f"estimated from 9 published latencies of NVIDIA T4 (fp16, batch {batch}; "
+            "Next-ViT, arXiv 2207.05501)"
+            if estimated
+            else "from 1412 blocks and 40 networks measured on Intel Xeon Platinum 8481C with "
+            f"onnxruntime 1.32.0 (fp32, batch {batch}, 2 threads; 2026-11-21)"
+        ),
+        provenance="estimated" if estimated else "predicted",
+        device_description="NVIDIA T4" if estimated else "Intel Xeon Platinum 8481C",
+        runtime_version="" if estimated else "1.32.0",
+        replace_command=(
+            "python run_search.py tables measure --target tensorrt --precision fp16 --batch-size 8"
+            if estimated
+            else None
+        ),
+        front=front,
+        breakdown_ms=breakdown_ms,
+        verified=kind == "verified",
+        unverified_because={
+            "verified": None,
+            "predicted": "this machine is not the table's device (Intel Xeon Platinum 8481C)",
+            "estimated": "TensorRT is not installed",
+        }[kind],
+    )
+
+
+def trained_candidates(
+    count: int, budget_ms: float, scale: float, rng: random.Random
+) -> tuple[list[Candidate], int]:
+    """Random candidates within the budget, and how many others were proposed."""
+    found: list[Candidate] = []
+    untrained = 0
+    nextvit = load_space("nextvit")
+    while len(found) < count:
+        architecture = nextvit.sample(rng)
+        predicted = latency_of(architecture, scale)
+        if predicted.latency_ms > budget_ms:
+            untrained += 1
+            continue
+        found.append(
+            Candidate(
+                number=len(found) + untrained,
+                architecture=architecture,
+                accuracy=accuracy_of(architecture, rng),
+                latencies=(DeviceLatency(predicted),),
+                bonus=bonus_of(architecture),
+            )
+        )
+    return found, untrained
+
+
+def trained_references(
+    found: list[Candidate], untrained: int, budget_ms: float, scale: float, rng: random.Random
+) -> tuple[Reference, ...]:
+    """The published family; what fits the budget is trained too, and added to the candidates."""
+    references = []
+    train = len(found) > 1
+    for name, top1 in TOP1.items():
+        architecture = load_architecture(name)
+        predicted = latency_of(architecture, scale)
+        score = None
+        if predicted.latency_ms <= budget_ms and train:
+            trained = Candidate(
+                number=len(found) + untrained,
+                architecture=architecture,
+                accuracy=accuracy_of(architecture, rng),
+                latencies=(DeviceLatency(predicted),),
+                origin=name,
+                bonus=bonus_of(architecture),
+            )
+            found.append(trained)
+            score = trained.score
+        references.append(Reference(name, architecture, top1, (predicted,), score))
+    return tuple(references)
 
 
 @cache
@@ -93,95 +235,44 @@ def make_result(
     batch: int = 1,
     seed: int = 1,
     run_dir: Path = Path("results/2026-11-22-xeon-15ms"),
-    stopped: str | None = None,
+    stopped: StopReason | None = None,
     data: str = "digits",
     space: str = "nextvit",
 ) -> SearchResult:
-    """A search's end: ``kind`` is ``verified``, ``predicted`` or ``estimated``."""
+    """A search's end on one device: ``kind`` is ``verified``, ``predicted`` or ``estimated``."""
     rng = random.Random(seed)
-    found: list[Candidate] = []
-    untrained = 0
-    nextvit = load_space("nextvit")
-    while len(found) < count:
-        architecture = nextvit.sample(rng)
-        predicted = latency_of(architecture, scale)
-        if predicted.latency_ms > budget_ms:
-            untrained += 1
-            continue
-        accuracy = accuracy_of(architecture, rng)
-        number = len(found) + untrained
-        found.append(
-            Candidate(number, architecture, accuracy, predicted, bonus=bonus_of(architecture))
-        )
-    references = []
-    for name, top1 in TOP1.items():
-        architecture = load_architecture(name)
-        predicted = latency_of(architecture, scale)
-        fits = predicted.latency_ms <= budget_ms and count > 1
-        score = None
-        if fits:
-            trained = Candidate(
-                number=len(found) + untrained,
-                architecture=architecture,
-                accuracy=accuracy_of(architecture, rng),
-                predicted=predicted,
-                origin=name,
-                bonus=bonus_of(architecture),
-            )
-            found.append(trained)
-            score = trained.score
-        references.append(Reference(name, architecture, top1, predicted, score))
+    found, untrained = trained_candidates(count, budget_ms, scale, rng)
+    references = trained_references(found, untrained, budget_ms, scale, rng)
     candidates = tuple(found)
     if kind == "verified":
         proposed = {c.number for c in front_of(candidates, budget_ms)}
         candidates = tuple(
             measure(c, rng, slower) if c.number in proposed else c for c in candidates
         )
-    if kind == "verified":
         candidates = with_finalists(candidates, budget_ms, rng)
     front = front_of(candidates, budget_ms)
     if kind == "verified":
         front = tuple(c for c in front if c.measured)
-    best = max(front, key=lambda c: (c.final is not None, c.finalist_score), default=None)
-    estimated = kind == "estimated"
-    name = "tensorrt/t4.fp16" if estimated else "onnxruntime/xeon-8481c-2t.fp32"
+    best = max(front, key=lambda c: (c.longer is not None, c.finalist_score), default=None)
+    target = TargetConfig(
+        target="tensorrt" if kind == "estimated" else "onnxruntime",
+        budget_ms=budget_ms,
+        batch_size=batch if batch > 1 else None,
+    )
+    breakdown_ms = breakdown_of(best.architecture, scale) if best else ()
     return SearchResult(
         run_dir=run_dir,
         config=SearchConfig(
-            target=name.partition("/")[0],
-            budget_ms=budget_ms,
+            targets=(target,),
             space=space,
-            batch_size=batch if batch > 1 else None,
             proxy=ProxyConfig(data=data),
+            time_limit_s=720 if stopped is StopReason.TIME_LIMIT_OF_CANDIDATES else None,
             trials=max(count, 1) + (6 if stopped else 0),
         ),
-        table_name=f"{name}.b{batch}",
-        table_provenance=(
-            f"estimated from 9 published latencies of NVIDIA T4 (fp16, batch {batch}; "
-            "Next-ViT, arXiv 2207.05501)"
-            if estimated
-            else "from 1412 blocks and 40 networks measured on Intel Xeon Platinum 8481C with "
-            f"onnxruntime 1.32.0 (fp32, batch {batch}, 2 threads; 2026-11-21)"
-        ),
-        provenance="estimated" if estimated else "predicted",
-        replace_command=(
-            "python run_search.py tables measure --target tensorrt --precision fp16 --batch-size 8"
-            if estimated
-            else None
-        ),
+        devices=(device_of(0, kind, target, front, breakdown_ms),),
         candidates=candidates,
-        front=front,
         recommended=best,
-        breakdown_ms=breakdown_of(best.architecture, scale) if best else (),
-        verified=kind == "verified",
-        verification_note={
-            "verified": "The front was measured whole on this machine (Intel Xeon Platinum "
-            "8481C, onnxruntime 1.32.0).",
-            "predicted": "Latencies are predicted, not verified: this machine is not the "
-            "table's device (Intel Xeon Platinum 8481C).",
-            "estimated": "Latencies are estimated, not verified: TensorRT is not installed.",
-        }[kind],
-        references=tuple(references),
+        references=references,
         untrained=untrained,
         failed=1 if count > 5 else 0,
         wall_s=37.4 * count + 12,
@@ -189,46 +280,109 @@ def make_result(
     )
 
 
+def with_device(
+    result: SearchResult, kind: str, target: TargetConfig, table_name: str, scale: float
+) -> SearchResult:
+    """The same search as if it had been for one device more."""
+    index, rng = len(result.devices), random.Random(len(result.devices))
+    on_front = {c.number for device in result.devices for c in device.front}
+
+    def here(candidate: Candidate) -> Candidate:
+        predicted = latency_of(candidate.architecture, scale)
+        verified = kind == "verified" and candidate.number in on_front
+        measured = timing_of(predicted, rng) if verified else None
+        latency = DeviceLatency(predicted, measured)
+        return replace(candidate, latencies=(*candidate.latencies, latency))
+
+    added = {c.number: here(c) for c in result.candidates}
+    best = added[result.recommended.number] if result.recommended else None
+    front = tuple(
+        c
+        for c in front_of(tuple(added.values()), target.budget_ms, index)
+        if kind != "verified" or c.latencies[index].measured
+    )
+    breakdown_ms = breakdown_of(best.architecture, scale) if best else ()
+    devices = [
+        replace(device, front=tuple(added[c.number] for c in device.front))
+        for device in result.devices
+    ]
+    new = device_of(index, kind, target, front, breakdown_ms, table_name)
+    return replace(
+        result,
+        config=result.config.model_copy(update={"targets": (*result.config.targets, target)}),
+        devices=(*devices, new),
+        candidates=tuple(added.values()),
+        recommended=best,
+        references=tuple(
+            replace(r, predicted=(*r.predicted, latency_of(r.architecture, scale)))
+            for r in result.references
+        ),
+    )
+
+
 def on_two_devices() -> SearchResult:
     """A verified search that was for a phone as well, whose latencies are estimates."""
-    here = make_result(seed=12)
-    assert here.recommended
-    budget_ms = 0.5 * here.config.budget_ms
+    phone = TargetConfig(target="coreml", budget_ms=7.5)
+    return with_device(make_result(seed=12), "estimated", phone, "coreml/iphone.fp16.b1", 3.3)
 
-    def seen(candidate: Candidate) -> Candidate:
-        latency = latency_of(candidate.architecture, 3.3)
-        return replace(candidate, predicted=latency, measured=None)
 
-    candidates = tuple(seen(c) for c in here.candidates)
-    there = replace(
-        make_result(kind="estimated", seed=12),
-        config=SearchConfig(target="coreml", budget_ms=budget_ms),
-        table_name="coreml/iphone.fp16.b1",
-        candidates=candidates,
-        front=front_of(candidates, budget_ms),
-        recommended=seen(here.recommended),
+def on_three_devices() -> SearchResult:
+    """Two devices of one runtime, and a second runtime on the first one's machine."""
+    openvino = TargetConfig(target="openvino", budget_ms=18)
+    server = TargetConfig(target="onnxruntime", budget_ms=60, device="epyc-8c", batch_size=8)
+    result = make_result(seed=14, count=40)
+    table = "openvino/xeon-8481c-2t.fp32.b1"
+    result = with_device(result, "verified", openvino, table, 7.9)
+    return with_device(result, "predicted", server, "onnxruntime/epyc-8c.fp32.b8", 25.0)
+
+
+def over_the_budget_of_another_device() -> SearchResult:
+    """Some of what keeps the first device's budget was measured over the second one's."""
+    openvino = TargetConfig(target="openvino", budget_ms=12.5)
+    table = "openvino/xeon-8481c-2t.fp32.b1"
+    result = with_device(make_result(seed=12), "verified", openvino, table, 7.5)
+    first, second = result.devices
+    within = {c.number for c in second.front}
+    kept = tuple(c for c in first.front if c.number in within)
+    best = max(kept, key=lambda c: c.finalist_score)
+    return replace(
+        result,
+        devices=(
+            replace(first, front=kept, breakdown_ms=breakdown_of(best.architecture, 7.2)),
+            replace(second, breakdown_ms=breakdown_of(best.architecture, 7.5)),
+        ),
+        recommended=best,
     )
-    return replace(here, elsewhere=(there,))
 
 
 def recommended_off_the_front() -> SearchResult:
     """Nothing was measured, and longer training preferred a network that another one beats."""
     result = make_result(kind="predicted", seed=3)
-    best = result.front[-1]
+    (device,) = result.devices
+    best = device.front[-1]
     beaten = max(
-        (c for c in result.candidates if c not in result.front),
-        key=lambda c: c.predicted.latency_ms,
+        (c for c in result.candidates if c not in device.front),
+        key=lambda c: device.latency(c).latency_ms,
     )
-    finals = {best.number: Final(0.8, 0.0, 64_000), beaten.number: Final(0.9, 0.0, 64_000)}
-    candidates = tuple(replace(c, final=finals.get(c.number)) for c in result.candidates)
+    longer = {
+        best.number: LongerTraining(0.8, 0.0, 64_000),
+        beaten.number: LongerTraining(0.9, 0.0, 64_000),
+    }
+    result = with_numbers(result, (replace(best, longer=longer[best.number]),))
+    result = with_numbers(result, (replace(beaten, longer=longer[beaten.number]),))
+    result = with_device_values(result, breakdown_ms=breakdown_of(beaten.architecture, 7.2))
     return replace(
         result,
-        candidates=candidates,
-        front=front_of(candidates, result.config.budget_ms),
-        recommended=next(c for c in candidates if c.number == beaten.number),
-        breakdown_ms=breakdown_of(beaten.architecture, 7.2),
-        undecided="2 of 4 finalists were not trained longer: interrupted; go on with --resume",
+        recommended=next(c for c in result.candidates if c.number == beaten.number),
+        unfinished_finalists=UnfinishedFinalists(2, 4, StopReason.INTERRUPTED),
     )
+
+
+def unpublished_presets() -> SearchResult:
+    """A search in a space whose presets have no published accuracy, one of them trained."""
+    result = make_result(count=40, budget_ms=60.0, seed=5)
+    references = tuple(replace(r, imagenet_top1=None) for r in result.references)
+    return replace(result, references=references)
 
 
 CASES: dict[str, Callable[[], SearchResult]] = {
@@ -239,9 +393,12 @@ CASES: dict[str, Callable[[], SearchResult]] = {
     "all-over-budget": lambda: make_result(slower=4.0, seed=6, count=8),
     "some-over-budget": lambda: make_result(slower=1.04, seed=11, budget_ms=12),
     "one": lambda: make_result(count=1, seed=7),
-    "none": lambda: make_result(count=0, kind="predicted", stopped="interrupted"),
-    "stopped": lambda: make_result(stopped="time limit of 720 s reached", seed=8),
+    "none": lambda: make_result(count=0, kind="predicted", stopped=StopReason.INTERRUPTED),
+    "stopped": lambda: make_result(stopped=StopReason.TIME_LIMIT_OF_CANDIDATES, seed=8),
     "two-devices": on_two_devices,
+    "three-devices": on_three_devices,
+    "over-another-budget": over_the_budget_of_another_device,
+    "unpublished-presets": unpublished_presets,
     "off-the-front": recommended_off_the_front,
     "tiny-latencies": lambda: make_result(scale=0.3, budget_ms=0.9, count=120, seed=9),
 }

@@ -43,7 +43,7 @@ def test_a_terminal_shows_what_there_is_so_far() -> None:
     shown = _watch(terminal=True)
     best = max(make_result(count=3).candidates[:2], key=lambda c: c.score)
     assert "2/3" in shown and "time left" in shown
-    assert f"best {100 * best.score:.1f}% at {best.latency_ms:.2f} ms" in shown
+    assert f"best {100 * best.score:.1f}% at {best.latencies[0].latency_ms:.2f} ms" in shown
     assert "hypervolume 0.250" in shown
     assert "none within budget yet" in shown
 
@@ -53,5 +53,6 @@ def test_a_narrow_terminal_without_unicode() -> None:
     bars = [line for line in shown.splitlines() if "trials" in line]
     assert bars and all("/3" in bar for bar in bars)
     assert all(
-        f"{c.predicted.latency_ms:.2f} ms" in shown for c in make_result(count=3).candidates[:2]
+        f"{c.latencies[0].predicted.latency_ms:.2f} ms" in shown
+        for c in make_result(count=3).candidates[:2]
     )

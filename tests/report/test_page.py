@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from nas.config import ProxyConfig
-from nas.report.page import _best, render, write_report
-from nas.report.wording import all_candidates, headline
+from nas.report.page import render, write_report
+from nas.report.page_network import network_parts, next_steps
+from nas.report.wording import headline, stopped_text, verification_note
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result
+from tests.report.endings import CASES, make_result, with_device_values
 
 LOADING = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction"}
 
@@ -47,19 +48,19 @@ class _Page(HTMLParser):
 def test_every_case_is_complete(result: SearchResult) -> None:
     page = _Page(render(result))
     assert " ".join(headline(result).split()) in page.text
-    assert result.table_name in page.text
-    assert result.table_provenance in page.text
-    assert result.verification_note in page.text
-    for candidate in all_candidates(result):
+    for device in result.devices:
+        assert device.table_name in page.text
+        assert device.table_provenance in page.text
+        assert verification_note(result, device) in page.text
+    for candidate in result.candidates:
         assert candidate.architecture.id in page.text
     for reference in result.references:
         assert reference.name in page.text
-    for seen in result.elsewhere:
-        assert seen.table_provenance in page.text
-        assert f"Pareto front on {seen.config.target}" in page.text
-        assert f"budget of {seen.config.budget_ms:g} ms" in page.text
-    if result.stopped:
-        assert result.stopped in page.text
+    if len(result.devices) > 1:
+        for name, device in zip(result.device_names, result.devices, strict=True):
+            assert f"Pareto front on {name}" in page.text
+            assert f"budget of {device.target.budget_ms:g} ms" in page.text
+    assert stopped_text(result) in page.text
     if result.recommended:
         assert "untrained weights" in page.text
 
@@ -78,8 +79,8 @@ def test_loads_nothing() -> None:
 def test_estimate_names_the_command_that_replaces_it() -> None:
     result = CASES["estimated-batch-8"]()
     page = _Page(render(result))
-    assert result.replace_command
-    assert result.replace_command in page.text
+    command = result.devices[0].replace_command
+    assert command and command in page.text
     assert "Estimated ms" in page.text
     assert "Predicted ms" not in page.text
     assert "a batch of 8 images" in page.text
@@ -88,7 +89,7 @@ def test_estimate_names_the_command_that_replaces_it() -> None:
 
 def test_a_measured_latency_has_its_interval() -> None:
     page = _Page(render(make_result()))
-    assert page.text.count("95% within ±0.5%, 60 runs") >= len(make_result().front)
+    assert page.text.count("95% within ±0.5%, 60 runs") >= len(make_result().devices[0].front)
 
 
 def test_measured_over_budget_is_marked_and_not_recommended() -> None:
@@ -109,15 +110,17 @@ def test_accuracy_is_always_called_proxy() -> None:
 
 def test_hostile_strings_are_escaped() -> None:
     hostile = "<script>alert(1)</script>"
-    result = make_result(space=hostile, data=f"imagefolder:/x/{hostile}", stopped=hostile)
+    result = make_result(kind="predicted", space=hostile, data=f"imagefolder:/x/{hostile}")
     first = replace(result.candidates[0], origin=hostile)
     reference = replace(result.references[0], name=hostile)
     result = replace(
-        result,
-        table_name=hostile,
-        table_provenance=hostile,
-        verification_note=hostile,
-        replace_command=hostile,
+        with_device_values(
+            result,
+            table_name=hostile,
+            table_provenance=hostile,
+            unverified_because=hostile,
+            replace_command=hostile,
+        ),
         run_dir=Path(f"results/{hostile}"),
         candidates=(first, *result.candidates[1:]),
         references=(reference, *result.references[1:]),
@@ -131,19 +134,27 @@ def test_hostile_strings_are_escaped() -> None:
 
 def test_says_where_the_milliseconds_of_the_winner_go() -> None:
     result = make_result()
-    best = _best(result)
-    assert best and result.recommended
-    shown = [float(part["ms"]) for part in best["parts"]]
-    assert sum(shown) == pytest.approx(result.recommended.predicted.latency_ms, abs=0.05)
-    assert [len(part["blocks_ms"]) for part in best["parts"]] == [
+    (device,), best = result.devices, result.recommended
+    assert best
+    parts = network_parts(best.architecture, result, device)
+    shown = [float(part["ms"]) for part in parts]
+    predicted_ms = device.latency(best).predicted.latency_ms
+    assert sum(shown) == pytest.approx(predicted_ms, abs=0.05)
+    assert [len(part["blocks_ms"]) for part in parts] == [
         1,
-        *(stage.depth for stage in result.recommended.architecture.stages),
+        *(stage.depth for stage in best.architecture.stages),
         1,
     ]
-    assert sum(float(part["ms_share"]) for part in best["parts"]) == pytest.approx(100, abs=0.5)
-    constant = replace(result, breakdown_ms=tuple(0.9 * ms for ms in result.breakdown_ms))
-    rest_ms = 0.1 * result.recommended.predicted.latency_ms
-    assert f"and a constant of +{rest_ms:.2f} make the" in _Page(render(constant)).text
+    assert sum(float(part["ms_share"]) for part in parts) == pytest.approx(100, abs=0.5)
+    slower = tuple(0.9 * ms for ms in device.breakdown_ms)
+    page = _Page(render(with_device_values(result, breakdown_ms=slower)))
+    assert f"and a constant of +{0.1 * predicted_ms:.2f} make the" in page.text
+
+
+def test_presets_without_published_accuracy() -> None:
+    text = _Page(render(CASES["unpublished-presets"]())).text
+    assert "Preset networks" in text and "not published" in text
+    assert "published Next-ViT family" not in text
 
 
 def test_run_folder_is_quoted_for_the_shell() -> None:
@@ -157,10 +168,8 @@ def test_commands_exist() -> None:
     from nas.cli import app
 
     known = get_command(app)
-    result = make_result()
-    best = _best(result)
-    assert best
-    commands = [text.split()[2:] for _, text in best["next"] if text.startswith("python ")]
+    steps = next_steps(make_result())
+    commands = [text.split()[2:] for _, text in steps if text.startswith("python ")]
     assert len(commands) == 2
     for first, *_ in commands:
         names = {option for param in known.params for option in param.opts}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from nas.report.notation import ms_text
 from nas.report.terminal import print_result
-from nas.report.wording import headline, ms_text, shown_front
+from nas.report.wording import headline, shown_front, verification_note
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result
+from tests.report.endings import CASES, make_result, with_device_values, with_numbers
 
 
 def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> str:
@@ -23,16 +25,20 @@ def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> st
 @pytest.mark.parametrize("width", [80, 120])
 def test_every_case_fits_and_is_complete(result: SearchResult, width: int) -> None:
     text = printed(result, width)
-    commands = [seen.replace_command for seen in result.everywhere if seen.replace_command]
+    commands = [d.replace_command for d in result.devices if d.replace_command]
     lines = [line for line in text.splitlines() if not any(c in line for c in commands)]
     assert all(len(line) <= width for line in lines)
     flat = " ".join(text.split())
     assert headline(result) in flat
-    assert result.verification_note in flat
-    for candidate in shown_front(result):
-        row = next(line for line in text.splitlines() if line[3:13] == candidate.architecture.id)
-        assert f"{candidate.predicted.latency_ms:.2g}"[:1] in row
-        assert "…" not in row
+    rows = iter(line for line in text.splitlines() if re.match("[0-9a-f]{10} ", line[3:]))
+    for device in result.devices:
+        assert verification_note(result, device) in flat
+        for candidate in shown_front(result, device):
+            row = next(rows)
+            assert row[3:13] == candidate.architecture.id
+            assert f" {ms_text(device.latency(candidate).predicted.latency_ms)} (" in row
+            assert "…" not in row
+    assert next(rows, None) is None
     assert all(command in text for command in commands)
 
 
@@ -53,7 +59,7 @@ def test_marks_recommended_over_budget_and_dominated() -> None:
 def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training() -> None:
     result = CASES["off-the-front"]()
     best = result.recommended
-    assert best is not None and best not in result.front
+    assert best is not None and best not in result.devices[0].front
     text = printed(result, width=90)
     row = next(line for line in text.splitlines() if line.startswith(">"))
     assert best.architecture.id in row and "90.0%" in row
@@ -65,11 +71,9 @@ def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training
 def test_what_diverged_when_trained_longer_is_said() -> None:
     result = make_result()
     best = result.recommended
-    assert best is not None and best.final is not None
-    gone = replace(best, final=replace(best.final, accuracy=0.0, diverged=True))
-    candidates = tuple(gone if c.number == best.number else c for c in result.candidates)
-    front = tuple(gone if c.number == best.number else c for c in result.front)
-    text = printed(replace(result, candidates=candidates, front=front, recommended=gone), 90)
+    assert best is not None and best.longer is not None
+    gone = replace(best, longer=replace(best.longer, accuracy=0.0, diverged=True))
+    text = printed(with_numbers(result, (gone,)), 90)
     assert "diverged" in next(line for line in text.splitlines() if line.startswith(">"))
     assert "0.0%" not in text.split("Recommended")[0] and "after 64,000" not in text
 
@@ -88,8 +92,9 @@ def test_unverified_is_said() -> None:
 
 
 def test_markup_is_printed_as_it_is() -> None:
-    result = replace(make_result(), table_name="[bold]x[/bold].b1", stopped="[red]no[/red]")
-    text = printed(result)
+    result = make_result(kind="predicted")
+    hostile = {"table_name": "[bold]x[/bold].b1", "unverified_because": "[red]no[/red]"}
+    text = printed(with_device_values(result, **hostile))
     assert "[bold]x[/bold].b1" in text
     assert "[red]no[/red]" in text
 
@@ -114,7 +119,8 @@ def test_any_width_in_any_encoding(case: str, encoding: str) -> None:
         shown = raw.getvalue().decode(encoding)
         assert "ecommend" in shown
         if width >= 40:  # every number whole
-            assert all(ms_text(c.predicted.latency_ms) in shown for c in result.front)
+            latencies = [d.latency(c).predicted for d in result.devices for c in d.front]
+            assert all(ms_text(latency.latency_ms) in shown for latency in latencies)
 
 
 def test_narrow_terminal_keeps_both_latencies() -> None:

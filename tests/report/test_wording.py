@@ -6,24 +6,31 @@ from dataclasses import replace
 
 import pytest
 
+from nas.measurement.protocol import Timing
+from nas.report.notation import difference_text, duration_text, ms_text, stage_text
 from nas.report.wording import (
-    all_candidates,
     batch_size,
-    difference_text,
-    duration_text,
     headline,
-    ms_text,
     over_budget,
     over_budget_text,
     shown_front,
-    stage_text,
+    stop_text,
+    stopped_text,
     trials_text,
+    unfinished_text,
+    verification_note,
     warnings,
 )
-from nas.results.values import Latency
+from nas.results.values import DeviceLatency, Latency, StopReason, UnfinishedFinalists
 from nas.space.architecture import Stage
 from nas.space.architecture_files import load_architecture
-from tests.report.endings import CASES, make_result
+from tests.report.endings import (
+    CASES,
+    make_result,
+    with_device_values,
+    with_latency,
+    with_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +57,9 @@ def test_stage_notation() -> None:
     assert stage_text(load_architecture("nextvit-small").stages[0]) == "NCB 96 x3, mlp 3"
 
 
-def test_batch_is_the_tables() -> None:
-    result = make_result(batch=8)
-    assert batch_size(result) == 8
-    assert batch_size(replace(result, table_name="unnamed")) == 8
-    assert batch_size(replace(make_result(), table_name="unnamed")) == 1
+def test_batch_is_the_targets() -> None:
+    assert batch_size(make_result(batch=8).devices[0]) == 8
+    assert batch_size(make_result().devices[0]) == 1
 
 
 def test_headlines() -> None:
@@ -65,41 +70,77 @@ def test_headlines() -> None:
     assert "no candidate was trained" in headline(CASES["none"]())
 
 
-def test_front_measurements_reach_the_list_of_candidates() -> None:
-    result = make_result()
-    bare = replace(result, candidates=tuple(replace(c, measured=None) for c in result.candidates))
-    measured = {c.number: c.measured for c in all_candidates(bare) if c.measured}
-    assert measured == {c.number: c.measured for c in result.front}
-    numbers = [c.number for c in all_candidates(bare)]
-    assert numbers == sorted(numbers)
+def test_headline_names_every_device_by_what_tells_it_apart() -> None:
+    said = headline(CASES["three-devices"]())
+    assert "measured (onnxruntime/xeon-8481c-2t, budget 15 ms)" in said
+    assert "measured (openvino, budget 18 ms)" in said
+    assert "predicted, not measured (onnxruntime/epyc-8c, budget 60 ms)" in said
 
 
 def test_front_shows_what_was_measured_over_budget() -> None:
     result = CASES["all-over-budget"]()
-    assert result.front == ()
-    assert len(shown_front(result)) == 5
+    (device,) = result.devices
+    assert device.front == ()
+    assert len(shown_front(result, device)) == 5
 
 
 def test_measured_too_close_to_the_budget_is_said_and_is_not_within_it() -> None:
     result = make_result()
-    best = result.recommended
-    assert best is not None and over_budget_text(best, result.config) == ""
-    assert best.measured
-    close = replace(best, again_high_ms=1.01 * result.config.budget_ms)
-    assert over_budget_text(close, result.config) == "measured too close to the budget"
-    assert over_budget(close, result.config)
-    over = replace(best, measured=replace(best.measured, latency_ms=result.config.budget_ms + 1))
-    assert over_budget_text(over, result.config) == "measured over the budget"
-    candidates = tuple(close if c.number == best.number else c for c in result.candidates)
-    front = tuple(c for c in result.front if c.number != best.number)
-    without = replace(result, candidates=candidates, front=front, recommended=None)
-    notes = " ".join(warnings(without))
+    (device,), best = result.devices, result.recommended
+    assert best is not None and over_budget_text(best, device) == ""
+    latency, budget_ms = device.latency(best), device.target.budget_ms
+    assert latency.measured
+    near = replace(latency, remeasured_high_ms=1.01 * budget_ms)
+    close = with_latency(best, 0, near)
+    assert over_budget_text(close, device) == "measured too close to the budget"
+    assert over_budget(close, device)
+    slow = replace(latency, measured=replace(latency.measured, latency_ms=budget_ms + 1))
+    over = with_latency(best, 0, slow)
+    assert over_budget_text(over, device) == "measured over the budget"
+    front = tuple(c for c in device.front if c.number != best.number)
+    without = with_device_values(with_numbers(result, (close,)), front=front)
+    notes = " ".join(warnings(replace(without, recommended=None)))
     assert f"or too close to it, and not recommended: {best.architecture.id}" in notes
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_every_stop_reason_has_a_text(reason: StopReason) -> None:
+    result = make_result(stopped=reason)
+    text = stop_text(reason, result.config)
+    assert text and text == stopped_text(result)
+    assert f"Stopped early: {text}" in warnings(result)
+    unfinished = UnfinishedFinalists(1, 4, reason)
+    said = unfinished_text(replace(result, unfinished_finalists=unfinished))
+    assert said == f"1 of 4 finalists were not trained longer: {text}"
+
+
+def test_the_time_limit_of_candidates_is_named() -> None:
+    text = stopped_text(make_result(stopped=StopReason.TIME_LIMIT_OF_CANDIDATES))
+    assert text == "no further candidate fitted into the time limit of 720 s"
+    assert stopped_text(make_result()) == unfinished_text(make_result()) == ""
+
+
+def test_verification_says_how_or_why_not() -> None:
+    result = make_result()
+    (device,) = result.devices
+    assert verification_note(result, device) == (
+        "The front was measured whole on this machine (Intel Xeon Platinum 8481C, onnxruntime "
+        "1.32.0)."
+    )
+    unverified = replace(device, verified=False)
+    assert "no candidate is within budget" in verification_note(result, unverified)
+    nothing = replace(result, candidates=())
+    assert "no candidate was trained in full" in verification_note(nothing, unverified)
+    stopped = replace(unverified, unverified_because=StopReason.VERIFICATION_INTERRUPTED)
+    assert verification_note(result, stopped) == (
+        "Latencies are predicted, not verified: measuring the front was interrupted; go on with "
+        "--resume."
+    )
 
 
 def test_candidates_that_stopped_at_a_rung_are_counted() -> None:
     result = make_result()
-    count = len(all_candidates(result))
+    count = len(result.candidates)
     partly = replace(result, partly_trained=result.candidates[:2])
     said = f"{count + 2} trained (2 of them stopped at a rung), "
     assert trials_text(partly).startswith(said)
@@ -108,8 +149,8 @@ def test_candidates_that_stopped_at_a_rung_are_counted() -> None:
 def test_warns_where_the_interval_reaches_over_the_budget() -> None:
     result = make_result(kind="predicted")
     assert result.recommended
-    best = replace(result.recommended, predicted=Latency(14.8, 14.1, 15.6))
-    notes = warnings(replace(result, recommended=best))
+    near = DeviceLatency(Latency(14.8, 14.1, 15.6))
+    notes = warnings(with_numbers(result, (with_latency(result.recommended, 0, near),)))
     assert any("may miss the budget: its 90% interval (14.1–15.6 ms)" in n for n in notes)  # noqa: RUF001
 
 
@@ -125,18 +166,15 @@ def test_warns_of_a_machine_that_is_not_what_its_table_says() -> None:
 
 def test_what_earlier_runs_trained_is_not_counted_as_trained() -> None:
     result = make_result()
-    count = len(all_candidates(result))
+    count = len(result.candidates)
     assert trials_text(result).startswith(f"{count} trained, ")
     taken = replace(result, imported=3)
     assert trials_text(taken).startswith(f"{count - 3} trained, 3 from earlier runs, ")
 
 
-def test_difference_is_relative_to_the_table() -> None:
-    candidate = next(c for c in make_result().front if c.measured)
-    assert candidate.measured
-    same = replace(
-        candidate,
-        measured=replace(candidate.measured, latency_ms=candidate.predicted.latency_ms * 0.9999),
-    )
+def test_difference_is_relative_to_the_prediction() -> None:
+    predicted = Latency(10.0, 9.0, 11.0)
+    same = DeviceLatency(predicted, Timing(9.999, 0.5, 1.0, 60))
     assert difference_text(same) == "+0.0%"
-    assert difference_text(replace(candidate, measured=None)) == ""
+    assert difference_text(DeviceLatency(predicted, Timing(9.0, 0.5, 1.0, 60))) == "-10.0%"
+    assert difference_text(DeviceLatency(predicted)) == ""
