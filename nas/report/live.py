@@ -95,12 +95,14 @@ class LivePrinter:
         candidate = event.candidate
         if candidate is None:
             text = f"{place}  training diverged and was stopped"
+            if event.failure:
+                text = f"{place}  failed: {event.failure}"
         else:
             latency = " /".join(f"{one.predicted.latency_ms:7.2f}" for one in candidate.latencies)
             text = (
                 f"{place}  {latency} ms {event.provenance}  "
                 f"proxy {100 * candidate.score:5.2f}%  "
-                f"{candidate.architecture.id}  {event.train_s:4.0f} s"
+                f"{candidate.architecture.id}  {event.seconds:4.0f} s"
             )
             if candidate.origin != SEARCHED:
                 text += f"  {candidate.origin}"

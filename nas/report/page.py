@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from nas.accuracy.fidelity import rung_images
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
 from nas.report.notation import (
@@ -51,7 +52,6 @@ from nas.report.wording import (
     warnings,
 )
 from nas.results.values import SEARCHED, Candidate, DeviceResult, Reference, SearchResult
-from nas.search.rungs import rung_images
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"

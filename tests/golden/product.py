@@ -22,7 +22,7 @@ import optuna
 from rich.console import Console
 
 import nas
-from nas.accuracy.short_training import Evaluation
+from nas.accuracy.evaluator import Evaluation
 from nas.config import SearchConfig
 from nas.latency.collect.kit_import import import_results
 from nas.latency.predict.predictor import LatencyPredictor
@@ -31,12 +31,14 @@ from nas.latency.table.table import TABLES_DIR
 from nas.models.cost import network_cost
 from nas.report.page import render
 from nas.report.terminal import print_result
-from nas.results.values import Candidate, SearchResult
+from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.search.engine import resume, search
+from nas.search.leaderboard import Leaderboard
 from nas.search.limits import Budget, DeviceBudget
+from nas.search.proposals import Proposer
 from nas.search.sampler.samplers import make_sampler
 from nas.search.store.run_folder import read_run
-from nas.search.store.study import SearchStudy
+from nas.search.store.run_store import RunStore
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture
 from nas.space.architecture_files import load_presets
@@ -145,22 +147,23 @@ def suggest(count: int, table: Path, budget_ms: float, seed: int = 0) -> list[st
     predictor = LatencyPredictor.fit(read_table(table))
     devices = (DeviceBudget(predictor, budget_ms),)
     budget = Budget(space, devices, config.workload, config.confidence)
-    study = SearchStudy(
-        optuna.create_study(directions=["maximize", "minimize"]),
-        budget,
-        seed,
-        config.rungs,
-        config.size_bonus,
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    store = RunStore(study, Path("nowhere"))
+    board = Leaderboard(store, budget, config.size_bonus)
+    store.trials.use(
+        make_sampler(config.sampler, seed, space, board.latency_ratio, (), store.trials.observe)
     )
-    study.study.sampler = make_sampler(config.sampler, seed, space, study.load, ())
-    study.begin(load_presets())
+    proposer = Proposer(store, board, seed, config.rungs)
+    proposer.enqueue_initial(load_presets())
     found = []
     for _ in range(count):
-        proposal = study.propose()
+        proposal = proposer.propose()
         assert proposal is not None
-        accuracy = _made_up_accuracy(proposal.architecture)
         images = config.proxy.train_images
-        study.finish(proposal, Evaluation(accuracy, diverged=False, train_s=1.0, images=images))
+        evaluation = Evaluation(_made_up_accuracy(proposal.architecture), images, seconds=1.0)
+        bonus = board.bonus.of(proposal.architecture, images)
+        latencies_ms = [latency.latency_ms for latency in proposal.latencies]
+        store.trials.record(proposal.number, evaluation, bonus, 0, latencies_ms)
         found.append(proposal.architecture.id)
     return found
 
@@ -185,8 +188,8 @@ def finished_run(run_dir: Path, tables_dir: Path) -> dict[str, Any]:
         "failed": result.failed,
         "imported": result.imported,
         "stopped": result.stopped,
-        "undecided": result.undecided,
-        "devices": [_seen(seen) for seen in (result, *result.elsewhere)],
+        "undecided": result.unfinished_finalists,
+        "devices": [_seen(result, device) for device in result.devices],
     }
 
 
@@ -224,21 +227,22 @@ def _made_up_accuracy(architecture: Architecture) -> float:
     return 0.7 + 0.04 * math.log2(gmacs) + 0.02 * noise
 
 
-def _seen(result: SearchResult) -> dict[str, Any]:
+def _seen(result: SearchResult, device: DeviceResult) -> dict[str, Any]:
     trained = sorted((*result.candidates, *result.partly_trained), key=lambda c: c.number)
     return {
-        "table": result.table_name,
-        "provenance": result.provenance,
-        "budget_ms": result.config.budget_ms,
-        "front": [candidate.architecture.id for candidate in result.front],
-        "breakdown_ms": list(result.breakdown_ms),
-        "references": {r.name: r.predicted.latency_ms for r in result.references},
-        "candidates": [_candidate(candidate) for candidate in trained],
+        "table": device.table_name,
+        "provenance": device.provenance,
+        "budget_ms": device.target.budget_ms,
+        "front": [candidate.architecture.id for candidate in device.front],
+        "breakdown_ms": list(device.breakdown_ms),
+        "references": {r.name: r.predicted[device.index].latency_ms for r in result.references},
+        "candidates": [_candidate(candidate, device) for candidate in trained],
     }
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    measured, final = candidate.measured, candidate.final
+def _candidate(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
+    latency, longer = device.latency(candidate), candidate.longer
+    predicted, measured = latency.predicted, latency.measured
     return {
         "number": candidate.number,
         "id": candidate.architecture.id,
@@ -246,16 +250,16 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "accuracy": candidate.accuracy,
         "score": candidate.score,
         "images": candidate.images,
-        "predicted_ms": candidate.predicted.latency_ms,
-        "low_ms": candidate.predicted.low_ms,
-        "high_ms": candidate.predicted.high_ms,
+        "predicted_ms": predicted.latency_ms,
+        "low_ms": predicted.low_ms,
+        "high_ms": predicted.high_ms,
         "measured_ms": measured.latency_ms if measured else None,
         "measured_ci_pct": measured.ci_pct if measured else None,
         "measured_runs": measured.runs if measured else None,
-        "final_accuracy": final.accuracy if final else None,
-        "final_score": final.score if final else None,
-        "final_images": final.images if final else None,
-        "final_diverged": final.diverged if final else None,
+        "final_accuracy": longer.accuracy if longer else None,
+        "final_score": longer.score if longer else None,
+        "final_images": longer.images if longer else None,
+        "final_diverged": longer.diverged if longer else None,
     }
 
 

@@ -12,9 +12,8 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.results.values import SearchResult
 from nas.search.callbacks import Listener, Trained
 from nas.search.limits import Budget, DeviceBudget
-from nas.search.store.study import SearchStudy
 from nas.space.search_space import SearchSpace
-from tests.search.runs import ELSEWHERE, Device, run_config
+from tests.search.runs import OTHER_DEVICE, Device, Run, run_config
 from tests.tiny import AT_64, made_up_table, tiny_space
 
 
@@ -36,11 +35,11 @@ def budget(space: SearchSpace, predictor: LatencyPredictor) -> Budget:
 
 
 @pytest.fixture
-def study(budget: Budget) -> SearchStudy:
+def run(budget: Budget, tmp_path: Path) -> Run:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = optuna.create_study(directions=["maximize", "minimize"])
-    made.sampler = optuna.samplers.RandomSampler(seed=0)
-    return SearchStudy(made, budget, seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    return Run(study, budget, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("search")
     space = tiny_space(folder)
     made_up_table(folder / "tables", space)
-    made_up_table(folder / "tables", space, device=ELSEWHERE)
+    made_up_table(folder / "tables", space, device=OTHER_DEVICE)
     return folder
 
 

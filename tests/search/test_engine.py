@@ -17,19 +17,20 @@ import pytest
 
 import nas
 from nas.accuracy.data.dataset import load_data
-from nas.accuracy.short_training import evaluate
+from nas.accuracy.evaluator import evaluate_here
+from nas.accuracy.fidelity import rung_images
 from nas.accuracy.training import ProxyTraining
 from nas.api import resume, search
 from nas.config import SearchConfig
 from nas.errors import ConfigError, RunError, TableError
 from nas.latency.table.catalog import own_key
 from nas.report.wording import headline
+from nas.results.values import StopReason
 from nas.search.callbacks import Listener
-from nas.search.rungs import rung_images
 from nas.search.store.run_folder import read_run
 from nas.space.architecture_files import load_architecture
 from nas.system.lock import locked
-from tests.search.runs import ELSEWHERE, THREADS, run_config
+from tests.search.runs import OTHER_DEVICE, THREADS, run_config
 from tests.tiny import TINY_PROXY
 
 
@@ -39,7 +40,7 @@ def test_trains_what_was_asked_for_within_budget(finished):
     # It goes on by one, at most twice, where this machine is not as its table says.
     assert totals == [4, 4, 4, 4, 5, 6][: len(totals)]
     assert len(result.candidates) == len(trained) == totals[-1]
-    assert all(c.predicted.latency_ms <= 0.9 for c in result.candidates[:4])
+    assert all(c.latencies[0].predicted.latency_ms <= 0.9 for c in result.candidates[:4])
     assert [event.done for event in trained] == list(range(1, len(trained) + 1))
     assert trained[0].on_front
     assert result.stopped is None and result.wall_s > 0
@@ -49,7 +50,7 @@ def test_files_of_a_run(finished):
     result, _ = finished
     trials = pd.read_csv(result.run_dir / "trials.csv")
     assert len(trials) == len(result.candidates)
-    assert trials["front"].sum() == len(result.front)
+    assert trials["onnxruntime_front"].sum() == len(result.devices[0].front)
     assert set(trials["id"]) == {c.architecture.id for c in result.candidates}
     assert read_run(result.run_dir) == result.config
     assert (result.run_dir / "report.html").stat().st_size > 1e6
@@ -111,10 +112,11 @@ def test_an_estimated_target_searches_anywhere(folder, tmp_path):
     result = search(
         run_config(folder, target="tensorrt", device=None, budget_ms=8, trials=1), tmp_path / "run"
     )
-    assert not result.verified
-    assert result.provenance == "estimated"
-    assert "tables measure --target tensorrt" in result.replace_command
-    assert result.config.batch_size == 8
+    (device,) = result.devices
+    assert not device.verified
+    assert device.provenance == "estimated"
+    assert "tables measure --target tensorrt" in device.replace_command
+    assert device.target.batch_size == 8
 
 
 def test_without_measuring_a_missing_table_names_the_command(folder, tmp_path):
@@ -156,12 +158,12 @@ def test_a_missing_table_is_measured_first(folder, tmp_path):
         listener=Listener(measuring=lambda *event: events.append(event)),
     )
     assert events
-    assert result.provenance == "predicted" and result.verified
+    assert result.devices[0].provenance == "predicted" and result.devices[0].verified
 
 
 def test_two_devices_keep_both_budgets(folder, tmp_path):
     here = {"target": "onnxruntime", "budget_ms": 0.9, "device": own_key("onnxruntime").device}
-    there = {"target": "onnxruntime", "budget_ms": 0.75, "device": ELSEWHERE}
+    there = {"target": "onnxruntime", "budget_ms": 0.75, "device": OTHER_DEVICE}
     values = run_config(folder, trials=5, sampler="latency-aware").model_dump()
     config = SearchConfig(**{**values, "targets": [here, there]})
     told: list[tuple[int, int]] = []
@@ -169,18 +171,19 @@ def test_two_devices_keep_both_budgets(folder, tmp_path):
     places = {"tables_dir": folder / "tables", "listener": listener}
     result = search(config, tmp_path / "run", **places)
     assert told == [(0, 5), (5, 7), (7, 9)][: len(told)]
-    assert [seen.config.budget_ms for seen in result.everywhere] == [0.9, 0.75]
-    for seen in result.everywhere:
-        assert len(seen.candidates) == told[-1][1]
-        assert all(c.predicted.high_ms <= seen.config.budget_ms for c in seen.candidates)
-        assert seen.recommended.number == result.recommended.number
-    assert [seen.verified for seen in result.everywhere] == [True, False]
+    assert [device.target.budget_ms for device in result.devices] == [0.9, 0.75]
+    assert len(result.candidates) == told[-1][1]
+    for device in result.devices:
+        limit_ms = device.target.budget_ms
+        assert all(device.latency(c).predicted.high_ms <= limit_ms for c in result.candidates)
+    assert [device.verified for device in result.devices] == [True, False]
     trials = pd.read_csv(tmp_path / "run" / "trials.csv")
-    assert {"latency_ms", "latency_ms_2", "front", "front_2"} <= set(trials)
+    names = result.device_names
+    assert {f"{name}_{what}" for name in names for what in ("predicted_ms", "front")} <= set(trials)
     best = json.loads((tmp_path / "run" / "best.json").read_text())
-    assert [best["latency"]["budget_ms"], best["elsewhere"][0]["budget_ms"]] == [0.9, 0.75]
+    assert [latency["budget_ms"] for latency in best["latencies"]] == [0.9, 0.75]
     assert len(read_run(tmp_path / "run").targets) == 2
-    assert resume(tmp_path / "run", tables_dir=folder / "tables").elsewhere
+    assert len(resume(tmp_path / "run", tables_dir=folder / "tables").devices) == 2
     page = (tmp_path / "run" / "report.html").read_text()
     assert 'id="pareto"' in page and 'id="pareto-2"' in page
 
@@ -203,7 +206,7 @@ def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
     assert {c.images for c in full} == {9 * 32} and {c.images for c in partly} == {3 * 32}
     assert len(heard) == 9 + len(full) and heard[-1].at_rung == (9, len(full))
     assert [event.done for event in heard] == sorted(event.done for event in heard)
-    assert set(result.front) <= set(full)
+    assert set(result.devices[0].front) <= set(full)
     data = load_data(proxy)
     for candidate in full:
         rungs = rung_images(proxy.train_images, config.rungs)
@@ -234,15 +237,15 @@ def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, 
     proxy = TINY_PROXY.model_copy(update={"train_images": 27 * 32})
     config = run_config(folder, trials=6, rungs=3, proxy=proxy)
 
-    def killed(architecture, proxy, seed, rungs, checkpoint):
-        if rungs[-1] == 27 * 32:
+    def killed(evaluator, request):
+        if request.images == 27 * 32:
             raise KeyboardInterrupt
-        return evaluate(architecture, proxy, seed, rungs, checkpoint)
+        return evaluate_here(evaluator, request)
 
-    monkeypatch.setattr("nas.search.candidate_training.evaluate", killed)
+    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", killed)
     places = {"tables_dir": folder / "tables"}
     stopped = search(config, tmp_path / "run", **places, **THREADS)
-    assert "--resume" in stopped.stopped and not stopped.candidates
+    assert stopped.stopped is StopReason.INTERRUPTED and not stopped.candidates
     assert list((tmp_path / "run" / "checkpoints").glob("*.pt"))
     assert "no candidate was trained in full" in headline(stopped)
     monkeypatch.undo()

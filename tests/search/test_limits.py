@@ -57,7 +57,7 @@ def test_more_fits_where_predictions_fell_near_a_limit(budget, space):
             replace(
                 budget.devices[0],
                 predictor=budget.devices[0].predictor.recalibrated(
-                    networks, [f * ms for ms in predicted], 64, 1000
+                    networks, [f * ms for ms in predicted], AT_64
                 ),
             )
             for f in factors
@@ -67,13 +67,15 @@ def test_more_fits_where_predictions_fell_near_a_limit(budget, space):
     networks = every(space)[:20]
     predicted = budget.devices[0].predictor.predict(networks, AT_64).latency_ms.tolist()
     same, faster = with_latencies_times(1.0), with_latencies_times(0.85)
-    near = max((a for a in every(space) if same.fits(a)), key=lambda a: same.load([a]).max())
-    assert faster.opened_since(same, near)
-    assert not same.opened_since(same, near) and not same.opened_since(faster, near)
+    near = max(
+        (a for a in every(space) if same.fits(a)), key=lambda a: same.latency_ratio([a]).max()
+    )
+    assert faster.allows_more_than(same, near)
+    assert not same.allows_more_than(same, near) and not same.allows_more_than(faster, near)
     roomy = [_within(b, 10 * budget.devices[0].budget_ms) for b in (faster, same)]
-    assert not roomy[0].opened_since(roomy[1], near)
+    assert not roomy[0].allows_more_than(roomy[1], near)
     both, one = with_latencies_times(1.0, 1.0), with_latencies_times(0.85, 1.0)
-    assert not one.opened_since(both, near)  # the other device is as it was
+    assert not one.allows_more_than(both, near)  # the other device is as it was
 
 
 @pytest.mark.parametrize("limit", ["max_params", "max_macs"])
@@ -82,9 +84,9 @@ def test_limits_of_size_are_those_of_the_cost_model(budget, space, limit):
     highest = sorted(sizes.values())[len(sizes) // 2]
     loose = replace(_within(budget, 1e9), **{limit: float(highest)})
     assert {a for a in sizes if loose.fits(a)} == {a for a in sizes if sizes[a] <= highest}
-    load = loose.load(list(sizes))
-    assert np.isfinite(load).all()
-    assert [bool(share > 1) for share in load[:, 0]] == [sizes[a] > highest for a in sizes]
+    ratio = loose.latency_ratio(list(sizes))
+    assert np.isfinite(ratio).all()
+    assert [bool(each > 1) for each in ratio[:, 0]] == [sizes[a] > highest for a in sizes]
 
 
 def test_a_limit_below_the_smallest_network_is_named(budget, space):
@@ -99,7 +101,7 @@ def test_limits_that_exclude_each_other_are_said_to():
     device = DeviceBudget(LatencyPredictor.fit(load_table("tensorrt")), 1e6)
     budget = Budget(load_space("nextvit"), (device,), IMAGENET, max_params=1e12)
     fast, small = (budget._least(slice(column, column + 1)) for column in (0, 1))
-    least = [budget.shares([fast])[0, 0] * 1e6, budget.shares([small])[0, 1] * 1e12]
+    least = [budget.ratios([fast])[0, 0] * 1e6, budget.ratios([small])[0, 1] * 1e12]
     assert fast != small
     both = replace(
         budget,
@@ -116,5 +118,5 @@ def test_every_device_counts(budget, space):
     both = replace(budget, devices=(device, slow))
     only = replace(budget, devices=(slow,))
     assert [both.fits(a) for a in every(space)] == [only.fits(a) for a in every(space)]
-    assert both.load(every(space)).shape == (space.size, 2)
+    assert both.latency_ratio(every(space)).shape == (space.size, 2)
     assert len(both.latencies(every(space)[0])) == 2

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from nas.accuracy.short_training import Evaluation
 from nas.api import resume, search
 from nas.errors import RuntimeUnavailableError
 from nas.measurement.protocol import Timing
-from nas.search.stop_reasons import WORKER_DIED
+from nas.report.wording import warnings
+from nas.results.values import StopReason
+from nas.search.loop import SearchLoop
 from nas.space.architecture import Architecture
-from tests.search.runs import THREADS, Device, run_config
+from tests.search.runs import THREADS, Device, made_up, measured_of, note_of, run_config
 from tests.tiny import AT_64
 
 Measuring = Callable[[int, Sequence[Architecture], list[Timing]], list[Timing]]
@@ -32,11 +33,11 @@ def faster(monkeypatch, folder) -> Callable[[float], None]:
     predictor = Device(folder / "tables").predictor
 
     def better_by(per_ms: float) -> None:
-        def evaluate(architecture, *_):
-            found = predictor.predict([Architecture.from_json(architecture)], AT_64)
-            return Evaluation(0.5 - per_ms * float(found.latency_ms[0]), False, 0.0, 128)
+        def score(request):
+            found = predictor.predict([request.architecture], AT_64)
+            return 0.5 - per_ms * float(found.latency_ms[0])
 
-        monkeypatch.setattr("nas.search.candidate_training.evaluate", evaluate)
+        monkeypatch.setattr("nas.search.trial_runner.evaluate_here", made_up(score))
 
     better_by(-0.1)
     return better_by
@@ -51,7 +52,7 @@ def measured(monkeypatch, device: Device, faster):
 
         def measure(networks, *_):
             seen.append([network.id for network in networks])
-            expected = device.measure(networks, None, 64, 1000, None)
+            expected = device.measure(networks, None, AT_64, None)
             return measuring(len(seen), networks, expected)
 
         monkeypatch.setattr("nas.search.verification.measure_networks", measure)
@@ -72,11 +73,12 @@ def test_what_is_recommended_was_measured_twice(folder, tmp_path, device, places
     by_id = {c.architecture.id: c for c in result.candidates}
     (lost,), (best,) = seen[1], seen[-1]
     assert lost != best and result.recommended == by_id[best]
-    assert by_id[best].measured.runs == 60
-    assert by_id[lost].high_ms > 0.8 and by_id[lost] not in result.front
-    assert all(c.measured for c in result.front)  # also what took its place
-    once_ms = device.measure([by_id[lost].architecture], None, 64, 1000, None)[0].latency_ms
-    assert by_id[lost].measured.latency_ms == pytest.approx((once_ms * 0.88) ** 0.5)
+    assert measured_of(by_id[best]).runs == 60
+    assert by_id[lost].latencies[0].high_ms > 0.8
+    assert by_id[lost] not in result.devices[0].front
+    assert all(c.measured for c in result.devices[0].front)  # also what took its place
+    once_ms = device.measure([by_id[lost].architecture], None, AT_64, None)[0].latency_ms
+    assert measured_of(by_id[lost]).latency_ms == pytest.approx((once_ms * 0.88) ** 0.5)
     calls = len(seen)
     again = resume(tmp_path / "run", **places)
     assert len(seen) == calls and again.recommended == result.recommended
@@ -100,9 +102,9 @@ def test_a_disturbed_measurement_is_done_again(folder, tmp_path, device, places,
     (first,), (once_more,) = seen[1], seen[2]
     assert first == once_more
     assert (result.recommended == by_id[first]) is not stays
-    once_ms = device.measure([by_id[first].architecture], None, 64, 1000, None)[0].latency_ms
+    once_ms = device.measure([by_id[first].architecture], None, AT_64, None)[0].latency_ms
     expected_ms = (once_ms * 0.88) ** 0.5 if stays else once_ms
-    assert by_id[first].measured.latency_ms == pytest.approx(expected_ms)
+    assert measured_of(by_id[first]).latency_ms == pytest.approx(expected_ms)
 
 
 def test_ctrl_c_before_it_was_measured_twice(folder, tmp_path, places, measured):
@@ -114,10 +116,10 @@ def test_ctrl_c_before_it_was_measured_twice(folder, tmp_path, places, measured)
     seen = measured(cut_off)
     config = run_config(folder, device=None, budget_ms=0.8, trials=8)
     stopped = search(config, tmp_path / "run", **places)
-    assert stopped.stopped == "interrupted; go on with --resume"
-    assert stopped.verified and stopped.recommended.measured.runs == 30
+    assert stopped.stopped is StopReason.INTERRUPTED
+    assert stopped.devices[0].verified and measured_of(stopped.recommended).runs == 30
     result = resume(tmp_path / "run", **places)
-    assert result.stopped is None and result.recommended.measured.runs == 60
+    assert result.stopped is None and measured_of(result.recommended).runs == 60
     assert len(seen[1]) == 1 and seen[1] == seen[2]
 
 
@@ -129,9 +131,9 @@ def test_where_nothing_is_left_the_search_goes_on(folder, tmp_path, places, meas
     config = run_config(folder, device=None, budget_ms=0.8, trials=1)
     result = search(config, tmp_path / "run", **places)
     lost = result.candidates[0]
-    assert seen[:2] == [[lost.architecture.id]] * 2 and lost.measured.latency_ms > 0.8
+    assert seen[:2] == [[lost.architecture.id]] * 2 and measured_of(lost).latency_ms > 0.8
     assert len(result.candidates) > 1
-    assert result.recommended != lost and result.recommended.measured.runs == 60
+    assert result.recommended != lost and measured_of(result.recommended).runs == 60
 
 
 def test_a_runtime_that_fails_the_second_time(folder, tmp_path, places, measured):
@@ -143,10 +145,10 @@ def test_a_runtime_that_fails_the_second_time(folder, tmp_path, places, measured
     seen = measured(fails_again)
     config = run_config(folder, device=None, budget_ms=0.8, trials=8)
     result = search(config, tmp_path / "run", **places)
-    assert len(seen) == 2 and result.recommended.measured.runs == 30
-    assert "not verified: onnxruntime is out of memory" in result.verification_note
+    assert len(seen) == 2 and measured_of(result.recommended).runs == 30
+    assert "not verified: onnxruntime is out of memory" in note_of(result)
     again = resume(tmp_path / "run", **places)
-    assert again.verified and again.recommended.measured.runs == 60
+    assert again.devices[0].verified and measured_of(again.recommended).runs == 60
 
 
 @pytest.mark.parametrize(
@@ -174,10 +176,10 @@ def test_what_takes_its_place_cannot_be_measured(
     config = run_config(folder, device=None, budget_ms=0.62, trials=4, size_bonus=0.0)
     result = search(config, tmp_path / "run", **places)
     assert seen[0] == seen[1] and len(seen[0]) == 1 and len(seen) == 3
-    assert not result.verified and note in result.verification_note
+    assert not result.devices[0].verified and note in note_of(result)
     assert result.recommended.architecture.id not in seen[0]
     again = resume(tmp_path / "run", **places)
-    assert again.verified and again.recommended.measured.runs == 60
+    assert again.devices[0].verified and measured_of(again.recommended).runs == 60
 
 
 def test_what_comes_onto_the_front_beside_it_is_measured(
@@ -192,7 +194,7 @@ def test_what_comes_onto_the_front_beside_it_is_measured(
     config = run_config(folder, device=None, trials=6, size_bonus=0.0)
     result = search(config, tmp_path / "run", **places)
     assert seen[0] == seen[1] == [result.recommended.architecture.id]
-    assert len(result.front) > 1 and all(c.measured for c in result.front)
+    assert len(result.devices[0].front) > 1 and all(c.measured for c in result.devices[0].front)
 
 
 def test_finalists_that_could_not_be_trained_are_not_tried_again(
@@ -200,11 +202,11 @@ def test_finalists_that_could_not_be_trained_are_not_tried_again(
 ):
     tried = []
 
-    def died(*_):
+    def died(_loop):
         tried.append(1)
-        return WORKER_DIED
+        return StopReason.WORKERS_DIED
 
-    monkeypatch.setattr("nas.search.loop.train_finalists", died)
+    monkeypatch.setattr(SearchLoop, "_train_finalists", died)
     seen = measured(
         lambda place, networks, expected: (
             [replace(expected[0], latency_ms=0.88)] if place == 2 else expected
@@ -213,4 +215,5 @@ def test_finalists_that_could_not_be_trained_are_not_tried_again(
     config = run_config(folder, device=None, budget_ms=0.8, trials=8, finalists=3)
     result = search(config, tmp_path / "run", **places)
     assert len(seen) > 2 and len(tried) == 1
-    assert "a training process died" in result.undecided
+    assert result.unfinished_finalists.reason is StopReason.WORKERS_DIED
+    assert "a training process died" in " ".join(warnings(result))

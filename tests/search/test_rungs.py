@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.rungs import next_to_go_on, ranking, rung_images, share_of
+from nas.accuracy.fidelity import rung_images
+from nas.search.rungs import next_promotion, promotions_of, ranking
 from nas.search.sampler.hypervolume import hypervolume
 
 VALUES = st.integers(1, 6).map(lambda tenths: tenths / 10)
@@ -61,19 +62,21 @@ def test_a_rung_sends_its_best_third_on_one_by_one():
     accuracy = [0.5, 0.9, 0.7, 0.6, 0.8, 0.4]
     load = [[0.5]] * 6
     everyone = range(6)
-    assert next_to_go_on(accuracy, load, gone=set(), able=everyone) == 1
-    assert next_to_go_on(accuracy, load, gone={1}, able=everyone) == 4
-    assert next_to_go_on(accuracy, load, gone={1, 4}, able=everyone) is None
-    assert next_to_go_on(accuracy, load, gone=set(), able={4, 2}) == 4
-    assert next_to_go_on(accuracy, load, gone=set(), able={2}) is None
-    assert next_to_go_on([], [], gone=set(), able=()) is None
+    assert next_promotion(accuracy, load, promoted=set(), able=everyone) == 1
+    assert next_promotion(accuracy, load, promoted={1}, able=everyone) == 4
+    assert next_promotion(accuracy, load, promoted={1, 4}, able=everyone) is None
+    assert next_promotion(accuracy, load, promoted=set(), able={4, 2}) == 4
+    assert next_promotion(accuracy, load, promoted=set(), able={2}) is None
+    assert next_promotion([], [], promoted=set(), able=()) is None
 
 
 def test_of_a_few_one_goes_on_when_no_more_will_come():
-    assert next_to_go_on([0.3, 0.4], [[0.9], [0.9]], gone=set(), able={0, 1}) is None
-    assert next_to_go_on([0.3, 0.4], [[0.9], [0.9]], gone=set(), able={0, 1}, over=True) == 1
-    assert [share_of(count, over=False) for count in (0, 2, 3, 8, 9)] == [0, 0, 1, 2, 3]
-    assert [share_of(count, over=True) for count in (0, 2, 3, 8, 9)] == [0, 1, 1, 2, 3]
+    assert next_promotion([0.3, 0.4], [[0.9], [0.9]], promoted=set(), able={0, 1}) is None
+    assert (
+        next_promotion([0.3, 0.4], [[0.9], [0.9]], promoted=set(), able={0, 1}, no_more=True) == 1
+    )
+    assert [promotions_of(count, no_more=False) for count in (0, 2, 3, 8, 9)] == [0, 0, 1, 2, 3]
+    assert [promotions_of(count, no_more=True) for count in (0, 2, 3, 8, 9)] == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from nas.accuracy.short_training import Evaluation
 from nas.api import resume, search
 from nas.errors import RuntimeUnavailableError
 from nas.measurement.protocol import Timing
 from nas.search.callbacks import Listener
-from nas.space.architecture import Architecture
-from tests.search.runs import THREADS, run_config
+from tests.search.runs import THREADS, made_up, measured_of, note_of, run_config
 from tests.tiny import AT_64
 
 
 def test_the_front_is_measured_and_the_recommendation_follows_it(finished):
     result, _ = finished
-    assert result.verified
-    assert all(candidate.measured for candidate in result.front)
-    within = [c for c in result.front if c.measured.latency_ms <= 0.9]
+    (device,) = result.devices
+    assert device.verified
+    assert all(candidate.measured for candidate in device.front)
+    within = [c for c in device.front if measured_of(c).latency_ms <= 0.9]
     if within:
         assert result.recommended == max(within, key=lambda c: c.score)
         blocks = result.recommended.architecture.blocks(AT_64)
-        assert len(result.breakdown_ms) == len(blocks)
-        predicted_ms = result.recommended.predicted.latency_ms
-        assert sum(result.breakdown_ms) == pytest.approx(predicted_ms, abs=0.2)
+        assert len(device.breakdown_ms) == len(blocks)
+        predicted_ms = device.latency(result.recommended).predicted.latency_ms
+        assert sum(device.breakdown_ms) == pytest.approx(predicted_ms, abs=0.2)
     else:
         assert result.recommended is None
 
@@ -36,11 +35,11 @@ def test_ctrl_c_while_measuring_the_front_still_ends_with_a_report(folder, tmp_p
     monkeypatch.setattr("nas.search.verification.measure_networks", interrupted)
     config = run_config(folder, device=None, trials=1)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert not result.verified
-    assert "measuring the front was interrupted; go on with --resume" in result.verification_note
+    assert not result.devices[0].verified
+    assert "measuring the front was interrupted; go on with --resume" in note_of(result)
     assert result.recommended and (tmp_path / "run" / "report.html").exists()
     monkeypatch.undo()
-    assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).verified
+    assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).devices[0].verified
 
 
 def test_a_device_that_cannot_run_a_network_is_left_unverified(folder, tmp_path, monkeypatch):
@@ -50,14 +49,14 @@ def test_a_device_that_cannot_run_a_network_is_left_unverified(folder, tmp_path,
     monkeypatch.setattr("nas.search.verification.measure_networks", fails)
     config = run_config(folder, device=None, trials=3)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert not result.verified and result.recommended
-    assert "not verified: onnxruntime cannot run a network" in result.verification_note
+    assert not result.devices[0].verified and result.recommended
+    assert "not verified: onnxruntime cannot run a network" in note_of(result)
     assert (tmp_path / "run" / "report.html").exists()
     monkeypatch.setattr(
         "nas.search.verification.measure_networks",
         lambda networks, *_: [Timing(0.5, 0.5, 1.0, 30) for _ in networks],
     )
-    assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).verified
+    assert resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS).devices[0].verified
 
 
 def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes_on(
@@ -67,31 +66,31 @@ def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes
     budget_ms = 0.8
     device.share, predictor = 1.1, device.predictor
 
-    def larger_is_better(architecture, proxy, seed):
-        found = predictor.predict([Architecture.from_json(architecture)], AT_64)
-        return Evaluation(float(found.latency_ms[0]), False, 0.0, 128)
+    def larger_is_better(request):
+        return float(predictor.predict([request.architecture], AT_64).latency_ms[0])
 
-    monkeypatch.setattr("nas.search.candidate_training.evaluate", larger_is_better)
+    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", made_up(larger_is_better))
     result = search(
         run_config(folder, device=None, budget_ms=budget_ms, trials=12, sampler="latency-aware"),
         tmp_path / "run",
         tables_dir=folder / "tables",
         **THREADS,
     )
-    assert all(c.measured and c.latency_ms <= budget_ms for c in result.front)
-    assert result.recommended == result.front[-1]
-    assert result.recommended.latency_ms > 0.9 * budget_ms
+    (seen,) = result.devices
+    assert all(c.measured and seen.latency(c).latency_ms <= budget_ms for c in seen.front)
+    assert result.recommended == seen.front[-1]
+    assert seen.latency(result.recommended).latency_ms > 0.9 * budget_ms
     before = {c.number: predictor.predict([c.architecture], AT_64) for c in result.candidates}
     shift: dict[bool, list[float]] = {True: [], False: []}
     for c in result.candidates:
-        ratio = c.predicted.latency_ms / before[c.number].latency_ms[0]
-        shift[c.measured is not None].append(ratio)
+        ratio = seen.latency(c).predicted.latency_ms / before[c.number].latency_ms[0]
+        shift[c.measured].append(ratio)
     assert shift[True] == pytest.approx([1.0] * len(shift[True]))  # as it was predicted
     assert all(1.02 < ratio < 1.1 for ratio in shift[False])  # towards what was measured
-    assert any(c.measured and c.latency_ms > budget_ms for c in result.candidates)
+    assert any(c.measured and seen.latency(c).latency_ms > budget_ms for c in result.candidates)
     assert len(result.candidates) in (15, 18)  # it went on, with a quarter more each time
     again = resume(tmp_path / "run", tables_dir=folder / "tables")
-    assert [c.predicted for c in again.candidates] == [c.predicted for c in result.candidates]
+    assert [c.latencies for c in again.candidates] == [c.latencies for c in result.candidates]
 
 
 def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_on(
@@ -104,7 +103,7 @@ def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_
         """All that use more than a share of the budget are measured next to it."""
 
         def close(networks, *_):
-            usual = device.measure(networks, None, 64, 1000, None)
+            usual = device.measure(networks, None, AT_64, None)
             near = Timing(0.995 * budget_ms, 0.5, 1.0, 30)
             return [near if t.latency_ms > share * budget_ms else t for t in usual]
 
@@ -113,8 +112,8 @@ def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_
         return search(config, run_dir, tables_dir=folder / "tables", **THREADS)
 
     result = search_with_close(0.6)
-    lost = [c for c in result.candidates if c.measured and c.high_ms > budget_ms]
-    assert lost and all(c.measured.latency_ms < budget_ms for c in lost)
+    lost = [c for c in result.candidates if c.measured and c.latencies[0].high_ms > budget_ms]
+    assert lost and all(measured_of(c).latency_ms < budget_ms for c in lost)
     assert result.recommended not in lost
     assert len(result.candidates) > 8
     calm = search_with_close(1.0)
@@ -134,8 +133,8 @@ def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, 
     faster = search_where_it_takes(0.85)
     assert len(faster.candidates) in (10, 12)
     first, added = faster.candidates[:8], faster.candidates[8:]
-    assert max(c.predicted.latency_ms for c in first) <= 0.8
-    assert all(c.high_ms <= 0.8 for c in added)
+    assert max(c.latencies[0].predicted.latency_ms for c in first) <= 0.8
+    assert all(c.latencies[0].high_ms <= 0.8 for c in added)
 
 
 def test_who_was_interrupted_while_it_went_on_does_the_rest_later(
@@ -143,10 +142,10 @@ def test_who_was_interrupted_while_it_went_on_does_the_rest_later(
 ):
     device.share = 0.85
 
-    def interrupted(architecture, proxy, seed):
+    def interrupted(_request):
         if len(totals) > 1:
             raise KeyboardInterrupt
-        return Evaluation(0.5, False, 0.0, 128)
+        return 0.5
 
     totals: list[tuple[int, int]] = []
     places = {
@@ -154,7 +153,7 @@ def test_who_was_interrupted_while_it_went_on_does_the_rest_later(
         "listener": Listener(training=lambda *counts: totals.append(counts)),
         **THREADS,
     }
-    monkeypatch.setattr("nas.search.candidate_training.evaluate", interrupted)
+    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", made_up(interrupted))
     config = run_config(folder, device=None, budget_ms=0.8, trials=8)
     stopped = search(config, tmp_path / "run", **places)
     assert totals == [(0, 8), (8, 10)] and len(stopped.candidates) == 8

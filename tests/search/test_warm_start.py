@@ -9,7 +9,7 @@ import nas
 from nas.api import resume, search
 from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.search.store.study import SearchStudy
+from nas.search import warm_start
 from nas.search.warm_start import read_earlier
 from nas.space.space_files import load_space
 from tests.search.runs import THREADS, run_config
@@ -60,15 +60,15 @@ def test_a_run_killed_while_it_reads_earlier_ones_reads_them_on_resume(
 ):
     earlier, _ = finished
     config = run_config(folder, trials=1, warm_start=(str(earlier.run_dir),))
-    take_over = SearchStudy._import
+    take_over = warm_start._import
 
-    def killed(study, trial):
-        if study.trials.complete():
+    def killed(store, leaderboard, trial):
+        if store.trials.read().trained():
             raise KeyboardInterrupt
-        take_over(study, trial)
+        take_over(store, leaderboard, trial)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SearchStudy, "_import", killed)
+        patch.setattr(warm_start, "_import", killed)
         search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     result = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     assert result.imported == len(earlier.candidates) > 1

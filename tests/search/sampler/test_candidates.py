@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nas.search.sampler.candidates import Candidates, key
+from nas.search.sampler.candidates import CandidateGenerator, key
 from nas.space.parameter_space import Walk
 from tests.toy import Layer, One, Toy, every_walk, shares, toy_latency, two_devices
 
@@ -16,8 +16,8 @@ SPACE = Toy()
 EVERY = {walk.architecture: walk for walk in every_walk(SPACE)}
 
 
-def made(load=None, seed: int = 0) -> Candidates[tuple[Layer, ...]]:
-    return Candidates(SPACE, load or shares(2.5), random.Random(seed))
+def made(load=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
+    return CandidateGenerator(SPACE, load or shares(2.5), random.Random(seed))
 
 
 def test_values_are_walked_again():
@@ -28,29 +28,29 @@ def test_values_are_walked_again():
 def test_loads_are_those_of_the_architectures():
     walks = list(EVERY.values())[:5]
     expected = [[toy_latency(w.architecture) / 2.5, len(w.architecture) / 2] for w in walks]
-    np.testing.assert_array_equal(made(two_devices).load(walks), expected)
+    np.testing.assert_array_equal(made(two_devices).latency_ratio(walks), expected)
 
 
-def test_fresh_ones_are_in_the_space_and_of_all_sizes():
-    fresh = made().fresh(300)
+def test_random_ones_are_in_the_space_and_of_all_sizes():
+    fresh = made().random(300)
     assert len(fresh) == 300
     assert all(EVERY[walk.architecture] == walk for walk in fresh)
     latency = [toy_latency(walk.architecture) for walk in fresh]
     assert min(latency) < 0.6
     assert max(latency) > 4.0
-    assert fresh == made().fresh(300)
-    assert fresh != made(seed=1).fresh(300)
+    assert fresh == made().random(300)
+    assert fresh != made(seed=1).random(300)
 
 
-def test_children_are_in_the_space_and_like_their_parents():
-    parents = made().fresh(2)
-    children = made().children(parents, 300)
+def test_offspring_are_in_the_space_and_like_their_parents():
+    parents = made().random(2)
+    children = made().offspring(parents, 300)
     assert len(children) == 300
     assert all(EVERY[child.architecture] == child for child in children)
     values = {item for parent in parents for item in parent.params.items()}
     inherited = [sum(item in values for item in c.params.items()) / len(c.params) for c in children]
     fresh = [
-        sum(item in values for item in c.params.items()) / len(c.params) for c in made().fresh(300)
+        sum(item in values for item in c.params.items()) / len(c.params) for c in made().random(300)
     ]
     assert np.mean(inherited) > np.mean(fresh) + 0.2
     assert len({child.architecture for child in children}) > 100
@@ -60,19 +60,19 @@ def test_a_child_of_one_differs_from_it_in_little():
     parent = EVERY[(Layer(32, 0.5), Layer(64, 0.25), Layer(128, 0.75))]
     changed = Counter(
         sum(child.params.get(name, value) != value for name, value in parent.params.items())
-        for child in made().children([parent], 500)
+        for child in made().offspring([parent], 500)
     )
     assert changed[0] < 0.05 * 500  # a change that is changed back
     assert 0.4 * 500 < changed[1] < 0.7 * 500
     assert changed[1] > changed[2] > changed[3]
 
 
-def test_children_reach_every_architecture():
+def test_offspring_reach_every_architecture():
     candidates = made()
     walks = [EVERY[(Layer(16, 0.0),)]]
     for _ in range(40):
         walks = list(
-            {w.architecture: w for w in (*walks, *candidates.children(walks, 600))}.values()
+            {w.architecture: w for w in (*walks, *candidates.offspring(walks, 600))}.values()
         )
     assert len(walks) > 0.95 * len(EVERY)
 
@@ -80,7 +80,7 @@ def test_children_reach_every_architecture():
 @pytest.mark.parametrize("load", [shares(2.5), two_devices])
 def test_what_fits_is_within_all_limits_new_and_there_once(load):
     candidates = made(load)
-    walks = candidates.fresh(400)
+    walks = candidates.random(400)
     known = {key(walk) for walk in walks[:50]}
     fitting, found = candidates.fitting([*walks, *walks], known)
     keys = [key(walk) for walk in fitting]
@@ -92,7 +92,7 @@ def test_what_fits_is_within_all_limits_new_and_there_once(load):
 
 def test_nothing_fits_where_all_is_over_or_known():
     candidates = made(shares(0.1))
-    walks = candidates.fresh(20)
+    walks = candidates.random(20)
     fitting, load = candidates.fitting(walks, set())
     assert (fitting, len(load)) == ([], 0)
     fitting, load = made().fitting(walks, {key(walk) for walk in walks})
@@ -152,13 +152,15 @@ def test_a_limit_of_another_kind_may_be_infinitely_broken():
     found = candidates.near(1.0, set())
     assert found is not None
     assert len(found.architecture) < 3
-    assert all(len(w.architecture) < 3 for w in candidates.fitting(candidates.fresh(50), set())[0])
+    assert all(len(w.architecture) < 3 for w in candidates.fitting(candidates.random(50), set())[0])
 
 
 def test_a_space_of_one_ends():
-    candidates = Candidates(One(), lambda made: np.full((len(made), 1), 0.5), random.Random(0))
+    candidates = CandidateGenerator(
+        One(), lambda made: np.full((len(made), 1), 0.5), random.Random(0)
+    )
     only = Walk(7, {"a": 3, "b": 4}, {"a": (3,), "b": (4,)})
-    assert candidates.fresh(3) == [only] * 3
-    assert candidates.children([only], 2000) == [only] * 2000
+    assert candidates.random(3) == [only] * 3
+    assert candidates.offspring([only], 2000) == [only] * 2000
     assert candidates.near(0.9, set()) == only
     assert candidates.near(0.9, {key(only)}) is None

@@ -12,8 +12,10 @@ from optuna.trial import TrialState
 from nas.search.sampler import latency_aware
 from nas.search.sampler.candidates import key
 from nas.search.sampler.hypervolume import expected_gain, hypervolume
-from nas.search.sampler.latency_aware import START, LatencyAwareSampler, PriorTrial
-from nas.search.store.trials import Stopped
+from nas.search.sampler.latency_aware import MIN_OBSERVATIONS as ENOUGH
+from nas.search.sampler.latency_aware import LatencyAware
+from nas.search.sampler.observation import Observation
+from nas.search.sampler.optuna_adapter import LatencyAwareSampler
 from tests.tiny import AT_64, made_up_ms, tiny_space
 from tests.toy import (
     One,
@@ -72,7 +74,7 @@ def test_what_is_proposed_fits_is_new_and_is_in_the_space():
 
 
 def test_the_first_are_spread_over_the_loads():
-    load = np.sort(LOAD(run(study_of(), START))[:, 0])
+    load = np.sort(LOAD(run(study_of(), ENOUGH))[:, 0])
     assert load[0] < 0.25
     assert load[-1] > 0.95
     assert np.diff(load).max() < 0.25
@@ -108,7 +110,7 @@ def test_suggestions_for_the_best_network_use_more_of_the_limit():
             sampler=LatencyAwareSampler(SPACE, LOAD, seed, best_every=best_every),
             directions=["maximize", "minimize"],
         )
-        return LOAD(run(study, START + 12)[START:])[:, 0]
+        return LOAD(run(study, ENOUGH + 12)[ENOUGH:])[:, 0]
 
     for seed in range(3):
         front, every_second, best = (highest_loads(n, seed) for n in (0, 2, 1))
@@ -118,7 +120,7 @@ def test_suggestions_for_the_best_network_use_more_of_the_limit():
 def test_a_space_is_exhausted_without_repeats_then_values_are_random():
     study = study_of(SMALL, SMALL_LOAD)
     run(study, len(FITTING), SMALL, SMALL_LOAD)
-    assert len(FITTING) > START + 5
+    assert len(FITTING) > ENOUGH + 5
     assert set(keys_of(study)) == FITTING
     afterwards = run(study, 20, SMALL, SMALL_LOAD)
     assert len(set(afterwards)) > 5
@@ -126,7 +128,7 @@ def test_a_space_is_exhausted_without_repeats_then_values_are_random():
 
 
 def test_values_are_random_where_nothing_fits():
-    built = run(study_of(load=shares(0.1)), START + 3)
+    built = run(study_of(load=shares(0.1)), ENOUGH + 3)
     assert len(set(built)) > 5
 
 
@@ -134,13 +136,13 @@ def test_a_space_of_one_is_proposed_over_and_over():
     def load(made):
         return np.full((len(made), 1), 0.5)
 
-    assert run(study_of(One(), load), START + 2, One(), load, float) == [7] * (START + 2)
+    assert run(study_of(One(), load), ENOUGH + 2, One(), load, float) == [7] * (ENOUGH + 2)
 
 
 def test_the_seed_decides_what_is_proposed():
     first, again, other = study_of(seed=3), study_of(seed=3), study_of(seed=4)
     for study in (first, again, other):
-        run(study, START + 4)
+        run(study, ENOUGH + 4)
     assert keys_of(first) == keys_of(again)
     assert len({*keys_of(first), *keys_of(other)}) > 1.5 * len(keys_of(first))
 
@@ -150,12 +152,12 @@ def test_queued_trials_get_their_values():
     wanted = [w.params for w in every_walk(SPACE)][5::300]
     for params in wanted[:4]:
         study.enqueue_trial(params)
-    run(study, 4 + START)
+    run(study, 4 + ENOUGH)
     for params in wanted[4:]:
         study.enqueue_trial(params)
     run(study, len(wanted))
     assert params_of(study)[:4] == wanted[:4]
-    assert params_of(study)[4 + START :][: len(wanted) - 4] == wanted[4:]
+    assert params_of(study)[4 + ENOUGH :][: len(wanted) - 4] == wanted[4:]
     assert len(set(keys_of(study))) == len(keys_of(study))
 
 
@@ -169,7 +171,7 @@ def test_what_a_queued_trial_leaves_open_is_random():
     run(study, 5)
 
 
-@pytest.mark.parametrize("trained", [0, START + 2])
+@pytest.mark.parametrize("trained", [0, ENOUGH + 2])
 def test_parallel_workers_get_different_architectures(trained):
     study = study_of()
     before = run(study, trained)
@@ -196,13 +198,13 @@ def test_several_threads_may_ask():
 
 def test_all_of_a_space_may_be_asked_for_at_once():
     study = study_of(SMALL, SMALL_LOAD)
-    run(study, START, SMALL, SMALL_LOAD)
-    for _ in range(len(FITTING) - START):
+    run(study, ENOUGH, SMALL, SMALL_LOAD)
+    for _ in range(len(FITTING) - ENOUGH):
         SMALL.suggest(study.ask())
     assert set(keys_of(study)) == FITTING
 
 
-def test_what_is_pending_is_believed_to_be_on_the_front(monkeypatch):
+def test_pending_architectures_count_by_their_expected_score(monkeypatch):
     sizes = []
 
     def recorded(mean, deviation, load, front, reference):
@@ -211,10 +213,14 @@ def test_what_is_pending_is_believed_to_be_on_the_front(monkeypatch):
 
     monkeypatch.setattr(latency_aware, "expected_gain", recorded)
     study = study_of()
-    run(study, START)
+    run(study, ENOUGH)
     for _ in range(3):
         SPACE.suggest(study.ask())
-    assert list(dict.fromkeys(sizes)) == [START, START + 1, START + 2]
+    assert list(dict.fromkeys(sizes)) == [
+        ENOUGH,
+        ENOUGH + 1,
+        ENOUGH + 2,
+    ]
 
 
 def test_a_whole_space_may_be_queued_in_part():
@@ -229,7 +235,7 @@ def test_a_first_objective_may_be_an_error_to_minimise():
     one = study_of(directions=["maximize"])
     other = study_of(directions=["minimize"])
     for study, sign in ((one, 1.0), (other, -1.0)):
-        for _ in range(START + 4):
+        for _ in range(ENOUGH + 4):
             trial = study.ask()
             study.tell(trial, sign * toy_accuracy(SPACE.suggest(trial)))
     assert keys_of(one) == keys_of(other)
@@ -249,19 +255,19 @@ def test_what_diverged_or_failed_is_not_proposed_again():
 
 def test_nothing_but_failures_is_no_failure():
     study = study_of()
-    for number in range(START + 4):
+    for number in range(ENOUGH + 4):
         trial = study.ask()
         if number % 3:  # others fail before they have a value
             SPACE.suggest(trial)
         study.tell(trial, state=TrialState.PRUNED if number % 2 else TrialState.FAIL)
     built = [params for params in params_of(study) if params]
     assert len({tuple(params.items()) for params in built}) == len(built)
-    run(study, START + 2)
+    run(study, ENOUGH + 2)
 
 
 def test_equal_accuracies_stop_nothing():
-    built = run(study_of(), START + 6, accuracy=lambda _: 0.1)
-    assert len(set(built)) == START + 6
+    built = run(study_of(), ENOUGH + 6, accuracy=lambda _: 0.1)
+    assert len(set(built)) == ENOUGH + 6
     assert LOAD(built).max() <= 1.0
 
 
@@ -269,7 +275,7 @@ def test_a_queued_architecture_may_be_over_the_limit():
     study = study_of()
     slowest = max(every_walk(SPACE), key=lambda walk: toy_latency(walk.architecture))
     study.enqueue_trial(slowest.params)
-    built = run(study, START + 6)
+    built = run(study, ENOUGH + 6)
     assert LOAD(built[:1])[0, 0] > 1.5
     assert LOAD(built[1:]).max() <= 1.0
 
@@ -280,21 +286,21 @@ def test_a_study_in_a_database_is_continued(tmp_path):
     study = study_of(storage=storage, study_name="toy")
     fastest = min(every_walk(SPACE), key=lambda walk: toy_latency(walk.architecture))
     study.enqueue_trial(fastest.params)
-    before = run(study, START + 1)
+    before = run(study, ENOUGH + 1)
     again = optuna.load_study(
         study_name="toy", storage=storage, sampler=LatencyAwareSampler(SPACE, LOAD, 0)
     )
     after = run(again, 2)
     assert before[0] == fastest.architecture
-    assert len({*before, *after}) == START + 3
+    assert len({*before, *after}) == ENOUGH + 3
     assert LOAD([*before, *after]).max() <= 1.0
     kept = study.get_trials()
     assert [SPACE.build_from(trial.params) for trial in kept] == [*before, *after]
 
 
 def test_the_limits_of_two_devices_are_kept():
-    built = run(study_of(load=two_devices), START + 12, load=two_devices)
-    assert len(set(built)) == START + 12
+    built = run(study_of(load=two_devices), ENOUGH + 12, load=two_devices)
+    assert len(set(built)) == ENOUGH + 12
     assert two_devices(built).max() <= 1.0
     best = max(
         toy_accuracy(walk.architecture)
@@ -324,7 +330,7 @@ def test_a_queued_architecture_may_break_a_limit_infinitely():
 
     study = study_of(load=load)
     study.enqueue_trial(max(every_walk(SPACE), key=lambda w: len(w.params)).params)
-    for _ in range(START + 2):
+    for _ in range(ENOUGH + 2):
         trial = study.ask()
         study.tell(trial, [toy_accuracy(SPACE.suggest(trial)), 1.0])
 
@@ -374,20 +380,20 @@ def test_a_first_parameter_of_one_choice_hides_nothing():
 
 
 @pytest.mark.slow
-def test_it_learns_as_much_from_what_stopped_at_a_rung():
+def test_any_loop_may_ask_it_and_it_learns_as_much_from_what_stopped_at_a_rung():
     """All but the first stop there, 30 points of accuracy short."""
 
     def found(seed: int, rungs: bool) -> float:
-        study = study_of(seed=seed)
+        sampler = LatencyAware(SPACE, LOAD, seed)
+        observations: list[Observation] = []
+        built = []
         for number in range(30):
-            trial = study.ask()
-            layers = SPACE.suggest(trial)
-            if rungs and number:
-                Stopped(1, 100, toy_accuracy(layers) - 0.3).keep(trial)
-                study.tell(trial, state=TrialState.PRUNED)
-            else:
-                study.tell(trial, [toy_accuracy(layers), LOAD([layers])[0, 0]])
-        built = [SPACE.build_from(params) for params in params_of(study)]
+            suggested = sampler.suggest(observations)
+            score = toy_accuracy(suggested.architecture)
+            at_rung = rungs and number > 0
+            group, loss = (-1, 0.3) if at_rung else (0, 0.0)
+            observations.append(Observation(suggested.params, score - loss, group))
+            built.append(suggested.architecture)
         assert len(set(built)) == 30
         return _area(built)
 
@@ -403,8 +409,8 @@ def test_with_a_prior_it_begins_as_without_and_then_trains_the_best_that_others_
     walks = [w for w in every_walk(SPACE) if LOAD([w.architecture]).max() <= 1.0]
     best = max(walks, key=lambda w: toy_accuracy(w.architecture))
     chosen = [best, *rng.sample(walks, 15)]
-    prior = [PriorTrial(dict(w.params), 0.5 * toy_accuracy(w.architecture), 1) for w in chosen]
+    prior = [Observation(dict(w.params), 0.5 * toy_accuracy(w.architecture), 1) for w in chosen]
     study = study_of(sampler=LatencyAwareSampler(SPACE, LOAD, 0, prior, best_every=1))
-    built = run(study, START + 6)
-    assert built[:START] == run(study_of(), START)
-    assert best.architecture in built[START:]
+    built = run(study, ENOUGH + 6)
+    assert built[:ENOUGH] == run(study_of(), ENOUGH)
+    assert best.architecture in built[ENOUGH:]

@@ -15,8 +15,8 @@ from nas.search.sampler.encoding import Encoder
 from nas.search.sampler.surrogate import (
     PRIOR_LOG,
     PRIOR_SPREAD,
-    AccuracySurrogate,
     Hyperparameters,
+    ScoreSurrogate,
     _distances,
     _log_loss,
 )
@@ -89,7 +89,7 @@ def test_the_posterior_is_that_of_the_documented_kernels(devices):
         np.hstack([loads(w), loads(w) ** 1.5 + 0.3][:devices]) for w in (known, new)
     )
     accuracy = accuracies(known) + np.random.default_rng(0).normal(0, 0.01, 25)
-    fitted = AccuracySurrogate(known, known_load, accuracy, ALONE, refit=False)
+    fitted = ScoreSurrogate(known, known_load, accuracy, ALONE, refit=False)
     mean, deviation = fitted.predict(new, new_load)
 
     k = covariance(known, known, known_load, known_load, known, known_load, THETA)
@@ -111,7 +111,7 @@ def loss(theta, distances, target):
 
 def _loss_arguments(count: int = 25):
     known = sampled(count)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
     return _distances(fitted._features, fitted._features), fitted._target, fitted
 
 
@@ -120,7 +120,7 @@ def _loss_arguments(count: int = 25):
 def test_the_gradient_of_the_loss_is_that_of_finite_differences(shift, groups):
     known = sampled(25)
     kinds = [number % groups for number in range(25)]
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known), None, False, kinds)
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known), None, False, kinds)
     prior = Hyperparameters.prior(fitted.hyperparameters.groups)
     arguments = (_distances(fitted._features, fitted._features), fitted._target, prior)
     theta = np.append(THETA, [0.4, -2.0, -0.6, -3.0][: 2 * (groups - 1)])
@@ -154,7 +154,7 @@ def test_the_loss_is_the_negative_log_posterior_up_to_a_constant():
 def test_fitting_lowers_the_loss():
     distances, target, _ = _loss_arguments()
     known = sampled(25)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known))
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known))
     found = loss(fitted.hyperparameters.theta, distances, target)
     assert found < loss(PRIOR_LOG, distances, target)
     assert found < loss(THETA, distances, target)
@@ -166,7 +166,7 @@ def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
     theta = THETA.copy()
     theta[4] = math.log(1e-9)
     exact = Hyperparameters((0,), theta)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known), exact, refit=False)
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known), exact, refit=False)
     mean, deviation = fitted.predict(known, loads(known))
     np.testing.assert_allclose(mean, accuracies(known), atol=1e-4)
     assert deviation.max() < 2e-3 * accuracies(known).std()
@@ -180,7 +180,7 @@ def test_it_learns_an_additive_function_better_than_a_line_over_latency(seed):
     random.Random(seed).shuffle(everything)
     known, new = everything[:50], everything[50:600]
     noise = np.random.default_rng(seed).normal(0, 0.01, len(known))
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known) + noise)
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known) + noise)
     mean, deviation = fitted.predict(new, loads(new))
     line = np.polyfit(np.log(loads(known)[:, 0]), accuracies(known) + noise, 1)
     by_line = np.polyval(line, np.log(loads(new)[:, 0]))
@@ -195,9 +195,9 @@ def test_predictions_follow_the_scale_of_accuracy_and_not_the_unit_of_load():
     walks = sampled(40)
     known, new = walks[:25], walks[25:]
     accuracy = accuracies(known)
-    base = AccuracySurrogate(known, loads(known), accuracy)
+    base = ScoreSurrogate(known, loads(known), accuracy)
     mean, deviation = base.predict(new, loads(new))
-    other = AccuracySurrogate(known, 1000 * loads(known), 100 * accuracy - 7)
+    other = ScoreSurrogate(known, 1000 * loads(known), 100 * accuracy - 7)
     other_mean, other_deviation = other.predict(new, 1000 * loads(new))
     np.testing.assert_allclose(other_mean, 100 * mean - 7, rtol=1e-3)
     np.testing.assert_allclose(other_deviation, 100 * deviation, rtol=1e-2)
@@ -207,7 +207,7 @@ def test_the_order_of_observations_does_not_matter():
     walks = sampled(40)
     known, new = walks[:25], walks[25:]
     fitted = [
-        AccuracySurrogate(part, loads(part), accuracies(part), ALONE, refit=False)
+        ScoreSurrogate(part, loads(part), accuracies(part), ALONE, refit=False)
         for part in (known, known[::-1])
     ]
     one, other = (np.array(f.predict(new, loads(new))) for f in fitted)
@@ -216,7 +216,7 @@ def test_the_order_of_observations_does_not_matter():
 
 def test_two_observations_are_enough():
     known, new = sampled(10)[:2], sampled(10)[2:]
-    mean, deviation = AccuracySurrogate(known, loads(known), [0.3, 0.6]).predict(new, loads(new))
+    mean, deviation = ScoreSurrogate(known, loads(known), [0.3, 0.6]).predict(new, loads(new))
     assert np.all(np.isfinite(mean))
     assert np.all(deviation > 0)
 
@@ -224,7 +224,7 @@ def test_two_observations_are_enough():
 def test_the_same_architecture_may_be_observed_twice():
     walk, *new = sampled(5)
     twice = [walk, walk]
-    fitted = AccuracySurrogate(twice, loads(twice), [0.4, 0.6])
+    fitted = ScoreSurrogate(twice, loads(twice), [0.4, 0.6])
     mean, deviation = fitted.predict([walk], loads([walk]))
     assert mean[0] == pytest.approx(0.5, abs=1e-6)
     assert np.all(deviation > 0)
@@ -235,7 +235,7 @@ def test_the_same_architecture_may_be_observed_twice():
 def test_equal_accuracies_are_predicted_for_everything(value):
     walks = sampled(20)
     known, new = walks[:7], walks[7:]
-    fitted = AccuracySurrogate(known, loads(known), [value] * 7)
+    fitted = ScoreSurrogate(known, loads(known), [value] * 7)
     mean, deviation = fitted.predict(new, loads(new))
     np.testing.assert_allclose(mean, value, atol=1e-9)
     assert np.all(deviation > 0)
@@ -243,16 +243,16 @@ def test_equal_accuracies_are_predicted_for_everything(value):
 
 def test_hyperparameters_are_kept_unless_they_are_to_be_refitted():
     known = sampled(25)
-    kept = AccuracySurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
+    kept = ScoreSurrogate(known, loads(known), accuracies(known), ALONE, refit=False)
     np.testing.assert_array_equal(kept.hyperparameters.theta, THETA)
-    first = AccuracySurrogate(known, loads(known), accuracies(known), refit=False)
+    first = ScoreSurrogate(known, loads(known), accuracies(known), refit=False)
     np.testing.assert_array_equal(first.hyperparameters.theta, PRIOR_LOG)
-    others = AccuracySurrogate(
+    others = ScoreSurrogate(
         known, loads(known), accuracies(known), ALONE, refit=False, groups=[7] * 20 + [0] * 5
     )
     assert others.hyperparameters.groups == (7, 0)  # chosen, as what was given is of other groups
     before = THETA.copy()
-    refitted = AccuracySurrogate(known, loads(known), accuracies(known), ALONE)
+    refitted = ScoreSurrogate(known, loads(known), accuracies(known), ALONE)
     assert not np.allclose(refitted.hyperparameters.theta, THETA)
     np.testing.assert_array_equal(THETA, before)
     within = np.abs(refitted.hyperparameters.theta - PRIOR_LOG) <= 4 * PRIOR_SPREAD + 1e-12
@@ -264,12 +264,12 @@ def test_more_expected_noise_smooths_more():
     observed = accuracies(known)
 
     def off(noise):
-        fitted = AccuracySurrogate(known, loads(known), observed, refit=False, noise=noise)
+        fitted = ScoreSurrogate(known, loads(known), observed, refit=False, noise=noise)
         return np.abs(fitted.predict(known, loads(known))[0] - observed).mean()
 
     assert off(1e-4) < off(0.01) < off(0.3)
-    chosen = AccuracySurrogate(known, loads(known), observed, noise=0.3).hyperparameters.noise
-    assert chosen[0] > AccuracySurrogate(known, loads(known), observed).hyperparameters.noise[0]
+    chosen = ScoreSurrogate(known, loads(known), observed, noise=0.3).hyperparameters.noise
+    assert chosen[0] > ScoreSurrogate(known, loads(known), observed).hyperparameters.noise[0]
 
 
 def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch):
@@ -282,7 +282,7 @@ def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch)
 
     monkeypatch.setattr(surrogate_module, "_log_loss", recorded)
     known = sampled(60)
-    fitted = AccuracySurrogate(known, loads(known), accuracies(known))
+    fitted = ScoreSurrogate(known, loads(known), accuracies(known))
     assert set(sizes) == {((20, 20), 20)}
     mean, _ = fitted.predict(known, loads(known))
     assert kendalltau(mean, accuracies(known)).statistic > 0.9
@@ -290,7 +290,7 @@ def test_many_observations_choose_hyperparameters_from_some_of_them(monkeypatch)
 
 def test_nothing_to_predict_gives_nothing():
     known = sampled(5)
-    mean, deviation = AccuracySurrogate(known, loads(known), accuracies(known)).predict(
+    mean, deviation = ScoreSurrogate(known, loads(known), accuracies(known)).predict(
         [], np.empty((0, 1))
     )
     assert mean.shape == deviation.shape == (0,)
@@ -315,7 +315,7 @@ def test_a_group_counts_by_its_differences(factor, level, noise):
     def tau(used: slice) -> float:
         groups = ([1] * len(other) + [0] * len(here))[used]
         chosen = known[used]
-        surrogate = AccuracySurrogate(
+        surrogate = ScoreSurrogate(
             [walks[i] for i in chosen], load[chosen], accuracy[used], groups=groups
         )
         mean, _ = surrogate.predict([walks[i] for i in unseen], load[unseen])
@@ -330,7 +330,7 @@ def test_predictions_are_for_the_largest_group():
     known = sampled(30)
     values = accuracies(known) + np.where(np.arange(30) < 20, 10.0, 0.0)
     groups = [2] * 20 + [0] * 10
-    surrogate = AccuracySurrogate(known, loads(known), values, groups=groups)
+    surrogate = ScoreSurrogate(known, loads(known), values, groups=groups)
     mean, _ = surrogate.predict(known, loads(known))
     assert surrogate.group == 2
     np.testing.assert_allclose(mean[:20], values[:20], atol=0.05)

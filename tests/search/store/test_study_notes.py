@@ -8,28 +8,28 @@ import optuna
 import pytest
 
 from nas.measurement.protocol import Timing
-from nas.search.store.ledger import Ledger
+from nas.search.store.study_notes import StudyNotes
 
 QUICK, SLOW = Timing(0.8, 0.5, 1.0, 30), Timing(1.25, 0.5, 1.0, 30)
 
 
 def test_a_network_measured_again_has_the_mean_of_all_times(budget):
     study = optuna.create_study()
-    network, ledger = budget.fastest(), Ledger(study)
-    assert ledger.measured(network, 0) is None
-    ledger.record_measured(0, [network], [QUICK])
-    ledger.record_measured(0, [network], [SLOW])
-    for known in (ledger, Ledger(study)):
+    network, notes = budget.fastest(), StudyNotes(study)
+    assert notes.measured(network, 0) is None
+    notes.record_measured(0, [network], [QUICK])
+    notes.record_measured(0, [network], [SLOW])
+    for known in (notes, StudyNotes(study)):
         assert known.times_measured(network, 0) == 2
         assert known.measured(network, 0).latency_ms == pytest.approx(1.0)
         assert known.measured(network, 1) is None
 
 
-def test_runs_of_before_kept_one_measurement_of_a_network(budget):
+def test_older_runs_kept_one_measurement_of_a_network(budget):
     study = optuna.create_study()
     network = budget.fastest()
     study.set_user_attr("measured", {network.id: {"0": asdict(QUICK)}})
-    ledger = Ledger(study)
-    assert ledger.measured(network, 0).latency_ms == pytest.approx(0.8)
-    ledger.record_measured(0, [network], [SLOW])
-    assert Ledger(study).times_measured(network, 0) == 2
+    notes = StudyNotes(study)
+    assert notes.measured(network, 0).latency_ms == pytest.approx(0.8)
+    notes.record_measured(0, [network], [SLOW])
+    assert StudyNotes(study).times_measured(network, 0) == 2

@@ -13,10 +13,7 @@ import pytest
 import nas
 from nas.api import resume, search
 from nas.errors import RunError
-from nas.search.stop_reasons import CUT_OFF, EXHAUSTED
-from nas.search.store.study import SearchStudy
-from nas.space.architecture import Architecture
-from tests.search.runs import ELSEWHERE, THREADS, run_config
+from tests.search.runs import OTHER_DEVICE, THREADS, run_config
 from tests.tiny import AT_64, TINY_PROXY
 
 
@@ -45,7 +42,7 @@ def test_time_limit_starts_no_further_candidate(folder, tmp_path):
         **THREADS,
     )
     assert len(result.candidates) <= 1
-    assert "time limit" in result.stopped
+    assert result.stopped is StopReason.TIME_LIMIT_OF_CANDIDATES
 
 
 def test_a_time_limit_that_stops_nothing_is_not_reported(folder, tmp_path):
@@ -59,13 +56,13 @@ def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
     proxy = TINY_PROXY.model_copy(update={"train_images": 27 * 32})
     config = run_config(folder, trials=50, rungs=3, time_limit_s=0.2, proxy=proxy)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert "time limit" in result.stopped
+    assert result.stopped is StopReason.TIME_LIMIT_OF_CANDIDATES
     assert len(result.candidates) == 1 and result.recommended
 
 
 def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.search.store.study.EXHAUSTED_LIMIT", 40)
-    table = nas.load_table("onnxruntime", device=ELSEWHERE, tables_dir=folder / "tables")
+    monkeypatch.setattr("nas.search.proposals.REJECTIONS_UNTIL_EXHAUSTED", 40)
+    table = nas.load_table("onnxruntime", device=OTHER_DEVICE, tables_dir=folder / "tables")
     space = nas.load_space(str(folder / "tiny.yaml"))
     networks = {space.sample(random.Random(seed)) for seed in range(999)}
     high_ms = nas.LatencyPredictor.fit(table).predict(list(networks), AT_64).high_ms
@@ -73,7 +70,7 @@ def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_pa
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
     config = run_config(folder, budget_ms=budget_ms, trials=50, rungs=2, proxy=proxy)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert result.stopped == EXHAUSTED
+    assert result.stopped is StopReason.SPACE_EXHAUSTED
     assert result.candidates and result.partly_trained
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -83,7 +80,7 @@ def _die(*_args):
 
 
 def test_workers_that_die_before_anything_is_trained_are_an_error(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.search.candidate_training.evaluate", _die)
+    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", _die)
     with pytest.raises(RunError, match="a training process died 3 times"):
         search(run_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
     monkeypatch.undo()
@@ -98,15 +95,15 @@ class Dying(ThreadPoolExecutor):
     handed = 0
     dies_at = 0
 
-    def submit(self, function, architecture, *arguments):
+    def submit(self, function, evaluator, request):
         Dying.handed += 1
         if Dying.handed == Dying.dies_at:
             raise BrokenProcessPool
-        network = Architecture.from_json(architecture).id
+        network = request.architecture.id
         if Dying.handed == 3 and not Dying.dies_at:
             Dying.deadly = network
         if network != Dying.deadly:
-            return super().submit(function, architecture, *arguments)
+            return super().submit(function, evaluator, request)
         future: Future = Future()
         future.set_exception(BrokenProcessPool())
         return future
@@ -122,7 +119,7 @@ def dying(monkeypatch):
 def test_what_every_worker_dies_of_ends_with_a_report_and_is_left_out(folder, tmp_path, dying):
     places = {"tables_dir": folder / "tables", "executor": dying}
     stopped = search(run_config(folder, trials=11), tmp_path / "run", **places)
-    assert "a training process died 3 times" in stopped.stopped
+    assert stopped.stopped is StopReason.WORKERS_DIED
     assert len(stopped.candidates) < 10 and stopped.recommended
     assert (tmp_path / "run" / "report.html").exists()
     result = resume(tmp_path / "run", **places)
@@ -139,16 +136,16 @@ def test_a_worker_that_dies_while_another_is_given_work_is_replaced(folder, tmp_
 
 @pytest.mark.usefixtures("sigint_raises")
 def test_ctrl_c_while_a_trial_is_written_waits_for_it(folder, tmp_path, monkeypatch):
-    finish = SearchStudy.finish
+    finish = CandidateSource.finish
 
-    def pressed(study, proposal, evaluation):
-        if len(study.candidates()) == 1:
+    def pressed(source, job, evaluation):
+        if len(source._leaderboard.candidates()) == 1:
             signal.raise_signal(signal.SIGINT)
-        finish(study, proposal, evaluation)
+        finish(source, job, evaluation)
 
-    monkeypatch.setattr(SearchStudy, "finish", pressed)
+    monkeypatch.setattr(CandidateSource, "finish", pressed)
     places = {"tables_dir": folder / "tables", **THREADS}
     stopped = search(run_config(folder, trials=4), tmp_path / "run", **places)
-    assert stopped.stopped == CUT_OFF and len(stopped.candidates) == 2
+    assert stopped.stopped is StopReason.INTERRUPTED and len(stopped.candidates) == 2
     monkeypatch.undo()
     assert len(resume(tmp_path / "run", **places).candidates) == 4
