@@ -1,6 +1,6 @@
 """How much training slows down where something else runs on the same cores.
 
-A worker's training steps, with its limit on waiting awake (`nas.accuracy.short_training.SPINS`) and
+A worker's training steps, with its limit on waiting awake (`nas.accuracy.worker.SPINS`) and
 with OpenMP's own, in turns: alone, and beside as many busy processes as there are cores. Seconds a
 step, median of the turns, and the ratio with its range.
 
@@ -72,7 +72,7 @@ def in_child(environment: dict[str, str]) -> float:
 
 def seconds_a_step() -> float:
     """As a search's worker trains."""
-    from nas.accuracy.short_training import start_worker
+    from nas.accuracy.worker import start_worker
 
     start_worker(this_cpu().threads)
     from nas.accuracy.data.dataset import load_data

@@ -13,6 +13,8 @@ import pytest
 import nas
 from nas.api import resume, search
 from nas.errors import RunError
+from nas.results.values import StopReason
+from nas.search.sources import CandidateSource
 from tests.search.runs import OTHER_DEVICE, THREADS, run_config
 from tests.tiny import AT_64, TINY_PROXY
 

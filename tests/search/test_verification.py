@@ -167,10 +167,10 @@ def test_trials_that_are_asked_for_anew_are_not_added_to(folder, tmp_path, monke
     """Those by which a search was extended, and was interrupted before they were trained."""
     totals: list[tuple[int, int]] = []
 
-    def cut_off(architecture, proxy, seed):
+    def cut_off(_request):
         if len(totals) > 1:
             raise KeyboardInterrupt
-        return Evaluation(0.5, False, 0.0, 128)
+        return 0.5
 
     def over(networks, *_):
         return [Timing(2.0, 0.5, 1.0, 30) for _ in networks]
@@ -181,7 +181,7 @@ def test_trials_that_are_asked_for_anew_are_not_added_to(folder, tmp_path, monke
         **THREADS,
     }
     monkeypatch.setattr("nas.search.verification.measure_networks", over)
-    monkeypatch.setattr("nas.search.candidate_training.evaluate", cut_off)
+    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", made_up(cut_off))
     search(run_config(folder, device=None, trials=4), tmp_path / "run", **places)
     assert totals == [(0, 4), (4, 5)]
     totals.clear()

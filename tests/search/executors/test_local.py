@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from nas.accuracy.short_training import SPINS
+from nas.accuracy.worker import SPINS
 from nas.measurement.device import this_cpu
 from nas.search.executors.local import LocalExecutor, stop_executor
 
