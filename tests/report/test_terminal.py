@@ -56,6 +56,16 @@ def test_marks_recommended_over_budget_and_dominated() -> None:
     assert sum(line.startswith("-  ") for line in lines) == 1
 
 
+def test_what_another_device_is_too_slow_for_is_marked() -> None:
+    result = CASES["over-another-budget"]()
+    first, second = printed(result).split("Pareto front within 12.5 ms")
+    over = [line for line in first.splitlines() if line.startswith("x  ")]
+    assert len(over) > 1 and "x over budget on another device" in first
+    for line in over:
+        assert line[3:13] in second
+    assert "another device" not in second
+
+
 def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training() -> None:
     result = CASES["off-the-front"]()
     best = result.recommended
