@@ -230,8 +230,8 @@ def _resume(
 
 def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
     """Run a search with its progress printed, then print what it found."""
-    from nas.report.terminal import print_result
     from nas.report.result_json import result_json
+    from nas.report.terminal import print_result
 
     console = make_console(stderr=as_json)
     with progress_printer(console) as printer:

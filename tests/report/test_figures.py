@@ -10,7 +10,8 @@ import pytest
 from nas.report.figures import pareto_figure
 from nas.report.wording import shown_front
 from nas.results.values import DeviceResult, SearchResult
-from tests.report.endings import CASES, make_result
+from tests.report.endings import CASES
+from tests.report.makers import make_result
 
 
 def _figures(result: SearchResult) -> list[tuple[DeviceResult, go.Figure]]:

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from nas.report.live import LivePrinter
 from nas.search.callbacks import Trained
-from tests.report.endings import CASES, make_result
+from tests.report.endings import CASES
+from tests.report.makers import make_result
 
 
 def _watch(terminal: bool, width: int = 120, encoding: str = "utf-8") -> str:

@@ -20,7 +20,8 @@ from nas.report.wording import (
     verification_note,
 )
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result, with_device_values
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values
 
 LOADING = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction"}
 

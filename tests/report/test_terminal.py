@@ -13,7 +13,8 @@ from nas.report.notation import ms_text
 from nas.report.terminal import print_result
 from nas.report.wording import headline, shown_front, verification_note
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result, with_device_values, with_numbers
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values, with_numbers
 
 
 def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> str:
