@@ -1,4 +1,4 @@
-"""What a search prints when it ends: the front, the recommendation, what it rests on."""
+"""Prints the result of a search: the front, the recommendation, and the facts behind them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from nas.report.wording import (
 from nas.results.values import SEARCHED, Candidate, DeviceResult, LongerTraining, SearchResult
 
 _FULL_WIDTH = 78
-"""Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
+"""Width of the whole table in columns; a narrower terminal shows latencies and scores alone."""
 
 _LONGER_WIDTH = 8
-"""More columns that the finalists' scores need; without them the last is left out."""
+"""Further columns that the finalists' scores need; a narrower terminal shows no parameters."""
 
 _LONGER = "trained\nlonger"
 

@@ -96,19 +96,19 @@ def confidence_text(config: SearchConfig) -> str:
 
 
 def batch_size(device: DeviceResult) -> int:
-    """Images of one timed call."""
+    """Number of images in one timed call."""
     return device.target.batch_size or 1
 
 
 def call_text(config: SearchConfig, device: DeviceResult) -> str:
-    """What one latency is the time of."""
+    """What a call computes: how many images, and of which size."""
     batch, workload = batch_size(device), config.workload
     images = "one image" if batch == 1 else f"a batch of {batch} images"
     return f"{images} at {workload.height}x{workload.width}"
 
 
 def calls_text(result: SearchResult) -> str:
-    """The same for all devices together; it names them only where they differ."""
+    """What a call computes on each device; it names devices only where they differ."""
     names: dict[str, list[str]] = {}
     for name, device in zip(result.device_names, result.devices, strict=True):
         names.setdefault(call_text(result.config, device), []).append(name)
