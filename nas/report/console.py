@@ -1,4 +1,4 @@
-"""What a terminal can show: not every encoding has every character."""
+"""Text in the characters that a terminal can show: not every encoding has every one."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from nas.report.wording import (
     off_front,
     over_budget,
     over_budget_text,
+    over_other_budgets_text,
     predicted_text,
     proxy_data,
     published,
@@ -42,11 +43,12 @@ def candidate_traces(result: SearchResult, device: DeviceResult) -> list[go.Scat
     """Every candidate at its latency on a device, and the front with its intervals."""
     best, shown = result.recommended, shown_front(result, device)
     over = [c for c in result.candidates if over_budget(c, device)]
-    off = [c for c in shown if off_front(c, device)]
-    front = [c for c in shown if c not in over and c not in off]
-    in_front = {c.number for c in (*front, *off, *over)}
+    over_other = [c for c in shown if over_other_budgets_text(c, result, device)]
+    off = [c for c in shown if off_front(c, result, device)]
+    front = [c for c in shown if c not in over and c not in over_other and c not in off]
+    named = {c.number for c in (*front, *off, *over, *over_other)}
     presets = [c for c in result.candidates if c.origin != SEARCHED]
-    trained = [c for c in result.candidates if c.number not in in_front and c.origin == SEARCHED]
+    trained = [c for c in result.candidates if c.number not in named and c.origin == SEARCHED]
     ordinary = [c for c in front if not best or c.number != best.number]
     dots = _Dots(result, device)
     traces = [
@@ -55,6 +57,7 @@ def candidate_traces(result: SearchResult, device: DeviceResult) -> list[go.Scat
         *_front_line(front, device),
         dots.trace(ordinary, "Pareto front", _FRONT_MARKER),
         dots.trace(off, "off the front", _OFF_MARKER),
+        dots.trace(over_other, "over budget on another device", _OVER_OTHER_MARKER),
         dots.trace(over, "over budget or too close", {"color": BUDGET, "size": 11, "symbol": "x"}),
         _preset_trace(dots, presets, "published" if published(result) else "preset"),
         _rung_trace(dots, result.partly_trained),
@@ -69,6 +72,7 @@ _FRONT_MARKER = {
     "line": {"color": "rgba(255,255,255,0.85)", "width": 1},
 }
 _OFF_MARKER = {"color": FRONT, "size": 10, "symbol": "circle-open", "line": {"width": 2}}
+_OVER_OTHER_MARKER = {"color": BUDGET, "size": 10, "symbol": "x-open", "line": {"width": 1.5}}
 _PRESET_MARKER = {"color": PRESET, "size": 15, "symbol": "diamond-open", "line": {"width": 2}}
 _RECOMMENDED_MARKER = {
     "color": RECOMMENDED,
@@ -244,6 +248,14 @@ def _candidate_hover(candidate: Candidate, result: SearchResult, device: DeviceR
     over = over_budget_text(candidate, device)
     if over:
         lines.append(f"{over} of {budget_text(device)}")
+    lines += [
+        f"{name}: {latency_text(other.latency(candidate), other, config)}"
+        for name, other in zip(result.device_names, result.devices, strict=True)
+        if other.index != device.index
+    ]
+    over_other = over_other_budgets_text(candidate, result, device)
+    if over_other:
+        lines.append(over_other)
     lines.append(f"{macs:.2f} GMACs, {params:.1f} M parameters")
     return _hover(
         f"{candidate.architecture.id} (trial {candidate.number}{kind})",

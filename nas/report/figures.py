@@ -24,7 +24,7 @@ FONT = "system-ui, 'Segoe UI', sans-serif"
 GRID = "rgba(128,138,155,0.22)"
 
 FIGURE_HEIGHT = 600
-"""Pixels."""
+"""Height of the figure in pixels."""
 
 STRIP_SHARE = 0.055
 """Height of one row of the presets, as a share of the plotting area."""

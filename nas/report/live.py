@@ -115,7 +115,7 @@ class LivePrinter:
             self.console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take a bar away."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._task = None

@@ -1,4 +1,4 @@
-"""What a search prints when it ends: the front, the recommendation, what it rests on."""
+"""Prints the result of a search: the front, the recommendation, and the facts behind them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from nas.report.wording import (
     latency_text,
     off_front,
     over_budget,
+    over_other_budgets_text,
     proxy_data,
     score_name,
     score_rule,
@@ -37,10 +38,10 @@ from nas.report.wording import (
 from nas.results.values import SEARCHED, Candidate, DeviceResult, LongerTraining, SearchResult
 
 _FULL_WIDTH = 78
-"""Columns of the whole table; a narrower terminal gets the latencies and the accuracy."""
+"""Width of the whole table in columns; a narrower terminal shows latencies and scores alone."""
 
 _LONGER_WIDTH = 8
-"""More columns that the finalists' scores need; without them the last is left out."""
+"""Further columns that the finalists' scores need; a narrower terminal shows no parameters."""
 
 _LONGER = "trained\nlonger"
 
@@ -102,7 +103,7 @@ def _table(
     further = _further(front, console.width)
     for name in (*names, *further):
         table.add_column(name, justify="right", vertical="bottom", overflow="fold")
-    styles = {">": "bold green", "!": "red", "-": "dim", "": ""}
+    styles = {">": "bold green", "!": "red", "x": "dim", "-": "dim", "": ""}
     for candidate in front:
         mark = _mark(candidate, result, device)
         further_cells = _further_cells(candidate, device, result.config)
@@ -156,7 +157,9 @@ def _mark(candidate: Candidate, result: SearchResult, device: DeviceResult) -> s
         return ">"
     if over_budget(candidate, device):
         return "!"
-    return "-" if off_front(candidate, device) else ""
+    if over_other_budgets_text(candidate, result, device):
+        return "x"
+    return "-" if off_front(candidate, result, device) else ""
 
 
 def _legend(result: SearchResult, device: DeviceResult, front: tuple[Candidate, ...]) -> str:
@@ -164,6 +167,7 @@ def _legend(result: SearchResult, device: DeviceResult, front: tuple[Candidate, 
     entries = {
         ">": "> recommended",
         "!": "! measured over budget or too close",
+        "x": "x over budget on another device",
         "-": "- not on the front",
     }
     return "   ".join(text for mark, text in entries.items() if mark in marks)

@@ -96,24 +96,25 @@ def confidence_text(config: SearchConfig) -> str:
 
 
 def batch_size(device: DeviceResult) -> int:
-    """Images of one timed call."""
+    """Number of images in one timed call."""
     return device.target.batch_size or 1
 
 
 def call_text(config: SearchConfig, device: DeviceResult) -> str:
-    """What one latency is the time of."""
+    """What a call computes: how many images, and of which size."""
     batch, workload = batch_size(device), config.workload
     images = "one image" if batch == 1 else f"a batch of {batch} images"
     return f"{images} at {workload.height}x{workload.width}"
 
 
 def calls_text(result: SearchResult) -> str:
-    """The same for every device; one text where it is the same on all."""
-    calls = [call_text(result.config, device) for device in result.devices]
-    if len(set(calls)) == 1:
-        return calls[0]
-    named = zip(calls, result.device_names, strict=True)
-    return ", ".join(f"{call} on {name}" for call, name in named)
+    """What a call computes on each device; it names devices only where they differ."""
+    names: dict[str, list[str]] = {}
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        names.setdefault(call_text(result.config, device), []).append(name)
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{call} on {' and '.join(where)}" for call, where in names.items())
 
 
 def proxy_name(config: SearchConfig) -> str:
@@ -229,11 +230,22 @@ def shown_front(result: SearchResult, device: DeviceResult) -> tuple[Candidate, 
     return tuple(sorted(rows, key=lambda c: (device.latency(c).latency_ms, c.number)))
 
 
-def off_front(candidate: Candidate, device: DeviceResult) -> bool:
-    """Whether one of `shown_front` is within this device's budget and not on its front."""
+def off_front(candidate: Candidate, result: SearchResult, device: DeviceResult) -> bool:
+    """Whether one of `shown_front` keeps every budget and is not on the front of this device."""
     shown = device.latency(candidate).measured is not None or candidate.longer is not None
     on_front = any(candidate.number == other.number for other in device.front)
-    return shown and not over_budget(candidate, device) and not on_front
+    return shown and not on_front and not any(over_budget(candidate, d) for d in result.devices)
+
+
+def over_other_budgets_text(
+    candidate: Candidate, result: SearchResult, device: DeviceResult
+) -> str:
+    """On which other devices a candidate breaks the budget; empty if it breaks this one's too."""
+    if over_budget(candidate, device):
+        return ""
+    named = zip(result.device_names, result.devices, strict=True)
+    over = [name for name, other in named if over_budget(candidate, other)]
+    return f"over budget on {' and '.join(over)}" if over else ""
 
 
 def published(result: SearchResult) -> bool:

@@ -19,9 +19,10 @@ def write_run_files(result: SearchResult) -> None:
 def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
-    Candidates that stopped at a rung have seen fewer ``images``, and their accuracy is of then.
-    ``longer_score`` is what finalists got after ``longer_images``; it is empty where that training
-    diverged. The columns of a device begin with its name (`SearchResult.device_names`).
+    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one they
+    had there. ``longer_score`` is what finalists got after ``longer_images``; it is empty where
+    that training diverged. The columns of a device begin with its name
+    (`SearchResult.device_names`).
     """
     import pandas as pd
 

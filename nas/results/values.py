@@ -15,7 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 MIN_FINALISTS = 2
-"""Finalists with a longer training from which on it decides what is recommended."""
+"""Longer trainings decide what is recommended where at least so many finalists have one."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""

@@ -10,7 +10,8 @@ import pytest
 from nas.report.figures import pareto_figure
 from nas.report.wording import shown_front
 from nas.results.values import DeviceResult, SearchResult
-from tests.report.endings import CASES, make_result
+from tests.report.endings import CASES
+from tests.report.makers import make_result
 
 
 def _figures(result: SearchResult) -> list[tuple[DeviceResult, go.Figure]]:
@@ -123,3 +124,12 @@ def test_presets_without_published_accuracy_have_latency_alone() -> None:
     assert _trace(result, "preset").text == ("nextvit-small",)
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert "Preset networks, predicted latency" in texts
+
+
+def test_what_another_device_is_too_slow_for_is_kept_apart_from_the_front() -> None:
+    result = CASES["over-another-budget"]()
+    over = _trace(result, "over budget on another device")
+    assert max(over.x) <= result.devices[0].target.budget_ms
+    assert "over budget on openvino" in over.hovertext[0]
+    assert "openvino: " in over.hovertext[0]
+    assert "off the front" not in over.hovertext[0]

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from nas.report.live import LivePrinter
 from nas.search.callbacks import Trained
-from tests.report.endings import make_result
+from tests.report.endings import CASES
+from tests.report.makers import make_result
 
 
 def _watch(terminal: bool, width: int = 120, encoding: str = "utf-8") -> str:
@@ -56,3 +57,12 @@ def test_a_narrow_terminal_without_unicode() -> None:
         f"{c.latencies[0].predicted.latency_ms:.2f} ms" in shown
         for c in make_result(count=3).candidates[:2]
     )
+
+
+def test_every_device_has_its_latency() -> None:
+    file = io.StringIO()
+    printer = LivePrinter(Console(file=file, width=120))
+    candidate = CASES["two-devices"]().candidates[0]
+    printer.trained(Trained(candidate, 1, 3, (1,), 1, True, candidate, 0.25, 4.0, "predicted"))
+    here, there = (one.predicted.latency_ms for one in candidate.latencies)
+    assert f"{here:7.2f} /{there:7.2f} ms predicted" in file.getvalue()

@@ -12,9 +12,16 @@ import pytest
 from nas.config import ProxyConfig
 from nas.report.page import render, write_report
 from nas.report.page_network import network_parts, next_steps
-from nas.report.wording import headline, stopped_text, verification_note
+from nas.report.wording import (
+    headline,
+    over_budget,
+    shown_front,
+    stopped_text,
+    verification_note,
+)
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result, with_device_values
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values
 
 LOADING = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction"}
 
@@ -152,9 +159,24 @@ def test_says_where_the_milliseconds_of_the_winner_go() -> None:
 
 
 def test_presets_without_published_accuracy() -> None:
-    text = _Page(render(CASES["unpublished-presets"]())).text
-    assert "Preset networks" in text and "not published" in text
-    assert "published Next-ViT family" not in text
+    result = CASES["unpublished-presets"]()
+    text = _Page(render(result)).text
+    assert "Preset networks" in text and "ImageNet-1k top-1" not in text
+    assert "ublished" not in text
+    some = (replace(result.references[0], imagenet_top1=82.5), *result.references[1:])
+    text = _Page(render(replace(result, references=some))).text
+    assert "82.5%" in text and text.count("not published") == 2
+
+
+def test_what_another_device_is_too_slow_for_is_marked() -> None:
+    result = CASES["over-another-budget"]()
+    first, second = result.devices
+    lost = [c for c in shown_front(result, first) if over_budget(c, second)]
+    assert len(lost) > 1
+    text = _Page(render(result)).text
+    on_first = text[: text.index("Accuracy against latency on openvino")]
+    assert on_first.count("over budget on openvino") == len(lost)
+    assert "over budget on onnxruntime" not in text
 
 
 def test_run_folder_is_quoted_for_the_shell() -> None:

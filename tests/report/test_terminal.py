@@ -13,7 +13,8 @@ from nas.report.notation import ms_text
 from nas.report.terminal import print_result
 from nas.report.wording import headline, shown_front, verification_note
 from nas.results.values import SearchResult
-from tests.report.endings import CASES, make_result, with_device_values, with_numbers
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values, with_numbers
 
 
 def printed(result: SearchResult, width: int = 80, terminal: bool = False) -> str:
@@ -54,6 +55,16 @@ def test_marks_recommended_over_budget_and_dominated() -> None:
     assert any(line.startswith(f">  {result.recommended.architecture.id}") for line in lines)
     assert sum(line.startswith("!  ") for line in lines) == 1
     assert sum(line.startswith("-  ") for line in lines) == 1
+
+
+def test_what_another_device_is_too_slow_for_is_marked() -> None:
+    result = CASES["over-another-budget"]()
+    first, second = printed(result).split("Pareto front within 12.5 ms")
+    over = [line for line in first.splitlines() if line.startswith("x  ")]
+    assert len(over) > 1 and "x over budget on another device" in first
+    for line in over:
+        assert line[3:13] in second
+    assert "another device" not in second
 
 
 def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training() -> None:

@@ -24,13 +24,8 @@ from nas.report.wording import (
 from nas.results.values import DeviceLatency, Latency, StopReason, UnfinishedFinalists
 from nas.space.architecture import Stage
 from nas.space.architecture_files import load_architecture
-from tests.report.endings import (
-    CASES,
-    make_result,
-    with_device_values,
-    with_latency,
-    with_numbers,
-)
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values, with_latency, with_numbers
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from nas.report.result_json import result_json
 from nas.results.files import network_json, write_best, write_trials
 from nas.results.values import SearchResult, StopReason, UnfinishedFinalists
 from nas.space.architecture_files import BEST_FORMAT
-from tests.report.endings import CASES, make_result, with_device_values
+from tests.report.endings import CASES
+from tests.report.makers import make_result, with_device_values
 
 EARLIER_RUN = Path(__file__).resolve().parents[1] / "golden" / "formats" / "run"
 
