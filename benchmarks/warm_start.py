@@ -172,7 +172,7 @@ def figures(result: dict[str, Any]) -> dict[str, str]:
     }
     areas = {
         f"hypervolume after {', '.join(medians)} evaluations, {arm}": ", ".join(
-            f"{value:.1f}" for value in medians.values()
+            f"{value:.2f}" for value in medians.values()
         )
         for arm, medians in result["median_hypervolume"].items()
     }
