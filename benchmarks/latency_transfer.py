@@ -1,13 +1,12 @@
-"""How well ten measurements on a new device, and other devices' tables, predict its latencies.
+"""Ten measurements on a new device, and the tables of others, rank networks on it better than HELP.
 
-Every source device gets an additive predictor (`nas.latency.predict.additive`) from one-hot
-operators per position and its own latencies; `nas.latency.predict.transfer` mixes them by what the
-target took for the sampled networks. Scored on all networks that were not sampled: Spearman's rank
-correlation and the share predicted within 10%. ``random`` samples are drawn evenly, as HELP's.
-``chosen`` ones are picked by `choose_samples` from a random half of the networks, at most 1,000,
-new in every repeat (the choice itself is always the same, so this is where its spread comes from).
-The table printed has a plain non-negative mix of the sources on the same random samples beside
-them.
+Every source device gets an additive predictor (`nas.latency.predict.additive`), fitted to its own
+latencies with one-hot operators per position. `nas.latency.predict.transfer` mixes these predictors
+by the target's latencies of the sampled networks. All networks that were not sampled are scored:
+Spearman's rank correlation, and the share predicted within 10%. ``random`` samples are drawn
+uniformly, as HELP draws them. ``chosen`` samples are picked by `choose_samples` from a random half
+of the networks, at most 1,000, new in every repeat (the choice itself has no randomness). The
+printed table compares both with a plain non-negative mix of the sources on the same random samples.
 
 In files of Once-for-All networks (columns ks*, e*, d*, r) an operator is a pair of kernel size and
 expansion; positions beyond their stage's depth have none, and each operator counts once as such
@@ -17,9 +16,10 @@ Target: with random samples, a mean Spearman over the targets above HELP's 0.910
 (22 positions) and 0.932 in NAS-Bench-201's (6 edges), or above --at-least. Exits 1 when missed.
 
     python benchmarks/latency_transfer.py --archs A.csv.gz --latency L.csv.gz --source d1,d2 \\
-        [--target d3,d4] [--samples 10] [--repeats 20] [--seed 0] [--at-least X] [--json OUT]
+        [--target d3,d4] [--samples 10] [--repeats 20] [--seed 0] [--at-least X] [--quick] \\
+        [--json OUT]
 
-Without --target each source is the target in turn, the others being its sources.
+Without --target each source is the target in turn, and the others are its sources.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ import re
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from machine import write_json
+from report import claim_of, exit_status, make_parser, origin_here, write_result
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import nnls
@@ -46,6 +47,7 @@ HELP_SPEARMAN = {22: 0.910, 6: 0.932}
 """By number of positions: FBNet and NAS-Bench-201."""
 
 POOL = 1000
+QUICK_REPEATS = 2
 STAGE_POSITIONS = 4
 REFERENCE_PIXELS = 224**2
 METRICS = ("spearman_mean", "spearman_std", "within_10pct")
@@ -186,8 +188,6 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--samples {arguments.samples}: expected {MIN_SAMPLES} or more")
     if arguments.repeats < 1 or arguments.seed < 0:
         raise ConfigError("--repeats must be 1 or more, --seed 0 or more")
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {arguments.json}: its folder does not exist")
 
 
 def benchmark(arguments: argparse.Namespace) -> tuple[dict[str, dict[str, dict[str, float]]], int]:
@@ -247,9 +247,7 @@ def show(results: dict[str, dict[str, dict[str, float]]], console: Console) -> N
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__, quick=f"{QUICK_REPEATS} repeats")
     parser.add_argument("--archs", type=Path, required=True)
     parser.add_argument("--latency", type=Path, required=True)
     parser.add_argument("--source", type=names, required=True, help="columns, comma-separated")
@@ -258,8 +256,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, help="mean Spearman to exceed")
-    parser.add_argument("--json", type=Path)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.repeats = QUICK_REPEATS
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -272,23 +272,55 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     console = Console()
     show(results, console)
-    write_json(
-        arguments.json,
-        {target: {way: by[way] for way in ("random", "chosen")} for target, by in results.items()},
-    )
     bound = arguments.at_least
     if bound is None:
         bound = HELP_SPEARMAN.get(positions)
+    ways = ("random", "chosen")
+    details = {
+        "positions": positions,
+        "samples": arguments.samples,
+        "repeats": arguments.repeats,
+        "to_exceed": bound,
+        "targets": {name: {way: by[way] for way in ways} for name, by in results.items()},
+    }
     if bound is None:
         console.print(f"no target is stated for {positions} positions; give one with --at-least")
-        return 0
-    mean = float(np.mean([by["random"]["spearman_mean"] for by in results.values()]))
-    met = mean > bound
-    console.print(
-        f"mean Spearman {mean:.3f}, to exceed {bound:.3f}: target {'met' if met else 'missed'}",
-        style="green" if met else "red",
+    else:
+        mean = mean_of(details, "random", "spearman_mean")
+        console.print(f"mean Spearman {mean:.3f}, to exceed {bound:.3f}")
+    met = None if arguments.quick else verdict(details)
+    write_result(
+        arguments.json,
+        claim=claim_of(__doc__),
+        met=met,
+        origin=origin_here("numpy", "scipy", "scikit-learn"),
+        figures=figures(details),
+        details=details,
     )
-    return 0 if met else 1
+    return exit_status(met)
+
+
+def mean_of(details: dict[str, Any], way: str, metric: str) -> float:
+    """A metric's mean over the targets, for one way of sampling."""
+    return float(np.mean([by[way][metric] for by in details["targets"].values()]))
+
+
+def verdict(details: dict[str, Any]) -> bool | None:
+    """Whether the target is met; None if none is stated."""
+    bound = details["to_exceed"]
+    return None if bound is None else mean_of(details, "random", "spearman_mean") > bound
+
+
+def figures(details: dict[str, Any]) -> dict[str, str]:
+    """The numbers that the documentation shows."""
+    shown = {"target devices": str(len(details["targets"]))}
+    if details["to_exceed"] is not None:
+        shown["mean Spearman to exceed (HELP)"] = f"{details['to_exceed']:.3f}"
+    for way in ("random", "chosen"):
+        shown[f"mean Spearman, {way} samples"] = f"{mean_of(details, way, 'spearman_mean'):.3f}"
+        within = 100 * mean_of(details, way, "within_10pct")
+        shown[f"predicted within 10%, {way} samples"] = f"{within:.1f}%"
+    return shown
 
 
 if __name__ == "__main__":

@@ -1,33 +1,33 @@
-"""Which proxy ranks architectures as long training does, and what it costs.
+"""The default proxy training ranks architectures best for what it costs.
 
-Ground truth: long training with the default recipe on ``digits``, test accuracy, two seeds. Against
-it, on 20 architectures of one latency band and 20 of the whole space:
+Ground truth is the test accuracy after long training with the default recipe on ``digits``, two
+seeds. These proxies are compared with it, on 20 architectures of one latency band and 20 of the
+whole space:
 
 - parameters, MACs and predicted latency;
 - zero-cost scores (`nas.accuracy.zero_cost`);
 - short trainings of several lengths and resolutions, another seed, validation accuracy;
-- what long trainings had reached on their way, validation accuracy, as compared with the other
-  seed's end;
-- combinations of two: the mean of their ranks;
+- intermediate validation accuracies of the long trainings, compared with the end of the other seed;
+- combinations of two proxies: the mean of their ranks;
 - short trainings with size: accuracy and log2 MACs, weighted by least squares on all networks but
-  the one that is judged. Below the table: what a doubling of MACs is worth by all networks, which
-  the ``size_bonus`` of a search follows, and how well both predict networks left out;
-- what a search compares its finalists by: the mean of the score of the default short training and
-  of a long training with another seed.
+  the one that is scored. Below the table: how many points a doubling of MACs is worth, fitted to
+  all networks (the ``size_bonus`` of a search follows it), and the error on networks left out;
+- the score that a search compares its finalists by: the mean of the score of the default short
+  training and of a long training with another seed.
 
 Kendall's tau is the mean over the seeds of the truth, with its 90% interval (bootstrap over
-architectures); regret is how much accuracy is lost, in points, by taking the best by the proxy
-instead of the best. Long training with another seed is what one training can reach at all.
-Target: none was set; the default proxy is to be the best for its cost.
+architectures). Regret is the accuracy, in points, between the best network and the best by the
+proxy. Long training with another seed bounds what one training can reach.
 
-    python benchmarks/proxy_fidelity.py --trainings T.jsonl --json OUT
+Target: none, it decides nothing by itself; a person chose the default proxy by its figures.
 
-T.jsonl keeps the trainings (about ten processor hours); what is not in it is trained first.
+    python benchmarks/proxy_fidelity.py --trainings T.jsonl [--json OUT]
+
+T.jsonl keeps the trainings (about ten processor hours); missing ones are trained first.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import json_file, provenance, write_json
 from proxy_trainings import (
     PROXY_SEED,
     RUNGS,
@@ -49,6 +48,7 @@ from proxy_trainings import (
     read_rows,
     train_all,
 )
+from report import claim_of, exit_status, make_parser, origin_here, write_result
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau, rankdata
@@ -108,11 +108,10 @@ class Trainings:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = make_parser(__doc__)
     parser.add_argument("--trainings", type=Path, required=True, help="keep trainings here")
     parser.add_argument("--only", choices=("truth", "short"), help="train these, compare nothing")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--json", type=json_file, metavar="OUT")
     args = parser.parse_args()
     sets = choose_architectures()
     by_id = {a.id: a for chosen in sets.values() for a in chosen}
@@ -130,7 +129,6 @@ def main() -> int:
     both = as_finalists(by_name[f"{DEFAULT_IMAGES:,} images at 32 pixels"], long, by_id)
     proxies.append(both)
     result = {
-        **provenance("torch"),
         "truth": {"images": TRUTH_IMAGES, "seeds": TRUTH_SEEDS, "recipe": "default"},
         "architectures": {name: [a.id for a in chosen] for name, chosen in sets.items()},
         "proxies": [
@@ -145,8 +143,30 @@ def main() -> int:
         },
     }
     show(result)
-    write_json(args.json, result)
-    return 0
+    met = None
+    write_result(
+        args.json,
+        claim=claim_of(__doc__),
+        met=met,
+        origin=origin_here("torch"),
+        figures=figures(result),
+        details=result,
+    )
+    return exit_status(met)
+
+
+def figures(result: dict[str, Any]) -> dict[str, str]:
+    """The numbers that the documentation shows: tau of sizes, short trainings and finalists."""
+    names = ["parameters", "MACs", *(f"{i:,} images at {r} pixels" for i, r in SHORT), ANOTHER_SEED]
+    shown = [p for p in result["proxies"] if p["name"] in names]
+    taus = {
+        f"tau in one band / in the space, {p['name']} ({p['cost_s']:.0f} CPU s)": (
+            f"{p['band']['tau']:.2f} / {p['space']['tau']:.2f}"
+        )
+        for p in shown
+    }
+    default = result["size"][f"{DEFAULT_IMAGES:,} images at 32 pixels"]
+    return taus | {"worth of a doubling of MACs": f"{default['doubling_points']:.1f} points"}
 
 
 def all_proxies(architectures: list[Architecture], trainings: Trainings) -> list[Proxy]:

@@ -17,7 +17,9 @@ from nas.measurement.bench import Bench
 from nas.measurement.device import Device
 from nas.measurement.kit.files import Conditions, KitModel, KitResults, Manifest
 from nas.measurement.protocol import Timing
+from nas.measurement.runtimes import RUNTIMES
 from nas.measurement.runtimes.base import Runtime
+from nas.models.model_files.formats import FORMATS
 from nas.space.search_space import SearchSpace
 from nas.space.workload import Workload
 from nas.system.json_checks import checksum
@@ -46,18 +48,28 @@ class PackageRuntime(Runtime):
     def device(self) -> Device:
         return Device(self.device_name, "a test CPU", 2)
 
-    def write_model(self, module: Any, input_shape: Any, precision: Any, path: Path) -> None:
-        (path / "Data").mkdir(parents=True)
-        (path / "Manifest.json").write_text("{}")
-        count = sum(parameter.numel() for parameter in module.parameters())
-        (path / "Data" / "weights.bin").write_text(str(count))
-
     def load(self, path: Path, precision: Any) -> Any:
         if not self.loads_left:
             raise KeyboardInterrupt
         self.loads_left -= 1
         count = int((path / "Data" / "weights.bin").read_text())
         return lambda duration_s: [0.05 + count / 1e6] * 3
+
+
+def write_package(module: Any, input_shape: Any, precision: Any, path: Path) -> None:
+    """Write a module's number of parameters as a folder that `PackageRuntime` loads."""
+    (path / "Data").mkdir(parents=True)
+    (path / "Manifest.json").write_text("{}")
+    count = sum(parameter.numel() for parameter in module.parameters())
+    (path / "Data" / "weights.bin").write_text(str(count))
+
+
+def add_package_runtime(patch: pytest.MonkeyPatch) -> Runtime:
+    """Register `PackageRuntime` as target ``package``, and the writer of its models."""
+    runtime = PackageRuntime()
+    patch.setitem(RUNTIMES, "package", runtime)
+    patch.setitem(FORMATS, PackageRuntime.suffix, write_package)
+    return runtime
 
 
 @contextmanager

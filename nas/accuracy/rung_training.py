@@ -1,10 +1,9 @@
-"""Proxy training in parts: it stops after some of its images, and goes on from a checkpoint.
+"""Proxy training in rungs: it stops at a rung, and is resumed from a checkpoint.
 
-The learning rate falls to zero at every rung and rises again after it, so that what is looked at
-there is a finished short training: on digits, 8,000 images with a rate that falls to zero rank
-networks with tau 0.45, the first 8,000 of 64,000 with 0.21 (`benchmarks/proxy_fidelity.py`). The
-state of everything random is kept: a training that stopped, in whichever process, ends bit for bit
-as one that did not.
+The learning rate falls to zero at every rung and rises again after it, so that a rung compares
+finished short trainings, which rank networks better than a training cut off on its way
+(``benchmarks/proxy_fidelity.py``). Checkpoints include the state of all random generators: a
+training that was resumed, even in another process, ends bit for bit like one that was not.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ def train_to(
     config: ProxyConfig,
     seed: int,
 ) -> ProxyResult:
-    """Train to a rung, evaluate, and keep the state if there is more to come.
+    """Train to a rung and evaluate; write a checkpoint unless the training is complete.
 
     Args:
-        rungs: images seen since the beginning at each rung up to the one to train to; all of
-            ``config.train_images`` ends the training.
-        checkpoint: where to go on from if it exists, and where the state is kept. One that cannot
-            be read is no reason to fail: training begins anew, and ends the same.
-        architecture, data, config, seed: see `ProxyTraining`; the same each time.
+        rungs: images seen since the beginning at each rung, up to the one to train to. The
+            training is complete at ``config.train_images``.
+        checkpoint: resumed from if it exists, and written at the end. If it cannot be read, the
+            training starts anew and gives the same result.
+        architecture, data, config, seed: see `ProxyTraining`; the same at every rung.
 
     Returns:
-        What training gave so far; its ``train_s`` is of this part.
+        The result at this rung; its ``train_s`` counts this call alone.
 
     Raises:
         RunError: the checkpoint cannot be written.

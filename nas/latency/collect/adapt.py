@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.errors import TableError
 from nas.latency.collect.table_bench import open_bench
@@ -16,7 +17,7 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
 from nas.latency.table.catalog import list_tables
 from nas.latency.table.files import read_table, write_table
-from nas.latency.table.table import TABLES_DIR, LatencyTable
+from nas.latency.table.table import TABLES_DIR, LatencyTable, NetworkRow, TableMeta
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
@@ -25,10 +26,10 @@ from nas.space.workload import IMAGENET, Workload
 from nas.system.paths import exists
 
 POOL = 400
-"""Random networks of the space among which those to measure are chosen."""
+"""How many random networks of the space to choose the measured ones from."""
 
 LOWEST_MS = 1e-4
-"""A block that the mix of sources puts below is taken for this long."""
+"""Least latency of a block. A mix of sources can give a block less, or a negative latency."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Adapted:
     """A table made from few measurements.
 
     Attributes:
-        table: of this machine.
-        sources: names of the tables it was mixed from, each with its coefficient.
+        table: this machine's table.
+        sources: coefficient of each source table in the mix, by the table's name.
     """
 
     table: LatencyTable
@@ -57,17 +58,18 @@ def adapt_table(
     """Measure a few networks of a space here, and make this machine's table from them.
 
     Args:
-        space: whose blocks the table is to have.
+        space: the table covers its blocks.
         target: runtime.
-        samples: networks to measure; they are chosen for what they tell.
-        precision: None for the target's usual one.
+        samples: how many networks to measure. Those that tell most about the device are chosen.
+        precision: None for the target's default.
         workload: size of input and output, and images of one call.
-        tables_dir: where the tables are that it is mixed from, and where it goes.
-        progress: told after every group.
+        tables_dir: folder of the source tables; the new table is written there as well.
+        progress: called after every group of measurements.
 
     Raises:
         RuntimeUnavailableError: the target cannot be measured on this machine; says why.
-        TableError: there is a table already, or none to mix it from; too few samples.
+        TableError: the table exists already, no source table covers the blocks, or there are
+            too few samples.
     """
     if samples < MIN_SAMPLES:
         raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
@@ -85,22 +87,47 @@ def adapt_table(
         rows = network_rows(bench, networks, workload, progress)
         meta = new_meta(key, bench)
     transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
-    weights = transfer.model.coefficients
+    mixed = {block: _row(block, sources, transfer) for block in blocks}
+    constant_ms = _constant_ms(mixed, rows, transfer.model.predict(source_ms[chosen]))
+    meta = _adapted_meta(meta, sources, transfer, constant_ms)
+    table = write_table(tables_dir, meta, mixed, rows)
     names = [source.table.name for source in sources]
-    meta = meta.model_copy(
+    return Adapted(table, dict(zip(names, map(float, transfer.model.coefficients), strict=True)))
+
+
+def _adapted_meta(
+    meta: TableMeta,
+    sources: Sequence[LatencyPredictor],
+    transfer: Transfer,
+    constant_ms: float,
+) -> TableMeta:
+    """The description of a measured table, changed to that of an adapted one."""
+    return meta.model_copy(
         update={
             "kind": "adapted",
-            "source": ", ".join(names),
+            "source": ", ".join(source.table.name for source in sources),
             "relative_errors": transfer.relative_errors,
+            "constant_ms": constant_ms,
         }
     )
-    mixed = {block: _row(block, sources, transfer) for block in blocks}
-    # Blocks that were put below zero and lifted have made the networks longer than the mix says.
+
+
+def _constant_ms(
+    mixed: Mapping[Block, Timing],
+    rows: Sequence[NetworkRow],
+    mixed_ms: npt.NDArray[np.float64],
+) -> float:
+    """Time a network takes besides its blocks, ms.
+
+    It also undoes what `LOWEST_MS` adds to networks by lifting blocks.
+
+    Args:
+        mixed: the table's blocks.
+        rows: the measured networks.
+        mixed_ms: what the mix of sources predicts for them, shape [len(rows)].
+    """
     sums_ms = [sum(mixed[block].latency_ms for block in row.blocks()) for row in rows]
-    mixed_ms = transfer.model.predict(source_ms[chosen])
-    meta = meta.model_copy(update={"constant_ms": float(np.mean(mixed_ms - sums_ms))})
-    table = write_table(tables_dir, meta, mixed, rows)
-    return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
+    return float(np.mean(mixed_ms - sums_ms))
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:

@@ -33,8 +33,15 @@ from nas.space.workload import IMAGENET, Workload
 from nas.system.paths import exists, is_dir
 from nas.version import __version__
 
-SOURCES = ("errors.py", "precision.py", "measurement/**/*.py", "system/*.py")
-"""What the device runs, inside ``nas/``: it needs Python's standard library alone."""
+SOURCES = (
+    "errors.py",
+    "precision.py",
+    "measurement/**/*.py",
+    "system/__init__.py",
+    "system/json_checks.py",
+    "system/processes.py",
+)
+"""Files of ``nas/`` that a kit carries. They need Python's standard library alone."""
 
 OLDEST_PYTHON = (3, 10)
 """On the device."""
@@ -94,6 +101,23 @@ class KitInfo:
     build_s: float
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """Which models a kit holds, besides the reference and the empty model.
+
+    Attributes:
+        space: name of the space whose table the kit measures.
+        workload: size of the networks' input and output, and images of one call.
+        blocks: distinct blocks of the space.
+        networks: networks that calibrate the table.
+    """
+
+    space: str
+    workload: Workload
+    blocks: list[Block]
+    networks: list[Architecture]
+
+
 def build_kit(
     space: SearchSpace,
     target: str,
@@ -123,26 +147,25 @@ def build_kit(
     started = time.monotonic()
     runtime = _kit_runtime(target)
     writer = ModelWriter(runtime, runtime_precision(runtime, precision), workload.batch_size)
-    blocks, networks = space.blocks(workload), table_networks(space)
-    counts = {"block": len(blocks), "network": len(networks)}
-    jobs = _jobs(writer, blocks, networks, workload)
+    contents = _Contents(space.name, workload, space.blocks(workload), table_networks(space))
     partial = _partial(path)
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            models = tuple(_written(archive, jobs, counts, progress))
-            manifest = Manifest(
-                *(__version__, space.name, target, writer.precision, writer.batch_size),
-                *(workload.resolution, workload.outputs, models),
-            )
-            _write_code(archive, manifest, path.name)
+            models = _write_models(archive, writer, contents, progress)
+            _write_code(archive, _manifest(writer, contents, models), path.name)
         partial.replace(path)
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
-    size_bytes, models_bytes = path.stat().st_size, sum(model.size_bytes for model in models)
-    build_s = time.monotonic() - started
-    return KitInfo(path, size_bytes, models_bytes, len(blocks), len(networks), build_s)
+    return KitInfo(
+        path,
+        size_bytes=path.stat().st_size,
+        models_bytes=sum(model.size_bytes for model in models),
+        blocks=len(contents.blocks),
+        networks=len(contents.networks),
+        build_s=time.monotonic() - started,
+    )
 
 
 def _kit_runtime(target: str) -> Runtime:
@@ -170,7 +193,14 @@ def _partial(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Job:
-    """A model to write: its name and kind, what it is as JSON, and how to write it."""
+    """A model to write.
+
+    Attributes:
+        name: of the model, unique in the kit.
+        kind: reference, empty, block or network.
+        value: the block or network as JSON; None for the other kinds.
+        write: writes the model's file into a folder and returns its path.
+    """
 
     name: str
     kind: str
@@ -178,47 +208,59 @@ class _Job:
     write: Callable[[Path], Path]
 
 
-def _jobs(
-    writer: ModelWriter,
-    blocks: list[Block],
-    networks: list[Architecture],
-    workload: Workload,
-) -> Iterator[_Job]:
+def _jobs(writer: ModelWriter, contents: _Contents) -> Iterator[_Job]:
     yield _Job("reference", "reference", None, writer.reference)
     yield _Job("empty", "empty", None, writer.empty)
-    for block in blocks:
+    for block in contents.blocks:
         name = f"block-{block.id}"
 
         def write_block(folder: Path, block: Block = block, name: str = name) -> Path:
             return writer.block(block, writer.path(folder, name))
 
         yield _Job(name, "block", block.to_json(), write_block)
-    for network in networks:
+    for network in contents.networks:
         name = f"network-{network.id}"
 
         def write(folder: Path, network: Architecture = network, name: str = name) -> Path:
-            return writer.network(network, workload, writer.path(folder, name))
+            return writer.network(network, contents.workload, writer.path(folder, name))
 
         yield _Job(name, "network", network.to_json(), write)
 
 
-def _written(
+def _write_models(
     archive: zipfile.ZipFile,
-    jobs: Iterator[_Job],
-    counts: dict[str, int],
+    writer: ModelWriter,
+    contents: _Contents,
     progress: Progress,
-) -> Iterator[KitModel]:
-    """Write one model after the other: the disk never holds two uncompressed."""
+) -> tuple[KitModel, ...]:
+    """Write one model after the other, so that the disk never holds two uncompressed ones."""
+    counts = {"block": len(contents.blocks), "network": len(contents.networks)}
     done = dict.fromkeys(counts, 0)
-    for job in jobs:
+    models = []
+    for job in _jobs(writer, contents):
         with tempfile.TemporaryDirectory(prefix="nas-kit-") as folder:
             path = job.write(Path(folder))
             file = f"models/{path.name}"
             digest = _add_model(archive, path, file)
-        yield KitModel(job.name, job.kind, file, digest.hexdigest(), digest.size_bytes, job.value)
+        sha256, size_bytes = digest.hexdigest(), digest.size_bytes
+        models.append(KitModel(job.name, job.kind, file, sha256, size_bytes, job.value))
         if job.kind in done:
             done[job.kind] += 1
             progress(f"{job.kind}s", done[job.kind], counts[job.kind])
+    return tuple(models)
+
+
+def _manifest(writer: ModelWriter, contents: _Contents, models: tuple[KitModel, ...]) -> Manifest:
+    return Manifest(
+        project_version=__version__,
+        space=contents.space,
+        target=writer.runtime.name,
+        precision=writer.precision,
+        batch_size=writer.batch_size,
+        resolution=contents.workload.resolution,
+        num_classes=contents.workload.outputs,
+        models=models,
+    )
 
 
 def _add_model(archive: zipfile.ZipFile, path: Path, file: str) -> Digest:

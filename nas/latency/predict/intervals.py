@@ -1,4 +1,4 @@
-"""Latencies with their intervals, and how wide an interval must be."""
+"""Predicted latencies with their intervals, and the spread of errors that sets their width."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.90
-"""Of the intervals of predicted and estimated latencies, where no other is asked for."""
+"""Default confidence of the intervals of predicted and estimated latencies."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,20 @@ class ErrorSpread:
 
 
 MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
-"""How far a network is from what it was when it is measured again in another process: root mean
-square of 20 networks (benchmarks/measurement_repeatability.py, ONNX Runtime: 0.96%) and of the 30
-recommended by three runs of benchmarks/budget_kept.py (2.15, 1.71 and 1.55%). The last ten were
-measured with `DECIDING_EFFORT`, the others with `NETWORK_EFFORT`."""
+"""Spread of the ratio of two measurements of a network, made in different processes. Chosen by
+``benchmarks/measurement_repeatability.py`` and ``benchmarks/budget_kept.py``."""
 
 
 def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
-    """How far a network is from what it was when it is measured again.
+    """Spread of the next measurement of a network over the measurement (or mean) that is known.
 
-    The ten recommended by a fourth run of benchmarks/budget_kept.py, on a noisier machine, differed
-    from the mean of two measurements by 1.73%, and once more by 1.00%, where this expects 1.72%.
+    It is `MEASURED_AGAIN`, wider for a measurement that is less certain than `DECIDING_EFFORT`
+    requires, and narrower for the mean of several measurements.
 
     Args:
-        ci_pct: half the 95% interval of its measurement, or of the mean of several
-            (`nas.measurement.protocol.mean_timing`). What each of them, and the next, is less sure
-            of than `DECIDING_EFFORT` wants comes on top.
-        times: how often it was measured.
+        ci_pct: half the 95% interval of the measurement, or of the mean of several
+            (`nas.measurement.protocol.mean_timing`).
+        times: how often the network was measured.
     """
     once, usual = (pct / 100 / 1.96 for pct in (math.sqrt(times) * ci_pct, DECIDING_EFFORT.ci_pct))
     of_two = MEASURED_AGAIN.deviation**2 + 2 * max(0.0, once**2 - usual**2)

@@ -4,35 +4,15 @@ Measured table
     A block timed alone has warm caches and its own input in place; inside a network it does not,
     but the runtime fuses across its ends. So the sum of isolated blocks is not the latency of
     the network. The correction is linear in that sum, in the number of convolution blocks and of
-    transformer blocks, and a constant, fitted to the table's whole networks by their relative
-    error, with a ridge towards the plain sum so that few networks suffice.
-
-    Chosen on earlier tables. Mean error of it and of the alternatives on 40 networks that served
-    neither table nor calibration (two cores of an AMD EPYC, 2026-11-23; what
-    benchmarks/latency_predictor.py prints and keeps in benchmarks/results/):
-
-    ==============================================  ============  ========
-    correction                                      ONNX Runtime  OpenVINO
-    ==============================================  ============  ========
-    none: plain sum                                 2.1%          2.5%
-    one factor                                      1.5%          1.3%
-    factor, number of blocks                        1.3%          1.2%
-    factor, number of each kind (chosen)            1.2%          1.2%
-    a factor a kind, number of each kind            1.2%          1.2%
-    a factor a kind, number of blocks, weights      1.3%          1.2%
-    the same and activations                        1.3%          1.3%
-    straight line through MACs                      3.1%          2.4%
-    straight line through parameters                16.8%         16.6%
-    the same networks measured again                1.8%          1.2%
-    ==============================================  ============  ========
-
-    The corrections cannot be told from each other: all reach the repeatability of measuring.
+    transformer blocks, and a constant. It is fitted to the table's whole networks by their
+    relative error, with a ridge towards the plain sum so that few networks suffice.
+    ``benchmarks/latency_predictor.py`` compares it with other corrections.
 Published figures
     `nas.latency.predict.roofline`, fitted to the published networks.
 
-Both are a constant plus one number a block, so a prediction is a sum of cached numbers and a
-breakdown by block is exact. The interval is a Student t interval on leave-one-out errors, and on
-what they cannot show: how far all measurements of one session lie from those of another.
+Both are a constant plus one number for each block, so a prediction is a sum of cached numbers and
+a breakdown by block is exact. The interval is a Student t interval on the leave-one-out errors,
+widened by the deviation that all measurements of one session share, which these errors cannot show.
 """
 
 from __future__ import annotations
@@ -59,26 +39,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLAIN_SUM = (1.0, 0.0, 0.0)
-"""The correction that changes nothing: of the sum of isolated blocks (ms), of the number of
-convolution blocks, and of the number of transformer blocks."""
+"""Coefficients of the correction that changes nothing: of the sum of isolated blocks (ms), of the
+number of convolution blocks, and of the number of transformer blocks."""
 
 RIDGE = 0.02
 """Weight of the plain sum against one network's relative error."""
 
 SESSION_DEVIATION = 0.006
-"""Relative standard deviation that all measurements of a session share: in four sessions (ONNX
-Runtime, OpenVINO) the mean error on new networks was 0.4%, 0.4%, 0.5% and 0.9%, of one sign."""
+"""Relative standard deviation that all measurements of a session share. Chosen by
+``benchmarks/latency_predictor.py`` in four sessions."""
 
 LEAST_DEVIATION = 0.015
-"""Measured tables are not trusted further than this: where leaving one out said 1.1%, 40 new
-networks were off by 1.6%."""
+"""Least deviation of a measured table's predictions, because leave-one-out errors are a little
+smaller than errors on new networks. Chosen by ``benchmarks/latency_predictor.py``."""
 
 SHARED_DEVIATION = 0.02
-"""Before any is measured in it: standard deviation of what all networks of a session share. Wider
-than `SESSION_DEVIATION`: the session that ended a search has been 3% off."""
+"""Prior standard deviation of the factor that all networks of a session share, before any network
+was measured in it. It is wider than `SESSION_DEVIATION`, because single sessions were further off
+(docs/benchmarks-notes.md)."""
 
 MAX_FACTOR = 10.0
-"""An interval wider than a factor of this is no prediction: rows of the table contradict others."""
+"""Widest factor of an interval. A table with a wider one is refused, as its rows contradict each
+other."""
 
 
 @dataclass(frozen=True)

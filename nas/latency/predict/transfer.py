@@ -7,19 +7,8 @@ hypothesis with a closed-form fit, and the fits are averaged by how well they ex
 measurements (their evidence; MacKay 1992, "Bayesian interpolation"). The result is a weight for
 each source and a constant, so it stays additive over blocks.
 
-Mean Spearman and share within 10%, 10 samples and 20 repeats, every device of HELP's data as
-target in turn and all others as sources (benchmarks/latency_transfer.py without --target):
-
-    =============================  ============  =============
-    samples, method                FBNet         NAS-Bench-201
-    =============================  ============  =============
-    random, this                   0.924, 92.3%  0.963, 81.7%
-    chosen, this                   0.932, 93.3%  0.969, 83.4%
-    random, non-negative mix       0.920, 91.2%  0.961, 79.7%
-    =============================  ============  =============
-
-On Once-for-All networks (eleven devices) the three have 0.903, 86.0%; 0.911, 84.5%; 0.902, 85.5%.
-The constants below were set on these same devices, so on others expect a little less.
+The constants were chosen by ``benchmarks/latency_transfer.py``, which compares the method with a
+plain non-negative mix of the sources.
 """
 
 from __future__ import annotations
@@ -55,7 +44,7 @@ MIN_SAMPLES = 3
 """Measured networks a transfer needs; leaving one out must leave a fit."""
 
 CHOICE_NOISE = 0.05
-"""Relative noise `choose_samples` reckons with; 0.02 to 0.2 do about as well."""
+"""Relative noise of measurements that `choose_samples` assumes; it matters little."""
 
 
 @dataclass(frozen=True)

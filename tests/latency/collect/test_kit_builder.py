@@ -26,9 +26,8 @@ from nas.latency.collect.tables import calibration_networks
 from nas.measurement.kit import runner as kit_runner
 from nas.measurement.kit.files import is_inside, read_results
 from nas.measurement.kit.source import MANIFEST, open_kit
-from nas.measurement.runtimes import RUNTIMES
 from nas.space.space_files import load_space
-from tests.kits import PackageRuntime, bench_here, tiny_kit
+from tests.kits import add_package_runtime, bench_here, tiny_kit
 from tests.tiny import AT_64, tiny_space
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,16 +42,15 @@ def onnx_kit(tmp_path_factory):
 @pytest.fixture
 def runtime(monkeypatch):
     """A runtime whose models are folders and whose latencies follow from their weights."""
-    monkeypatch.setitem(RUNTIMES, "package", PackageRuntime())
     monkeypatch.setattr(kit_runner, "BenchProcess", bench_here)
-    return RUNTIMES["package"]
+    return add_package_runtime(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def built_package_kit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RUNTIMES, "package", PackageRuntime())
+        add_package_runtime(patch)
         tiny_kit(folder, "package", networks=5)
     return folder
 
@@ -97,7 +95,8 @@ def test_a_kit_carries_this_projects_own_code(onnx_kit):
     package = Path(nas.__file__).parent
     with zipfile.ZipFile(onnx_kit.path) as archive:
         carried = [name for name in archive.namelist() if name.startswith("nas/")]
-        for name in carried:
+        assert archive.read("nas/__init__.py") == b""
+        for name in set(carried) - {"nas/__init__.py"}:
             assert archive.read(name) == (package.parent / name).read_bytes()
     assert {"nas/measurement/kit/runner.py", "nas/measurement/runtimes/trtexec.py"} <= set(carried)
 
