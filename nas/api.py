@@ -19,7 +19,7 @@ def search(
     output: Path | None = None,
     *,
     measure_table: bool = True,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -32,7 +32,7 @@ def search(
             config,
             output,
             measure_table=measure_table,
-            tables_dir=tables_dir,
+            tables_dir=tables_dir or TABLES_DIR,
             executor=executor,
             listener=listener,
         )
@@ -46,7 +46,7 @@ def resume(
     time_limit_s: float | None = None,
     workers: int | None = None,
     finalists: int | None = None,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: Callable[[int], Executor] = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -61,7 +61,7 @@ def resume(
             time_limit_s=time_limit_s,
             workers=workers,
             finalists=finalists,
-            tables_dir=tables_dir,
+            tables_dir=tables_dir or TABLES_DIR,
             executor=executor,
             listener=listener,
         )

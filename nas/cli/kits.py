@@ -23,6 +23,7 @@ from nas.cli.options import (
     workload_of,
 )
 from nas.cli.tables import print_table
+from nas.system import folders
 
 
 def tables_kit(
@@ -59,7 +60,7 @@ def tables_kit(
         f"{target}, and run there: python {shlex.quote(kit.path.name)}",
         soft_wrap=True,
     )
-    console.print("  then here: python run_search.py tables import results.json", soft_wrap=True)
+    console.print(f"  then here: {folders.command()} tables import results.json", soft_wrap=True)
 
 
 def tables_import(

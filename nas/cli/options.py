@@ -52,7 +52,7 @@ def folder_option(what: str, **more: Any) -> Any:
 
 
 TablesDir = Annotated[
-    Path | None, folder_option("Folder of latency tables.", show_default="latency_tables/")
+    Path | None, folder_option("Folder of latency tables; default: the folders that doctor lists.")
 ]
 
 
@@ -77,16 +77,14 @@ def checked_precision(value: str | None) -> Any:
     return value
 
 
-def tables_folder(given: Path | None, must_exist: bool = False) -> Path:
-    """The folder of latency tables.
+def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
+    """The folder of latency tables that was given, None for the usual ones.
 
     Raises:
         ConfigError: it is no folder; or does not exist, where it must.
     """
-    from nas.latency.table.table import TABLES_DIR
-
     if given is None:
-        return TABLES_DIR
+        return None
     if exists(given) and not is_dir(given):
         raise ConfigError(f"--tables-dir {given}: is no folder")
     if must_exist and not is_dir(given):

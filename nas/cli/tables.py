@@ -22,6 +22,7 @@ from nas.cli.options import (
     workload_of,
 )
 from nas.errors import TableError, unknown
+from nas.system import folders
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -231,7 +232,7 @@ def _print_changes(console: Console, table: LatencyTable) -> None:
 
     changed = changes(table.meta)
     if changed:
-        advice = f"verify it with python run_search.py tables verify {table.name}"
+        advice = f"verify it with {folders.command()} tables verify {table.name}"
         if why_not_this_machine(table):
             advice = "it is not used here"
         console.print(
@@ -265,9 +266,12 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
+    from nas.latency.table.catalog import table_folders
+
+    where = " or ".join(str(folder) for folder in table_folders(tables_dir))
     console.print(
-        f"no latency tables in {tables_folder(tables_dir)}; measure one: "
-        f"python run_search.py tables measure --target onnxruntime",
+        f"no latency tables in {where}; measure one: "
+        f"{folders.command()} tables measure --target onnxruntime",
         soft_wrap=True,
     )
 

@@ -14,15 +14,14 @@ from nas.latency.collect.table_bench import open_bench
 from nas.latency.collect.tables import Progress, measurable_key, network_rows, new_meta
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
-from nas.latency.table.catalog import list_tables
+from nas.latency.table.catalog import list_tables, new_table_folder, table_folders, table_path
 from nas.latency.table.files import read_table, write_table
-from nas.latency.table.table import TABLES_DIR, LatencyTable
+from nas.latency.table.table import LatencyTable
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.workload import IMAGENET, Workload
-from nas.system.paths import exists
 
 POOL = 400
 """Random networks of the space among which those to measure are chosen."""
@@ -51,7 +50,7 @@ def adapt_table(
     *,
     precision: str | None = None,
     workload: Workload = IMAGENET,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Adapted:
     """Measure a few networks of a space here, and make this machine's table from them.
@@ -62,7 +61,8 @@ def adapt_table(
         samples: networks to measure; they are chosen for what they tell.
         precision: None for the target's usual one.
         workload: size of input and output, and images of one call.
-        tables_dir: where the tables are that it is mixed from, and where it goes.
+        tables_dir: where the tables are that it is mixed from, and where it goes; None for the
+            usual folders.
         progress: told after every group.
 
     Raises:
@@ -72,8 +72,8 @@ def adapt_table(
     if samples < MIN_SAMPLES:
         raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
     key = measurable_key(target, precision, workload.batch_size)
-    path = tables_dir / target / key.folder
-    if exists(path):
+    path = table_path(target, key.folder, tables_dir)
+    if path is not None:
         raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
     blocks = space.blocks(workload)
     sources = _sources(tables_dir, blocks)
@@ -99,7 +99,7 @@ def adapt_table(
     sums_ms = [sum(mixed[block].latency_ms for block in row.blocks()) for row in rows]
     mixed_ms = transfer.model.predict(source_ms[chosen])
     meta = meta.model_copy(update={"constant_ms": float(np.mean(mixed_ms - sums_ms))})
-    table = write_table(tables_dir, meta, mixed, rows)
+    table = write_table(new_table_folder(tables_dir), meta, mixed, rows)
     return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
 
 
@@ -110,7 +110,7 @@ def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) 
     return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
 
 
-def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor]:
+def _sources(tables_dir: Path | None, blocks: Sequence[Block]) -> list[LatencyPredictor]:
     """Predictors of all tables that know the blocks."""
     found = []
     for path in list_tables(tables_dir):
@@ -123,9 +123,10 @@ def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor
         except TableError:  # too few networks
             continue
     if not found:
+        where = " and ".join(str(folder) for folder in table_folders(tables_dir))
         raise TableError(
-            f"{tables_dir}: has no table that knows the blocks of the space; a new device's is "
-            f"mixed from those of others: measure it whole, with tables measure"
+            f"{where}: has no table that knows the blocks of the space; a new device's is mixed "
+            f"from those of others: measure it whole, with tables measure"
         )
     return found
 

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import datetime
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import TableError
 from nas.latency.collect.table_bench import TableBench, open_bench
-from nas.latency.table.catalog import TableKey, changes, own_key
+from nas.latency.table.catalog import (
+    TableKey,
+    changes,
+    new_table_folder,
+    own_key,
+    table_path,
+)
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
-from nas.latency.table.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, NetworkRow, TableMeta
+from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
 from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
 from nas.measurement.protocol import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
 from nas.measurement.runtimes import RUNTIMES, runtime_here
@@ -81,7 +88,7 @@ def collect_table(
     *,
     precision: str | None = None,
     workload: Workload = IMAGENET,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> LatencyTable:
     """Measure what this machine's table of a target lacks for a space.
@@ -91,7 +98,7 @@ def collect_table(
         target: runtime.
         precision: None for the target's usual one.
         workload: size of input and output, and images of one call.
-        tables_dir: where tables are kept.
+        tables_dir: where tables are kept; None for the usual folders.
         progress: told after every group.
 
     Raises:
@@ -101,13 +108,27 @@ def collect_table(
     """
     key = measurable_key(target, precision, workload.batch_size)
     table_networks(space)  # refuses a space of too few before anything is measured
-    path = tables_dir / target / key.folder
+    known = table_path(target, key.folder, tables_dir)
+    path = new_table_folder(tables_dir) / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path, TableError, "measuring it"):
+            if known not in (None, path):
+                _copy_table(known, path)
             return _complete(path, key, space, workload, progress)
     except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise TableError(
+            f"{path}: cannot be written: {error.strerror or error}; name another folder with "
+            f"--tables-dir"
+        ) from None
+
+
+def _copy_table(source: Path, path: Path) -> None:
+    """Begin with the rows of a table that is only read, where new ones would be comparable."""
+    table = read_table(source)
+    if table.meta.kind == "measured" and not changes(table.meta):
+        for name in ("blocks.csv", "networks.csv", "meta.json"):  # a table is there with its meta
+            shutil.copyfile(source / name, path / name)
 
 
 def _complete(

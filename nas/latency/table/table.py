@@ -24,7 +24,8 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.workload import MAX_BATCH, Workload
 
-TABLES_DIR = Path(__file__).resolve().parents[3] / "latency_tables"
+TABLES_DIR = Path("latency_tables")
+"""This very object stands for the usual folders, as None does: see `catalog.table_folders`."""
 
 MIN_NETWORKS = 5
 """Whole networks a measured table needs before the predictor's correction means anything."""

@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
 from nas.errors import RunError, UserError
+from nas.system import folders
 from nas.system.paths import exists, is_dir, is_file
 
-RESULTS_DIR = Path(__file__).resolve().parents[3] / "results"
+RESULTS_DIR = folders.results()
 
 CONFIG = "config.json"
 STUDY = "study.db"
