@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import (
+    NUM_CLASSES,
+    RESOLUTION,
+    SPACE,
     BatchSize,
     NumClasses,
     PrecisionOption,
@@ -37,11 +40,11 @@ tables_app = typer.Typer(help="Latency tables: measure one for this machine, lis
 @tables_app.command("measure")
 def tables_measure(
     target: Annotated[str, typer.Option(help="Runtime to measure.")],
-    space: Space = "nextvit",
+    space: Space = SPACE,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = "224",
-    num_classes: NumClasses = 1000,
+    resolution: Resolution = RESOLUTION,
+    num_classes: NumClasses = NUM_CLASSES,
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure every block of a space on this machine; an interrupted run goes on."""
@@ -139,7 +142,7 @@ def tables_verify(
     name: Annotated[str, typer.Argument(help="<target>/<device>.<precision>.b<batch>.")],
     networks: Annotated[int, typer.Option(min=3, help="Networks to measure.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Which random networks.")] = 0,
-    space: Space = "nextvit",
+    space: Space = SPACE,
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure some networks now and say whether a table of this machine still holds.
