@@ -98,6 +98,8 @@ def fields_of(model: type[BaseModel], group: str = "") -> Iterator[OptionField]:
 def renamed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
     """Values with the names of fields in place of options' own: ``budget`` for ``budget_ms``.
 
+    A field says its unit where the option does not, so a bare number is no value of the option.
+
     Raises:
         ValueError: a value is given by both.
     """
@@ -108,7 +110,9 @@ def renamed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
             continue
         if entry.field in found:
             raise ValueError(f"give {alias} or {entry.field}, not both")
-        found[entry.field] = found.pop(alias)
+        value = found.pop(alias)
+        bare = isinstance(value, (int, float)) and not isinstance(value, bool)
+        found[entry.field] = str(value) if bare else value
     return found
 
 

@@ -118,6 +118,7 @@ def _budget(
         confidence=config.confidence,
         max_params=config.max_params,
         max_macs=config.max_macs,
+        max_size_bytes=config.max_size_bytes,
     )
 
 
