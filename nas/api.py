@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.config import SearchConfig
 from nas.latency.table.table import TABLES_DIR
@@ -12,6 +13,9 @@ from nas.results.values import SearchResult
 from nas.search import engine
 from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor
+
+if TYPE_CHECKING:
+    from nas.search.plan import Plan
 
 
 def search(
@@ -65,6 +69,24 @@ def resume(
             executor=executor,
             listener=listener,
         )
+    )
+
+
+def plan(
+    config: SearchConfig,
+    output: Path | None = None,
+    *,
+    measure_table: bool = True,
+    tables_dir: Path | None = None,
+) -> Plan:
+    """Work out what `search` would do, and do nothing.
+
+    Args and errors: see `nas.search.plan.plan`.
+    """
+    from nas.search.plan import plan as plan_search
+
+    return plan_search(
+        config, output, measure_table=measure_table, tables_dir=tables_dir or TABLES_DIR
     )
 
 

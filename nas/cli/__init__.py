@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from nas.cli.adapt import tables_adapt
+from nas.cli.doctor import doctor
 from nas.cli.kits import tables_import, tables_kit
 from nas.cli.measure import measure
 from nas.cli.predict import predict
@@ -35,6 +36,7 @@ app = typer.Typer(
     help="Find the most accurate Next-ViT-style network within a latency budget on a device.",
 )
 app.callback(invoke_without_command=True)(search)
+app.command()(doctor)
 app.command()(spaces)
 app.command()(predict)
 app.command()(measure)

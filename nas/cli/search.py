@@ -19,7 +19,7 @@ from nas.cli.options import (
     search_parameters,
     tables_folder,
 )
-from nas.config import config_of
+from nas.config import SearchConfig, config_of
 from nas.errors import ConfigError
 from nas.system import folders
 from nas.units import parse_duration
@@ -116,6 +116,9 @@ def _search(given: dict[str, Any], run: RunOptions) -> None:
     folder = tables_folder(run.tables_dir)
     given["warm_start"] = [str(path) for path in given["warm_start"] or ()]
     config = config_of(given, run.config)
+    if run.dry_run:
+        _plan(config, run, folder)
+        return
     from nas.api import search as search_for
 
     _report(
@@ -124,6 +127,15 @@ def _search(given: dict[str, Any], run: RunOptions) -> None:
         ),
         run.as_json,
     )
+
+
+def _plan(config: SearchConfig, run: RunOptions, folder: Path | None) -> None:
+    from nas.api import plan
+    from nas.cli.dry_run import print_plan
+
+    if run.as_json:
+        raise ConfigError("--json: a dry run is printed as text; leave it out")
+    print_plan(plan(config, run.output, measure_table=run.measure, tables_dir=folder))
 
 
 def _resume(run_dir: Path, given: dict[str, Any], run: RunOptions) -> None:

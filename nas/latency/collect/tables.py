@@ -25,8 +25,17 @@ from nas.latency.table.catalog import (
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
 from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
-from nas.measurement.protocol import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
+from nas.measurement.protocol import (
+    BLOCK_EFFORT,
+    DECIDING_EFFORT,
+    NETWORK_EFFORT,
+    REFERENCE_SHARE,
+    WAIT_SHARE,
+    Effort,
+    Timing,
+)
 from nas.measurement.runtimes import RUNTIMES, runtime_here
+from nas.measurement.runtimes.base import MIN_RUNS
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
@@ -35,6 +44,10 @@ from nas.system.lock import locked
 
 CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
+
+WRITING_S = (0.3, 3.0)
+"""Seconds to write and load the model of a block and of a network: two cores of an AMD EPYC, torch
+2.13, which took 0.5 and 6.1 s while another process kept a core busy (2026-11-27)."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is measured (``blocks`` or ``networks``), how many are done, and of how many."""
@@ -49,6 +62,26 @@ class Missing:
 
     def __bool__(self) -> bool:
         return bool(self.blocks or self.networks)
+
+    def expected_s(self, network_ms: float) -> tuple[float, float]:
+        """About how long measuring it takes on a quiet machine: least and most seconds.
+
+        The turns of the protocol, and writing and loading the models, which takes as long here as
+        it took for ONNX files of the Next-ViT space (`WRITING_S`).
+
+        Args:
+            network_ms: latency of one of the networks, about.
+        """
+        block_s, network_s = WRITING_S
+        least = len(self.blocks) * block_s + len(self.networks) * network_s
+        most = least
+        efforts = ((self.blocks, BLOCK_EFFORT, 0.0), (self.networks, NETWORK_EFFORT, network_ms))
+        for models, effort, latency_ms in efforts:
+            turn_s = max(effort.turn_s, (MIN_RUNS + 1) * latency_ms / 1e3)
+            round_s = turn_s + REFERENCE_SHARE * effort.turn_s
+            least += len(models) * effort.min_rounds * round_s
+            most += len(models) * effort.max_rounds * round_s
+        return least, most * (1 + WAIT_SHARE)
 
 
 def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
