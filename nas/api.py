@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.config import SearchConfig
-from nas.latency.table.table import TABLES_DIR
 from nas.results.values import SearchResult
 from nas.search import engine
 from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor
 from nas.search.trial_runner import MakeExecutor
+
+if TYPE_CHECKING:
+    from nas.search.plan import Plan
 
 
 def search(
@@ -18,7 +21,7 @@ def search(
     output: Path | None = None,
     *,
     measure_table: bool = True,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -45,7 +48,7 @@ def resume(
     time_limit_s: float | None = None,
     workers: int | None = None,
     finalists: int | None = None,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -65,6 +68,22 @@ def resume(
             listener=listener,
         )
     )
+
+
+def plan(
+    config: SearchConfig,
+    output: Path | None = None,
+    *,
+    measure_table: bool = True,
+    tables_dir: Path | None = None,
+) -> Plan:
+    """Work out what `search` would do, and do nothing.
+
+    Args and errors: see `nas.search.plan.plan`.
+    """
+    from nas.search.plan import plan as plan_search
+
+    return plan_search(config, output, measure_table=measure_table, tables_dir=tables_dir)
 
 
 def _with_report(result: SearchResult) -> SearchResult:

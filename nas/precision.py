@@ -6,3 +6,6 @@ from typing import Literal
 
 Precision = Literal["fp32", "fp16"]
 """Of weights and activations."""
+
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2}
+"""Of one value."""

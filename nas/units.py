@@ -1,74 +1,108 @@
-"""Reads amounts as people write them: 8ms, 25M, 90%."""
+"""Reads amounts as people write them: 8ms, 25M, 90%, 20MB, 1200img/s."""
 
 from __future__ import annotations
 
+import math
 import re
 
-from nas.errors import ConfigError
-
-_DURATION = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ]*)\s*", re.IGNORECASE)
 MAX_SECONDS = 366 * 24 * 3600.0
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_TIMES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+_RATES = ("img/s", "images/s")
+
+_AMOUNT = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ%/]*)\s*", re.IGNORECASE)
 
 
-def parse_duration(text: str, option: str, example: str) -> float:
-    """Seconds of a duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``.
+def parse_duration(text: str, example: str, unit: str = "s") -> float:
+    """A duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``, in seconds or another unit.
 
     Raises:
-        ConfigError: no unit, an unknown one, or not above zero; names the option.
+        ValueError: no unit, an unknown one, or not above zero.
     """
-    match = _DURATION.fullmatch(text)
-    if not match:
-        raise ConfigError(f"{option} {text!r} is not a duration: write for example {example}")
-    unit = match["unit"].lower()
-    if not unit:
-        fixed = match["value"] + example.lstrip("0123456789.")
-        raise ConfigError(f"{option} {text!r} has no unit: write for example {fixed}")
-    if unit not in _SECONDS:
+    value, given = _split(text) or (0.0, None)
+    if given is None:
+        raise ValueError(f"{text!r} is not a duration: write for example {example}")
+    if not given:
+        fixed = text.strip() + example.lstrip("0123456789.")
+        raise ValueError(f"{text!r} has no unit: write for example {fixed}")
+    if given not in _SECONDS:
         units = ", ".join(name for name in _SECONDS if name.isascii())
-        raise ConfigError(f"{option} {text!r} has an unknown unit {match['unit']!r}: use {units}")
-    seconds = float(match["value"]) * _SECONDS[unit]
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ConfigError(f"{option} {_shortened(text)!r} must be above zero and at most a year")
-    return seconds
+        raise ValueError(f"{text!r} has an unknown unit {given!r}: use {units}")
+    if not 0 < value * _SECONDS[given] <= MAX_SECONDS:
+        raise ValueError(f"{_shortened(text)!r} must be above zero and at most a year")
+    return value * (_SECONDS[given] / _SECONDS[unit])
 
 
-_COUNT = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[kmg]?)\s*", re.IGNORECASE)
-_TIMES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-
-
-def parse_count(text: str, option: str, example: str) -> float:
+def parse_count(text: str, example: str) -> float:
     """A number such as ``25M``, ``1.2G`` or ``31000000``.
 
     Raises:
-        ConfigError: no such number, or not above zero; names the option.
+        ValueError: no such number, or not above zero.
     """
-    match = _COUNT.fullmatch(text)
-    value = float(match["value"]) * _TIMES[match["unit"].lower()] if match else 0.0
-    if not 0 < value <= 1e18:
-        raise ConfigError(
-            f"{option} {_shortened(text)!r} is not a number above zero: write for example {example}"
+    value, unit = _split(text) or (0.0, "")
+    count = value * _TIMES.get(unit, 0.0)
+    if not 0 < count <= 1e18:
+        raise ValueError(
+            f"{_shortened(text)!r} is not a number above zero: write for example {example}"
         )
-    return value
+    return count
 
 
-_SHARE = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<percent>%?)\s*")
-
-
-def parse_share(text: str, option: str, example: str) -> float:
+def parse_share(text: str, example: str) -> float:
     """A share such as ``90%`` or ``0.9``.
 
     Raises:
-        ConfigError: no such number, or not between zero and one; names the option.
+        ValueError: no such number, or not between zero and one.
     """
-    match = _SHARE.fullmatch(text)
-    value = float(match["value"]) / (100.0 if match["percent"] else 1.0) if match else 0.0
-    if not 0 < value < 1:
-        raise ConfigError(
-            f"{option} {_shortened(text)!r} is not a share between 0 and 100%: "
-            f"write for example {example}"
+    value, unit = _split(text) or (0.0, "")
+    share = value / {"%": 100.0, "": 1.0}.get(unit, math.inf)
+    if not 0 < share < 1:
+        raise ValueError(
+            f"{_shortened(text)!r} is not a share between 0 and 100%: write for example {example}"
+        )
+    return share
+
+
+def parse_size(text: str, example: str) -> float:
+    """Bytes of a size such as ``20MB`` or ``64MiB``.
+
+    Raises:
+        ValueError: no unit, an unknown one, or not above zero.
+    """
+    value, unit = _split(text) or (0.0, "")
+    size = value * _BYTES.get(unit, 0.0)
+    if not 0 < size <= 1e18:
+        raise ValueError(
+            f"{_shortened(text)!r} is not a size above zero with a unit (B, kB, MB, GB, KiB, MiB, "
+            f"GiB): write for example {example}"
+        )
+    return size
+
+
+def is_rate(text: str) -> bool:
+    """Whether a text is meant as a throughput: ``1200img/s``."""
+    return "/" in text
+
+
+def parse_rate(text: str, example: str) -> float:
+    """Images a second of a throughput such as ``1200img/s``.
+
+    Raises:
+        ValueError: no such throughput, or not above zero.
+    """
+    value, unit = _split(text) or (0.0, "")
+    if unit not in _RATES or not 0 < value <= 1e12:
+        raise ValueError(
+            f"{_shortened(text)!r} is not a throughput above zero: write for example {example}"
         )
     return value
+
+
+def _split(text: str) -> tuple[float, str] | None:
+    """Number and unit, the unit in small letters."""
+    match = _AMOUNT.fullmatch(text)
+    return (float(match["value"]), match["unit"].lower()) if match else None
 
 
 def _shortened(text: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from nas.cli.adapt import tables_adapt
+from nas.cli.doctor import doctor
 from nas.cli.kits import tables_import, tables_kit
 from nas.cli.measure import measure
 from nas.cli.predict import predict
@@ -20,16 +23,20 @@ from nas.cli.search import search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
 from nas.errors import DataWarning, TableWarning, UserError
+from nas.system import folders
 
 INTERRUPTED = 130
 
+SCRIPT = "nextvit-nas"
+"""What pip installs; shells complete its options."""
+
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Find the most accurate Next-ViT-style network within a latency budget on a device.",
 )
 app.callback(invoke_without_command=True)(search)
+app.command()(doctor)
 app.command()(spaces)
 app.command()(predict)
 app.command()(measure)
@@ -51,25 +58,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if threading.current_thread() is threading.main_thread():  # end as for Ctrl-C, tidily
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    program = _program()
     try:
-        code = app(args=arguments, prog_name="run_search.py", standalone_mode=False)
+        code = app(args=arguments, prog_name=program, standalone_mode=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(f"error: {error.filename or 'output'}: no space left on the device", file=sys.stderr)
-        return 2
+        return _failed_output(error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of Typer, whatever its version
             raise
-        hint = "see python run_search.py --help"
+        hint = f"see {folders.command()} --help"
         print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
         return 2
     if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
         print("interrupted; tables and searches keep what was finished", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def _program() -> str:
+    """How this program was called, as its help says it."""
+    name = Path(sys.argv[0]).name
+    completing = f"_{SCRIPT}_COMPLETE".replace("-", "_").upper() in os.environ
+    if completing or any("-completion" in argument for argument in sys.argv[1:]):
+        return SCRIPT  # a shell completes the script's name alone
+    return {"__main__.py": "python -m nas", SCRIPT: SCRIPT}.get(name, "run_search.py")
+
+
+def _failed_output(error: OSError) -> int:
+    """The exit code for output that could not be written.
+
+    Raises:
+        OSError: it is none of these.
+    """
+    if error.errno == errno.EPIPE:  # who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if error.errno == errno.ENOSPC:
+        print(f"error: {error.filename or 'output'}: no space left on the device", file=sys.stderr)
+        return 2
+    raise error
 
 
 _show_any_warning = warnings.showwarning

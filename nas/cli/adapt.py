@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from nas.cli.options import (
+    NUM_CLASSES,
+    RESOLUTION,
+    SPACE,
     BatchSize,
     NumClasses,
     PrecisionOption,
@@ -25,11 +28,11 @@ from nas.cli.tables import print_table
 def tables_adapt(
     target: Annotated[str, typer.Option(help="Runtime to measure.")],
     samples: Annotated[int, typer.Option(min=1, help="Networks to measure.")] = 10,
-    space: Space = "nextvit",
+    space: Space = SPACE,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = "224",
-    num_classes: NumClasses = 1000,
+    resolution: Resolution = RESOLUTION,
+    num_classes: NumClasses = NUM_CLASSES,
     tables_dir: TablesDir = None,
 ) -> None:
     """Make this machine's table from a few measured networks and other devices' tables."""

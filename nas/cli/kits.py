@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 
 from nas.cli.options import (
+    NUM_CLASSES,
+    RESOLUTION,
+    SPACE,
     BatchSize,
     NumClasses,
     PrecisionOption,
@@ -23,16 +26,17 @@ from nas.cli.options import (
     workload_of,
 )
 from nas.cli.tables import print_table
+from nas.system import folders
 
 
 def tables_kit(
     target: Annotated[str, typer.Option(help="Runtime of the device; need not be installed here.")],
     out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("kit.zip"),
-    space: Space = "nextvit",
+    space: Space = SPACE,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = "224",
-    num_classes: NumClasses = 1000,
+    resolution: Resolution = RESOLUTION,
+    num_classes: NumClasses = NUM_CLASSES,
 ) -> None:
     """Make a zip that measures a table on a device without PyTorch."""
     from nas.latency.collect.kit_builder import OLDEST_PYTHON, build_kit
@@ -59,7 +63,7 @@ def tables_kit(
         f"{target}, and run there: python {shlex.quote(kit.path.name)}",
         soft_wrap=True,
     )
-    console.print("  then here: python run_search.py tables import results.json", soft_wrap=True)
+    console.print(f"  then here: {folders.command()} tables import results.json", soft_wrap=True)
 
 
 def tables_import(

@@ -1,7 +1,8 @@
-"""Options that commands share, and what they stand for."""
+"""Options of commands: those of a search from the fields of its configuration, and a few more."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas.config import OPTIONS, OptionField, SearchConfig, checked_resolution
 from nas.errors import ConfigError
 from nas.system.paths import exists, is_dir
 
@@ -18,25 +20,29 @@ if TYPE_CHECKING:
     from nas.report.live import LivePrinter
     from nas.space.workload import Workload
 
-Target = Annotated[
-    str | None, typer.Option(help="Runtime to deploy to: onnxruntime, tensorrt, coreml.")
-]
-Device = Annotated[str | None, typer.Option(help="Device of the table; default: this machine's.")]
-Space = Annotated[str, typer.Option(help="Search space: a name (see spaces) or a YAML file.")]
-PrecisionOption = Annotated[str | None, typer.Option(help="fp32 or fp16; default: the table's.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Images in one call; default: the table's.")
-]
-Resolution = Annotated[
-    str, typer.Option(help="Input size in pixels: 224, or 512x683 (height x width).")
-]
-NumClasses = Annotated[int, typer.Option(min=2, help="Classes of the networks.")]
-Interpolate = Annotated[
-    bool,
-    typer.Option(
-        "--interpolate", help="Estimate blocks that were not measured from those that were."
-    ),
-]
+_DEFAULT = SearchConfig.model_fields
+
+
+def _field(key: str) -> OptionField:
+    return next(entry for entry in OPTIONS if entry.key == key)
+
+
+def _help(key: str) -> str:
+    return _field(key).option.help
+
+
+Device = Annotated[str | None, typer.Option(help=_help("device"))]
+Space = Annotated[str, typer.Option(help=_help("space"))]
+PrecisionOption = Annotated[str | None, typer.Option(help=_help("precision"))]
+BatchSize = Annotated[int | None, typer.Option(min=1, help=_help("batch_size"))]
+Resolution = Annotated[str, typer.Option(help=_help("resolution"))]
+NumClasses = Annotated[int, typer.Option(min=2, help=_help("num_classes"))]
+Interpolate = Annotated[bool, typer.Option("--interpolate", help=_help("interpolate"))]
+
+SPACE: str = _DEFAULT["space"].default
+RESOLUTION = str(_DEFAULT["resolution"].default)
+NUM_CLASSES: int = _DEFAULT["num_classes"].default
+"""Defaults of these options."""
 
 
 def _folder(value: str) -> Path:
@@ -51,9 +57,47 @@ def folder_option(what: str, **more: Any) -> Any:
     return typer.Option(parser=_folder, metavar="PATH", help=what, **more)
 
 
-TablesDir = Annotated[
-    Path | None, folder_option("Folder of latency tables.", show_default="latency_tables/")
-]
+TABLES_DIR_HELP = "Folder of latency tables; default: those that doctor lists."
+TablesDir = Annotated[Path | None, folder_option(TABLES_DIR_HELP)]
+
+
+def search_parameters() -> list[inspect.Parameter]:
+    """The options of a search's configuration, as parameters of a Typer command.
+
+    None stands for all that is not given: the configuration itself has the defaults.
+    """
+    panels = ("Target", "Search", "Training", "Run")
+    ordered = sorted(OPTIONS, key=lambda entry: panels.index(entry.option.panel))
+    return [
+        inspect.Parameter(
+            entry.key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_annotation(entry), _typer_option(entry)],
+        )
+        for entry in ordered
+    ]
+
+
+def _annotation(entry: OptionField) -> Any:
+    kind: Any = Path if entry.option.folder else entry.type
+    return list[kind] | None if entry.repeated else kind | None
+
+
+def _typer_option(entry: OptionField) -> Any:
+    name = f"--{entry.name}"
+    if entry.type is bool and entry.option.constant is None:
+        name += f"/--no-{entry.name}"
+    default = f" \\[default: {entry.default}]" if entry.default and entry.type is not bool else ""
+    about: dict[str, Any] = {"rich_help_panel": entry.option.panel, "show_default": False}
+    text = entry.option.help + default
+    if entry.option.folder:
+        return folder_option(text, **about)
+    if entry.type is not bool:
+        about["metavar"] = entry.option.metavar or "N"
+    if entry.minimum is not None:
+        about["min"] = entry.minimum
+    return typer.Option(name, help=text, **about)
 
 
 def workload_of(resolution: str, num_classes: int, batch_size: int | None = None) -> Workload:
@@ -62,7 +106,6 @@ def workload_of(resolution: str, num_classes: int, batch_size: int | None = None
     Raises:
         ConfigError: the resolution is none; names the option.
     """
-    from nas.config import checked_resolution
     from nas.space.workload import Workload
 
     try:
@@ -77,16 +120,14 @@ def checked_precision(value: str | None) -> Any:
     return value
 
 
-def tables_folder(given: Path | None, must_exist: bool = False) -> Path:
-    """The folder of latency tables.
+def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
+    """The folder of latency tables that was given, None for the usual ones.
 
     Raises:
         ConfigError: it is no folder; or does not exist, where it must.
     """
-    from nas.latency.table.table import TABLES_DIR
-
     if given is None:
-        return TABLES_DIR
+        return None
     if exists(given) and not is_dir(given):
         raise ConfigError(f"--tables-dir {given}: is no folder")
     if must_exist and not is_dir(given):

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from nas.cli.options import (
+    NUM_CLASSES,
+    RESOLUTION,
     BatchSize,
     Device,
     Interpolate,
@@ -30,8 +32,8 @@ def predict(
     device: Device = None,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = "224",
-    num_classes: NumClasses = 1000,
+    resolution: Resolution = RESOLUTION,
+    num_classes: NumClasses = NUM_CLASSES,
     interpolate: Interpolate = False,
     tables_dir: TablesDir = None,
 ) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.options import (
+    NUM_CLASSES,
+    RESOLUTION,
+    SPACE,
     BatchSize,
     NumClasses,
     PrecisionOption,
@@ -22,6 +25,7 @@ from nas.cli.options import (
     workload_of,
 )
 from nas.errors import TableError, unknown
+from nas.system import folders
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,11 +40,11 @@ tables_app = typer.Typer(help="Latency tables: measure one for this machine, lis
 @tables_app.command("measure")
 def tables_measure(
     target: Annotated[str, typer.Option(help="Runtime to measure.")],
-    space: Space = "nextvit",
+    space: Space = SPACE,
     precision: PrecisionOption = None,
     batch_size: BatchSize = None,
-    resolution: Resolution = "224",
-    num_classes: NumClasses = 1000,
+    resolution: Resolution = RESOLUTION,
+    num_classes: NumClasses = NUM_CLASSES,
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure every block of a space on this machine; an interrupted run goes on."""
@@ -138,7 +142,7 @@ def tables_verify(
     name: Annotated[str, typer.Argument(help="<target>/<device>.<precision>.b<batch>.")],
     networks: Annotated[int, typer.Option(min=3, help="Networks to measure.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Which random networks.")] = 0,
-    space: Space = "nextvit",
+    space: Space = SPACE,
     tables_dir: TablesDir = None,
 ) -> None:
     """Measure some networks now and say whether a table of this machine still holds.
@@ -231,7 +235,7 @@ def _print_changes(console: Console, table: LatencyTable) -> None:
 
     changed = changes(table.meta)
     if changed:
-        advice = f"verify it with python run_search.py tables verify {table.name}"
+        advice = f"verify it with {folders.command()} tables verify {table.name}"
         if why_not_this_machine(table):
             advice = "it is not used here"
         console.print(
@@ -265,9 +269,12 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
+    from nas.latency.table.catalog import table_folders
+
+    where = " or ".join(str(folder) for folder in table_folders(tables_dir))
     console.print(
-        f"no latency tables in {tables_folder(tables_dir)}; measure one: "
-        f"python run_search.py tables measure --target onnxruntime",
+        f"no latency tables in {where}; measure one: "
+        f"{folders.command()} tables measure --target onnxruntime",
         soft_wrap=True,
     )
 

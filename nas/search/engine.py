@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.config import SearchConfig
-from nas.latency.table.table import TABLES_DIR
 from nas.results.files import write_run_files
 from nas.results.values import SearchResult
 from nas.search.callbacks import Listener
@@ -17,7 +16,6 @@ from nas.search.preparation import Prepared, check, prepare
 from nas.search.proposals import Proposer
 from nas.search.sampler.samplers import make_sampler
 from nas.search.store.run_folder import (
-    RESULTS_DIR,
     create_run,
     read_run,
     refuse_existing,
@@ -28,6 +26,7 @@ from nas.search.store.study_notes import EarlierTrial
 from nas.search.trial_runner import MakeExecutor
 from nas.search.warm_start import as_observations, read_earlier, take_over
 from nas.space.architecture_files import load_presets
+from nas.system import folders
 from nas.system.interrupts import deferred_interrupt
 
 
@@ -36,7 +35,7 @@ def search(
     output: Path | None = None,
     *,
     measure_table: bool = True,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -46,7 +45,7 @@ def search(
         config: what to search for.
         output: the run's folder; None for a new one under ``results/``.
         measure_table: measure this machine's table first where it is missing or incomplete.
-        tables_dir: where latency tables are kept.
+        tables_dir: where latency tables are kept; None for the usual folders.
         executor: makes the executor that evaluates, from the number of workers.
         listener: told about progress.
 
@@ -54,7 +53,7 @@ def search(
         UserError: something in the configuration cannot be; nothing was trained.
     """
     listener = listener or Listener()
-    require_writable(output or RESULTS_DIR)
+    require_writable(output or folders.results())
     if output:
         refuse_existing(output)
     config, space = check(config)
@@ -71,7 +70,7 @@ def resume(
     time_limit_s: float | None = None,
     workers: int | None = None,
     finalists: int | None = None,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:

@@ -14,6 +14,7 @@ from nas.latency.predict.intervals import CONFIDENCE
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.predict.scorer import Scorer
 from nas.models.cost import block_cost
+from nas.precision import BYTES
 from nas.results.values import Latency
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
@@ -54,6 +55,7 @@ class Budget:
         confidence: a latency is within its limit if the upper end of its interval of this
             confidence is.
         max_params, max_macs: limits of size, None for none; MACs are for one image.
+        max_size_bytes: of the weights, BatchNorms folded, on the device whose precision takes most.
     """
 
     space: SearchSpace
@@ -62,6 +64,7 @@ class Budget:
     confidence: float = CONFIDENCE
     max_params: float | None = None
     max_macs: float | None = None
+    max_size_bytes: float | None = None
     _sizes: list[tuple[float, Scorer]] = field(
         init=False, default_factory=list, repr=False, compare=False
     )
@@ -73,6 +76,12 @@ class Budget:
         if self.max_macs is not None:
             macs = Scorer(0.0, lambda block: float(block_cost(block).macs), self.workload)
             self._sizes.append((self.max_macs, macs))
+        if self.max_size_bytes is not None:
+            width = max(BYTES[device.predictor.table.meta.precision] for device in self.devices)
+            size = Scorer(
+                0.0, lambda block: float(width * block_cost(block).weights), self.workload
+            )
+            self._sizes.append((self.max_size_bytes, size))
 
     def latencies(self, architecture: Architecture) -> tuple[Latency, ...]:
         """Predicted latency with its interval on each device."""
@@ -101,7 +110,7 @@ class Budget:
         return ratio
 
     def ratios(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Latencies, parameters and MACs over the limits that there are: [n, limits]."""
+        """Latencies, parameters, MACs and bytes over the limits that there are: [n, limits]."""
         columns = []
         for device in self.devices:
             found = device.predictor.predict(architectures, self.workload, self.confidence)
@@ -157,9 +166,10 @@ class Budget:
             best = self._least(slice(index, index + 1))
             smallest = float(self.ratios([best])[0, index]) * limit
             if smallest > limit:
+                unit = "B" if name == "--max-size" else ""
                 raise ConfigError(
-                    f"{name} {_amount(limit)} is below the smallest network of space "
-                    f"{self.space.name!r}, which has {_amount(smallest)}: raise it, or use a "
+                    f"{name} {_amount(limit)}{unit} is below the smallest network of space "
+                    f"{self.space.name!r}, which has {_amount(smallest)}{unit}: raise it, or use a "
                     f"space with smaller networks"
                 )
         raise ConfigError(
@@ -170,7 +180,11 @@ class Budget:
 
     def _size_limits(self) -> list[tuple[str, float, int]]:
         """Option, limit, and column in `ratios`."""
-        limits = (("--max-params", self.max_params), ("--max-macs", self.max_macs))
+        limits = (
+            ("--max-params", self.max_params),
+            ("--max-macs", self.max_macs),
+            ("--max-size", self.max_size_bytes),
+        )
         given = [(name, limit) for name, limit in limits if limit is not None]
         first = len(self.devices)
         return [(name, limit, first + index) for index, (name, limit) in enumerate(given)]

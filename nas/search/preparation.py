@@ -64,7 +64,7 @@ def prepare(
     config: SearchConfig,
     space: SearchSpace,
     measure_table: bool,
-    tables_dir: Path,
+    tables_dir: Path | None,
     listener: Listener,
 ) -> Prepared:
     """Find the tables, or measure this machine's.
@@ -112,6 +112,7 @@ def _budget(
         confidence=config.confidence,
         max_params=config.max_params,
         max_macs=config.max_macs,
+        max_size_bytes=config.max_size_bytes,
     )
 
 
@@ -176,7 +177,7 @@ def _found(
     target: TargetConfig,
     space: SearchSpace,
     measure_table: bool,
-    tables_dir: Path,
+    tables_dir: Path | None,
 ) -> LatencyTable | None:
     """The table the options mean; None where this machine can and may measure it first."""
     options = (target.target, target.device, target.precision, target.batch_size)
@@ -216,7 +217,7 @@ def _measured(
     config: SearchConfig,
     target: TargetConfig,
     space: SearchSpace,
-    tables_dir: Path,
+    tables_dir: Path | None,
     listener: Listener,
 ) -> LatencyTable:
     """This machine's own table, measured now."""

@@ -8,18 +8,17 @@ from pathlib import Path
 
 from nas.errors import ArchitectureError, brief, unknown
 from nas.space.architecture import Architecture
+from nas.system import folders
 from nas.system.paths import is_dir, is_file
 
 BEST_FORMAT = 2
 """Version of ``best.json``; files of version 1 do not name it."""
 
-PRESETS_DIR = Path(__file__).resolve().parents[2] / "search_spaces" / "presets"
-
 
 def preset_names() -> list[str]:
     """Names of the published networks that come with the project, smallest first."""
     order = {"small": 0, "base": 1, "large": 2}
-    names = (path.stem for path in PRESETS_DIR.glob("*.yaml"))
+    names = (path.stem for path in folders.presets().glob("*.yaml"))
     return sorted(names, key=lambda name: (order.get(name.rpartition("-")[2], 9), name))
 
 
@@ -35,7 +34,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
         ArchitectureError: no such preset or file, or its content is wrong, or of a newer format.
     """
     text = str(name_or_path)
-    path = PRESETS_DIR / f"{text}.yaml"
+    path = folders.presets() / f"{text}.yaml"
     if text not in preset_names():
         path = Path(text)
         if is_dir(path):

@@ -14,9 +14,8 @@ from nas.space.block import HEAD_DIM
 from nas.space.expansion import STAGE_STRIDES
 from nas.space.parameter_space import Choices
 from nas.space.search_space import SearchSpace, StageChoices
+from nas.system import folders
 from nas.system.paths import is_file
-
-SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
 
 _LARGEST = 100_000
 """Characters of the largest file read as a space; ours have 1,500."""
@@ -30,7 +29,7 @@ Report = Callable[[Place, str], None]
 
 def space_names() -> list[str]:
     """Names of the spaces in ``search_spaces/``."""
-    return sorted(path.stem for path in SPACES_DIR.glob("*.yaml"))
+    return sorted(path.stem for path in folders.spaces().glob("*.yaml"))
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
@@ -40,7 +39,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         SpaceError: no such space, or mistakes in the file: each with its line and entry.
     """
     text = str(name_or_path)
-    path = SPACES_DIR / f"{text}.yaml"
+    path = folders.spaces() / f"{text}.yaml"
     if text not in space_names():
         path = Path(text)
         if not is_file(path):

@@ -22,3 +22,16 @@ def is_dir(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether it is a file, as far as this user can see."""
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    while not exists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether this user can make files in an existing folder."""
+    return is_dir(folder) and os.access(folder, os.W_OK | os.X_OK)

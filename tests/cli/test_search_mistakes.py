@@ -20,7 +20,8 @@ TRT = ["--target", "tensorrt", "--budget", "8ms"]
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "--target is missing: for example python run_search.py --target"),
+        (["--trials", "3"], "--target is missing: for example python run_search.py --target"),
+        (["--budget", "8ms"], "--target is missing: for example python run_search.py --target"),
         (["--target", "tensorrt"], "--budget is missing"),
         (["--target", "tensort", "--budget", "8ms"], "did you mean 'tensorrt'"),
         ([*TRT, "--space", "nextvitt"], "unknown space 'nextvitt': did you mean 'nextvit'"),
@@ -237,7 +238,7 @@ def _change(run: Path, sql: str) -> None:
 @pytest.mark.slow
 def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
     capsys.readouterr()
-    config = (trained / "config.json").read_text()
+    config = (trained / "config.yaml").read_text()
     again = ["--warm-start", str(trained), "--output", str(tmp_path / "new")]
     _change(
         trained, "update trial_user_attributes set value_json='{\"a\": 1}' where key='architecture'"
@@ -249,7 +250,7 @@ def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
     said = f"{trained / 'study.db'}: cannot be read or written: "
     assert said in refused(*TRT, *again)
     assert said in refused("--resume", str(trained), "--trials", "5")
-    assert (trained / "config.json").read_text() == config
+    assert (trained / "config.yaml").read_text() == config
     assert not (tmp_path / "new").exists()
 
 

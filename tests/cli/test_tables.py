@@ -18,9 +18,9 @@ from nas.cli import main
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import list_tables
 from nas.latency.table.files import read_table, write_meta
-from nas.latency.table.table import TABLES_DIR
 from nas.measurement.runtimes import RUNTIMES
 from nas.space.architecture_files import load_architecture
+from nas.system import folders
 from tests.samples import TINY
 from tests.tiny import AT_64, made_up_table, tiny_space
 
@@ -272,7 +272,7 @@ def test_tables_show_an_empty_folder(capsys, tmp_path):
 
 def test_published_tables_that_are_cut_short_or_misplaced(refused, tmp_path):
     tables = tmp_path / "tables"
-    shutil.copytree(TABLES_DIR / "tensorrt", tables / "tensorrt")
+    shutil.copytree(folders.shipped_tables() / "tensorrt", tables / "tensorrt")
     (table,) = (tables / "tensorrt").iterdir()
     rows = (table / "networks.csv").read_text().splitlines(keepends=True)
     predict = ["predict", "nextvit-small", "--target", "tensorrt", "--tables-dir", str(tables)]
@@ -315,7 +315,7 @@ def test_predicting_does_not_load_torch():
 
 
 def test_tables_that_come_with_the_project_are_readable():
-    tables = [read_table(path) for path in list_tables(TABLES_DIR)]
+    tables = [read_table(path) for path in list_tables(folders.shipped_tables())]
     assert {"coreml", "onnxruntime", "tensorrt"} <= {table.meta.target for table in tables}
     for table in tables:
         assert len(LatencyPredictor.fit(table).relative_errors) == len(table.networks)

@@ -27,7 +27,6 @@ from nas.config import SearchConfig
 from nas.latency.collect.kit_import import import_results
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.files import read_table
-from nas.latency.table.table import TABLES_DIR
 from nas.models.cost import network_cost
 from nas.report.page import render
 from nas.report.terminal import print_result
@@ -44,9 +43,10 @@ from nas.space.architecture import Architecture
 from nas.space.architecture_files import load_presets
 from nas.space.space_files import load_space
 from nas.space.workload import Workload
+from nas.system import folders
 from tests.report.endings import CASES
 
-SHIPPED_TABLES = TABLES_DIR
+SHIPPED_TABLES = folders.shipped_tables()
 """Where the package keeps the tables it comes with."""
 
 

@@ -64,7 +64,7 @@ def test_files_of_a_run(finished):
         assert logits.shape == (1, 1000)
     names = {path.name for path in result.run_dir.iterdir()}
     best = {"best.json", "best.onnx"} if result.recommended else set()
-    assert names == {"config.json", "study.db", "trials.csv", "report.html", ".lock"} | best
+    assert names == {"config.yaml", "study.db", "trials.csv", "report.html", ".lock"} | best
 
 
 def test_the_study_is_ordinary_optuna(finished):
@@ -220,7 +220,7 @@ def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
 
 def test_a_run_of_before_bonus_and_finalists_goes_on_without_them(finished, tmp_path):
     result, _ = finished
-    content = json.loads((result.run_dir / "config.json").read_text())
+    content = result.config.model_dump(mode="json")
     del content["size_bonus"], content["finalists"]
     (tmp_path / "config.json").write_text(json.dumps(content))
     assert read_run(tmp_path).size_bonus == read_run(tmp_path).finalists == 0
@@ -297,10 +297,10 @@ def test_a_run_begun_with_relative_paths_goes_on_from_anywhere(folder, tmp_path,
 
 def test_a_run_is_never_overwritten(finished, folder):
     result, _ = finished
-    config = json.loads((result.run_dir / "config.json").read_text())
+    config = (result.run_dir / "config.yaml").read_text()
     with pytest.raises(RunError, match="already holds a run: go on with --resume"):
         search(run_config(folder), result.run_dir, tables_dir=folder / "tables")
-    assert json.loads((result.run_dir / "config.json").read_text()) == config
+    assert (result.run_dir / "config.yaml").read_text() == config
 
 
 def test_one_run_is_worked_on_once(finished, folder):

@@ -89,6 +89,29 @@ def test_limits_of_size_are_those_of_the_cost_model(budget, space, limit):
     assert [bool(each > 1) for each in ratio[:, 0]] == [sizes[a] > highest for a in sizes]
 
 
+@pytest.mark.parametrize(
+    ("precisions", "width"), [(("fp32",), 4), (("fp16", "fp32"), 4), (("fp16",), 2)]
+)
+def test_a_size_is_that_of_the_weights_in_the_widest_precision(budget, space, precisions, width):
+    (device,) = budget.devices
+    table = device.predictor.table
+    tables = [
+        replace(table, meta=table.meta.model_copy(update={"precision": p})) for p in precisions
+    ]
+    devices = tuple(
+        replace(device, predictor=LatencyPredictor.fit(found), budget_ms=1e9) for found in tables
+    )
+    sizes = {a: width * network_cost(a.blocks(AT_64)).weights for a in every(space)}
+    highest = sorted(sizes.values())[len(sizes) // 2]
+    limited = replace(budget, devices=devices, max_size_bytes=float(highest))
+    assert {a for a in sizes if limited.fits(a)} == {a for a in sizes if sizes[a] <= highest}
+    smallest = min(sizes.values())
+    with pytest.raises(
+        ConfigError, match=rf"--max-size {smallest - 1e4:.0f}B is below .* has {smallest}B"
+    ):
+        replace(limited, max_size_bytes=smallest - 1e4).require_feasible()
+
+
 def test_a_limit_below_the_smallest_network_is_named(budget, space):
     smallest = min(network_cost(a.blocks(AT_64)).params for a in every(space))
     small = replace(budget, max_params=0.9 * smallest)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import SpaceError
-from nas.space.space_files import SPACES_DIR, load_space, space_names
+from nas.space.space_files import load_space, space_names
+from nas.system import folders
 
 GOOD = """\
 # A small space.
@@ -64,7 +65,7 @@ def test_a_file_is_a_space_named_after_it(tmp_path: Path) -> None:
 def test_spaces_that_come_with_the_project_load_by_name() -> None:
     assert "nextvit" in space_names()
     for name in space_names():
-        assert load_space(name) == load_space(SPACES_DIR / f"{name}.yaml")
+        assert load_space(name) == load_space(folders.spaces() / f"{name}.yaml")
 
 
 def test_an_unknown_space_is_answered_with_the_nearest() -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 import tempfile
 import warnings
 import zipfile
@@ -24,6 +22,7 @@ from PIL import Image, ImageOps
 from nas.accuracy.data.source import SPLITS, FolderIndex, check_sizes, index_folder, parse_source
 from nas.config import ProxyConfig
 from nas.errors import DataError, DataWarning
+from nas.system import folders
 
 Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
@@ -61,7 +60,7 @@ def load_folder(
         DataError: the layout is wrong, or an image cannot be read; names it.
     """
     index = index_folder(root)
-    folder = user_cache_dir() if cache_dir is None else cache_dir
+    folder = folders.user_cache() if cache_dir is None else cache_dir
     path = folder / f"imagefolder-{cache_key(index, resolution)}.npz"
     decoded = _read_cache(path)
     if decoded is None:
@@ -81,17 +80,6 @@ def read_source(config: ProxyConfig) -> None:
     folder = parse_source(config.data)
     if folder is not None:
         load_folder(folder, config.resolution, config.skip_unreadable, None)
-
-
-def user_cache_dir() -> Path:
-    """Where this user's programs keep what they can make again."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "nextvit-nas"
 
 
 def cache_key(index: FolderIndex, resolution: int) -> str:
@@ -220,4 +208,7 @@ def _write_cache(path: Path, decoded: DecodedFolder) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise DataError(f"cache folder {path.parent} cannot be written: {error}") from None
+        raise DataError(
+            f"cache folder {path.parent} cannot be written: {error.strerror or error}; "
+            f"set XDG_CACHE_HOME to a folder that can be"
+        ) from None

@@ -15,15 +15,14 @@ from nas.latency.collect.table_bench import open_bench
 from nas.latency.collect.tables import Progress, measurable_key, network_rows, new_meta
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
-from nas.latency.table.catalog import list_tables
+from nas.latency.table.catalog import list_tables, new_table_folder, table_folders, table_path
 from nas.latency.table.files import read_table, write_table
-from nas.latency.table.table import TABLES_DIR, LatencyTable, NetworkRow, TableMeta
+from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.workload import IMAGENET, Workload
-from nas.system.paths import exists
 
 POOL = 400
 """How many random networks of the space to choose the measured ones from."""
@@ -52,7 +51,7 @@ def adapt_table(
     *,
     precision: str | None = None,
     workload: Workload = IMAGENET,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Adapted:
     """Measure a few networks of a space here, and make this machine's table from them.
@@ -63,7 +62,8 @@ def adapt_table(
         samples: how many networks to measure. Those that tell most about the device are chosen.
         precision: None for the target's default.
         workload: size of input and output, and images of one call.
-        tables_dir: folder of the source tables; the new table is written there as well.
+        tables_dir: folder of the source tables, where the new one is written too; None for the
+            usual folders.
         progress: called after every group of measurements.
 
     Raises:
@@ -74,8 +74,8 @@ def adapt_table(
     if samples < MIN_SAMPLES:
         raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
     key = measurable_key(target, precision, workload.batch_size)
-    path = tables_dir / target / key.folder
-    if exists(path):
+    path = table_path(target, key.folder, tables_dir)
+    if path is not None:
         raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
     blocks = space.blocks(workload)
     sources = _sources(tables_dir, blocks)
@@ -90,7 +90,7 @@ def adapt_table(
     mixed = {block: _row(block, sources, transfer) for block in blocks}
     constant_ms = _constant_ms(mixed, rows, transfer.model.predict(source_ms[chosen]))
     meta = _adapted_meta(meta, sources, transfer, constant_ms)
-    table = write_table(tables_dir, meta, mixed, rows)
+    table = write_table(new_table_folder(tables_dir), meta, mixed, rows)
     names = [source.table.name for source in sources]
     return Adapted(table, dict(zip(names, map(float, transfer.model.coefficients), strict=True)))
 
@@ -137,7 +137,7 @@ def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) 
     return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
 
 
-def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor]:
+def _sources(tables_dir: Path | None, blocks: Sequence[Block]) -> list[LatencyPredictor]:
     """Predictors of all tables that know the blocks."""
     found = []
     for path in list_tables(tables_dir):
@@ -150,9 +150,10 @@ def _sources(tables_dir: Path, blocks: Sequence[Block]) -> list[LatencyPredictor
         except TableError:  # too few networks
             continue
     if not found:
+        where = " and ".join(str(folder) for folder in table_folders(tables_dir))
         raise TableError(
-            f"{tables_dir}: has no table that knows the blocks of the space; a new device's is "
-            f"mixed from those of others: measure it whole, with tables measure"
+            f"{where}: has no table that knows the blocks of the space; a new device's is mixed "
+            f"from those of others: measure it whole, with tables measure"
         )
     return found
 

@@ -30,6 +30,7 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.workload import IMAGENET, Workload
+from nas.system import folders
 from nas.system.paths import exists, is_dir
 from nas.version import __version__
 
@@ -74,7 +75,7 @@ It needs Python {python} or newer and the runtime of target {target}, but no PyT
 An unzipped kit runs with: python FOLDER
 Then, where the kit was built:
 
-    python run_search.py tables import results.json
+    {command} tables import results.json
 """
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content is the same zip
@@ -289,7 +290,8 @@ def _write_code(archive: zipfile.ZipFile, manifest: Manifest, name_of_zip: str) 
             archive.writestr(_entry(name), source.read_bytes())
     archive.writestr(_entry("__main__.py"), MAIN)
     python = ".".join(str(part) for part in OLDEST_PYTHON)
-    text = README.format(python=python, target=manifest.target, name=shlex.quote(name_of_zip))
+    name, command = shlex.quote(name_of_zip), folders.command()
+    text = README.format(python=python, command=command, target=manifest.target, name=name)
     archive.writestr(_entry("README.txt"), text)
     archive.writestr(_entry(MANIFEST), json.dumps(manifest.to_json(), indent=1) + "\n")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ArchitectureError, TableError, unknown
+from nas.latency.table.catalog import new_table_folder
 from nas.latency.table.files import write_table
 from nas.latency.table.table import (
     MAX_REFERENCE_RATIO,
     MIN_NETWORKS,
-    TABLES_DIR,
     LatencyTable,
     NetworkRow,
     TableMeta,
@@ -31,12 +31,12 @@ from nas.space.workload import Workload
 _LARGEST_VALUE = 1_000_000
 
 
-def import_results(path: Path, tables_dir: Path = TABLES_DIR) -> LatencyTable:
+def import_results(path: Path, tables_dir: Path | None = None) -> LatencyTable:
     """Check a file of results and write its table.
 
     Args:
         path: the file that a kit wrote on its device.
-        tables_dir: where tables are kept.
+        tables_dir: where tables are kept; None for the usual folder.
 
     Returns:
         The table, read back from its folder.
@@ -53,7 +53,7 @@ def import_results(path: Path, tables_dir: Path = TABLES_DIR) -> LatencyTable:
         check_plausible(blocks, networks, meta)
     except (ValueError, ArchitectureError) as error:
         raise TableError(f"{path}: {error}; no table was made") from None
-    return write_table(tables_dir, meta, blocks, networks)
+    return write_table(new_table_folder(tables_dir), meta, blocks, networks)
 
 
 def _check_complete(results: KitResults) -> None:

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import datetime
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import TableError
 from nas.latency.collect.table_bench import TableBench, open_bench
-from nas.latency.table.catalog import TableKey, changes, own_key
+from nas.latency.table.catalog import (
+    TableKey,
+    changes,
+    new_table_folder,
+    own_key,
+    table_path,
+)
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
-from nas.latency.table.table import MIN_NETWORKS, TABLES_DIR, LatencyTable, NetworkRow, TableMeta
+from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
 from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
-from nas.measurement.protocol import DECIDING_EFFORT, NETWORK_EFFORT, Effort, Timing
+from nas.measurement.protocol import (
+    BLOCK_EFFORT,
+    DECIDING_EFFORT,
+    NETWORK_EFFORT,
+    REFERENCE_SHARE,
+    WAIT_SHARE,
+    Effort,
+    Timing,
+)
 from nas.measurement.runtimes import RUNTIMES, runtime_here
+from nas.measurement.runtimes.base import MIN_RUNS
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
@@ -28,6 +44,10 @@ from nas.system.lock import locked
 
 CALIBRATION_NETWORKS = 24
 """Whole networks measured for the predictor's correction."""
+
+WRITING_S = (0.3, 3.0)
+"""Seconds to write and load the model of a block and of a network: two cores of an AMD EPYC, torch
+2.13, which took 0.5 and 6.1 s while another process kept a core busy (2026-11-27)."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is measured (``blocks`` or ``networks``), how many are done, and of how many."""
@@ -42,6 +62,26 @@ class Missing:
 
     def __bool__(self) -> bool:
         return bool(self.blocks or self.networks)
+
+    def expected_s(self, network_ms: float) -> tuple[float, float]:
+        """About how long measuring it takes on a quiet machine: least and most seconds.
+
+        The turns of the protocol, and writing and loading the models, which takes as long here as
+        it took for ONNX files of the Next-ViT space (`WRITING_S`).
+
+        Args:
+            network_ms: latency of one of the networks, about.
+        """
+        block_s, network_s = WRITING_S
+        least = len(self.blocks) * block_s + len(self.networks) * network_s
+        most = least
+        efforts = ((self.blocks, BLOCK_EFFORT, 0.0), (self.networks, NETWORK_EFFORT, network_ms))
+        for models, effort, latency_ms in efforts:
+            turn_s = max(effort.turn_s, (MIN_RUNS + 1) * latency_ms / 1e3)
+            round_s = turn_s + REFERENCE_SHARE * effort.turn_s
+            least += len(models) * effort.min_rounds * round_s
+            most += len(models) * effort.max_rounds * round_s
+        return least, most * (1 + WAIT_SHARE)
 
 
 def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
@@ -81,7 +121,7 @@ def collect_table(
     *,
     precision: str | None = None,
     workload: Workload = IMAGENET,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> LatencyTable:
     """Measure what this machine's table of a target lacks for a space.
@@ -91,7 +131,7 @@ def collect_table(
         target: runtime.
         precision: None for the target's usual one.
         workload: size of input and output, and images of one call.
-        tables_dir: where tables are kept.
+        tables_dir: where tables are kept; None for the usual folders.
         progress: told after every group.
 
     Raises:
@@ -101,13 +141,27 @@ def collect_table(
     """
     key = measurable_key(target, precision, workload.batch_size)
     table_networks(space)  # refuses a space of too few before anything is measured
-    path = tables_dir / target / key.folder
+    known = table_path(target, key.folder, tables_dir)
+    path = new_table_folder(tables_dir) / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locked(path, TableError, "measuring it"):
+            if known not in (None, path):
+                _copy_table(known, path)
             return _complete(path, key, space, workload, progress)
     except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise TableError(
+            f"{path}: cannot be written: {error.strerror or error}; name another folder with "
+            f"--tables-dir"
+        ) from None
+
+
+def _copy_table(source: Path, path: Path) -> None:
+    """Begin with the rows of a table that is only read, where new ones would be comparable."""
+    table = read_table(source)
+    if table.meta.kind == "measured" and not changes(table.meta):
+        for name in ("blocks.csv", "networks.csv", "meta.json"):  # a table is there with its meta
+            shutil.copyfile(source / name, path / name)
 
 
 def _complete(

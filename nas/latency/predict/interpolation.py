@@ -28,6 +28,7 @@ from nas.errors import TableError
 from nas.latency.predict.intervals import CONFIDENCE, Prediction
 from nas.models.cost import block_cost, block_ops
 from nas.space.block import Block
+from nas.system import folders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -378,7 +379,7 @@ def interpolate_blocks(
             raise TableError(
                 f"the table has {count} measured block(s) of kind {kind}, an estimate needs at "
                 f"least {MIN_FAMILY}: measure the space's blocks, see "
-                f"python run_search.py tables measure --help"
+                f"{folders.command()} tables measure --help"
             )
     estimates = fit_blocks(table_rows, batch_size).predict(block_shapes(missing, batch_size))
     columns = (estimates.latency_ms, estimates.low_ms, estimates.high_ms)

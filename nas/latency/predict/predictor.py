@@ -34,6 +34,7 @@ from nas.latency.table.validation import check_plausible
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.workload import IMAGENET, Workload
+from nas.system import folders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -272,7 +273,7 @@ def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float
             advice = (
                 "delete that folder and adapt or measure it for what is wanted now"
                 if table.meta.kind == "adapted"
-                else "measure its space at that size, see python run_search.py tables measure "
+                else f"measure its space at that size, see {folders.command()} tables measure "
                 "--help, or estimate it with --interpolate"
             )
             raise TableError(f"{table.path}: no row for the block {block}; {advice}")

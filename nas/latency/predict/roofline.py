@@ -15,13 +15,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from nas.models.cost import block_ops
-from nas.precision import Precision
+from nas.precision import BYTES, Precision
 from nas.space.block import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-BYTES = {"fp32": 4, "fp16": 2}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from nas.errors import TableError, unknown
 from nas.latency.table.files import read_table
-from nas.latency.table.table import TABLES_DIR, LatencyTable, TableMeta
+from nas.latency.table.table import LatencyTable, TableMeta
 from nas.measurement.runtimes import RUNTIMES, Runtime
 from nas.precision import Precision
 from nas.space.workload import IMAGENET, Workload
+from nas.system import folders
+from nas.system.paths import exists
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,39 @@ class TableKey:
         return f"{self.device}.{self.precision}.b{self.batch_size}"
 
 
-def target_names(tables_dir: Path = TABLES_DIR) -> list[str]:
+def table_folders(tables_dir: Path | None) -> tuple[Path, ...]:
+    """Where tables are looked for: in the given folder, else in `nas.system.folders.tables`."""
+    return folders.tables() if tables_dir is None else (tables_dir,)
+
+
+def new_table_folder(tables_dir: Path | None) -> Path:
+    """Where a new table goes: the given folder, else `nas.system.folders.new_tables`.
+
+    Raises:
+        ConfigError: none is given, and the user has no folder for data.
+    """
+    return folders.new_tables() if tables_dir is None else tables_dir
+
+
+def target_names(tables_dir: Path | None = None) -> list[str]:
     """Targets that have a table or a runtime that can measure one."""
-    folders = {path.parent.parent.name for path in tables_dir.glob("*/*/meta.json")}
-    return sorted(folders | set(RUNTIMES))
+    return sorted({path.parent.name for path in list_tables(tables_dir)} | set(RUNTIMES))
 
 
-def list_tables(tables_dir: Path = TABLES_DIR, target: str | None = None) -> list[Path]:
-    """Folders of all tables, of one target if given."""
-    return sorted(path.parent for path in tables_dir.glob(f"{target or '*'}/*/meta.json"))
+def list_tables(tables_dir: Path | None = None, target: str | None = None) -> list[Path]:
+    """Folders of all tables, of one target if given, sorted by name."""
+    found: dict[tuple[str, str], Path] = {}
+    for folder in table_folders(tables_dir):
+        for meta in folder.glob(f"{target or '*'}/*/meta.json"):
+            path = meta.parent
+            found.setdefault((path.parent.name, path.name), path)
+    return [found[name] for name in sorted(found)]
+
+
+def table_path(target: str, name: str, tables_dir: Path | None = None) -> Path | None:
+    """The folder of a table, None where there is no such table."""
+    paths = (folder / target / name for folder in table_folders(tables_dir))
+    return next((path for path in paths if exists(path / "meta.json")), None)
 
 
 def own_key(
@@ -74,7 +100,7 @@ def find_table(
     device: str | None = None,
     precision: Precision | None = None,
     batch_size: int | None = None,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
 ) -> LatencyTable | None:
     """The table that the options mean.
 
@@ -90,8 +116,8 @@ def find_table(
         raise TableError(unknown("target", target, target_names(tables_dir)))
     own = own_key(target, precision, batch_size)
     if own and device in (None, own.device):
-        path = tables_dir / target / own.folder
-        return read_table(path) if (path / "meta.json").exists() else None
+        path = table_path(target, own.folder, tables_dir)
+        return read_table(path) if path else None
     tables = [read_table(path) for path in list_tables(tables_dir, target)]
     if not tables:
         reason = RUNTIMES[target].unavailable()
@@ -126,7 +152,7 @@ def load_table(
     device: str | None = None,
     precision: Precision | None = None,
     batch_size: int | None = None,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
 ) -> LatencyTable:
     """`find_table`, where having to measure first is an error too.
 
@@ -199,10 +225,10 @@ def measure_command(
     key: TableKey,
     space: str = "nextvit",
     workload: Workload = IMAGENET,
-    tables_dir: Path = TABLES_DIR,
+    tables_dir: Path | None = None,
 ) -> str:
     """The command that measures a table on this machine."""
-    command = f"python run_search.py tables measure --target {key.target}"
+    command = f"{folders.command()} tables measure --target {key.target}"
     usual = RUNTIMES[key.target].precisions[0] if key.target in RUNTIMES else None
     if key.precision not in (None, usual):
         command += f" --precision {key.precision}"
@@ -214,7 +240,7 @@ def measure_command(
         command += f" --resolution {workload.resolution}"
     if workload.outputs != IMAGENET.outputs:
         command += f" --num-classes {workload.outputs}"
-    if tables_dir != TABLES_DIR:
+    if tables_dir not in (None, *folders.tables()):
         command += f" --tables-dir {shlex.quote(str(tables_dir))}"
     return command
 

@@ -219,7 +219,10 @@ def write_table(
             read_table(folder)
             folder.rename(final)
     except OSError as error:
-        raise TableError(f"{final}: cannot be written: {error.strerror or error}") from None
+        raise TableError(
+            f"{final}: cannot be written: {error.strerror or error}; name another folder with "
+            f"--tables-dir"
+        ) from None
     return read_table(final)
 
 

@@ -24,8 +24,6 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.workload import MAX_BATCH, Workload
 
-TABLES_DIR = Path(__file__).resolve().parents[3] / "latency_tables"
-
 MIN_NETWORKS = 5
 """Whole networks a measured table needs before the predictor's correction means anything."""
 

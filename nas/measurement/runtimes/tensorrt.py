@@ -21,6 +21,7 @@ from nas.measurement.runtimes import trtexec
 from nas.measurement.runtimes.base import Runtime, timed_by_device
 from nas.measurement.runtimes.cuda_driver import CudaDriver, cuda_device
 from nas.precision import Precision
+from nas.system import folders
 
 
 class TensorRT(Runtime):
@@ -58,8 +59,7 @@ class TensorRT(Runtime):
 
 def timing_cache_path(version: str, device: str) -> Path:
     """Where what TensorRT learns about kernels is kept between builds."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "nextvit-nas" / f"tensorrt-{slugify(version)}-{device}.cache"
+    return folders.user_cache() / f"tensorrt-{slugify(version)}-{device}.cache"
 
 
 def _has_python_package() -> bool:

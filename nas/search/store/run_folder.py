@@ -17,13 +17,15 @@ from optuna.study import StudyDirection as Direction
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.config import SearchConfig
-from nas.errors import RunError, UserError
+from nas.config import SearchConfig, TargetConfig, config_text, read_config
+from nas.errors import ConfigError, RunError, UserError
+from nas.system import folders
 from nas.system.paths import exists, is_dir, is_file
 
-RESULTS_DIR = Path(__file__).resolve().parents[3] / "results"
+CONFIG = "config.yaml"
+OLD_CONFIG = "config.json"
+"""What runs of before have in its place."""
 
-CONFIG = "config.json"
 STUDY = "study.db"
 STUDY_NAME = "search"
 
@@ -34,7 +36,7 @@ _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, Runtime
 
 
 def create_run(config: SearchConfig, output: Path | None) -> Path:
-    """Make a run's folder and write its config.json.
+    """Make a run's folder and write its config.yaml.
 
     Args:
         config: what is searched for, table options resolved.
@@ -62,21 +64,21 @@ def refuse_existing(path: Path) -> None:
     Raises:
         RunError: it does.
     """
-    if any(exists(path / name) for name in (CONFIG, STUDY)):
+    if any(exists(path / name) for name in (CONFIG, OLD_CONFIG, STUDY)):
         raise RunError(
             f"{path} already holds a run: go on with --resume {path}, or choose another --output"
         )
 
 
 def write_config(path: Path, config: SearchConfig) -> None:
-    """Write config.json, all or nothing.
+    """Write config.yaml, all or nothing.
 
     Raises:
         RunError: it cannot be written.
     """
     temporary = path / f".{CONFIG}.tmp"
     try:
-        temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(config_text(config), encoding="utf-8")
         temporary.replace(path / CONFIG)
     except OSError as error:
         reason = error.strerror or error
@@ -87,23 +89,32 @@ def read_run(path: Path, option: str = "--resume") -> SearchConfig:
     """The configuration of an existing run, which ``option`` named.
 
     Raises:
-        RunError: the folder holds no run, or its config.json is damaged.
+        RunError: the folder holds no run, or its configuration is damaged or newer than this.
     """
     if not is_dir(path):
         raise RunError(f"{option} {path}: no such folder; a run is a folder that a search has made")
-    if not is_file(path / CONFIG):
+    if is_file(path / CONFIG):
+        try:
+            return read_config(path / CONFIG)
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+    if not is_file(path / OLD_CONFIG):
         raise RunError(f"{option} {path}: holds no run ({CONFIG} is missing)")
+    return _read_old_config(path / OLD_CONFIG)
+
+
+def _read_old_config(path: Path) -> SearchConfig:
     try:
-        content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
             content = DEFAULTS_OF_OLD_RUNS | content
         return SearchConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise RunError(f"{path / CONFIG}: {where}: {first['msg']}") from None
+        raise RunError(f"{path}: {where}: {first['msg']}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path / CONFIG}: not readable as JSON: {error}") from None
+        raise RunError(f"{path}: not readable as JSON: {error}") from None
 
 
 def open_study(path: Path, config: SearchConfig) -> optuna.Study:
@@ -183,10 +194,10 @@ def _latency_names(config: SearchConfig) -> list[str]:
 
 def _new_folder(config: SearchConfig) -> Path:
     date = datetime.date.today().isoformat()
-    name = "-".join([date, *(f"{t.target}-{t.budget_ms:g}ms" for t in config.targets)])
+    name = "-".join([date, *(f"{t.target}-{_budget_name(t)}" for t in config.targets)])
     number = 1
     while True:
-        path = RESULTS_DIR / (name if number == 1 else f"{name}-{number}")
+        path = folders.results() / (name if number == 1 else f"{name}-{number}")
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -198,6 +209,11 @@ def _new_folder(config: SearchConfig) -> Path:
                 f"choose another with --output"
             ) from None
         return path
+
+
+def _budget_name(target: TargetConfig) -> str:
+    rate = target.throughput_img_s
+    return f"{target.budget_ms:g}ms" if rate is None else f"{rate:g}img-s"
 
 
 def require_writable(path: Path, remedy: str = "choose another with --output") -> None:

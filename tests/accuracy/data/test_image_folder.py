@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from nas.accuracy.data.dataset import ProxyData, load_data
-from nas.accuracy.data.image_folder import decode_image, user_cache_dir
+from nas.accuracy.data.image_folder import decode_image
 from nas.accuracy.data.source import absolute_source, check_source, index_folder
 from nas.config import ProxyConfig
 from nas.errors import DataError
@@ -172,16 +172,6 @@ def test_unwritable_cache(root: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"cache folder .*cache cannot be written"):
         load(root, tmp_path)
-
-
-def test_default_cache_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert user_cache_dir() == Path("/somewhere/nextvit-nas")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert user_cache_dir() == Path.home() / ".cache" / "nextvit-nas"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert user_cache_dir() == Path.home() / "Library" / "Caches" / "nextvit-nas"
 
 
 def test_unreadable_image_is_named(root: Path, tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import own_key
 from nas.latency.table.files import read_table, write_meta
 from nas.measurement.protocol import DECIDING_EFFORT
+from nas.measurement.runtimes import RUNTIMES
 from nas.space.space_files import load_space
-from tests.tiny import AT_64, tiny_space
+from nas.system import folders
+from tests.tiny import AT_64, made_up_table, tiny_space
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -49,7 +51,7 @@ def test_measures_every_block_and_the_calibration_networks(measured):
     space, table, events = measured
     assert set(table.blocks) == set(space.blocks(AT_64))
     assert len(table.networks) == CALIBRATION_NETWORKS
-    assert not missing_for(table, space, 64)
+    assert not missing_for(table, space, AT_64)
     assert events[-1] == ("networks", CALIBRATION_NETWORKS, CALIBRATION_NETWORKS)
     assert all(timing.runs >= 12 for timing in table.blocks.values())
     meta = table.meta
@@ -116,6 +118,30 @@ def test_a_table_of_another_version_or_thread_count_is_refused(measured, tmp_pat
             collect_table(space, "onnxruntime", workload=AT_64, tables_dir=folder)
 
 
+@pytest.mark.parametrize("version", [RUNTIMES["onnxruntime"].version(), "0.9"])
+def test_a_table_that_is_only_read_is_completed_elsewhere(tmp_path, monkeypatch, version):
+    space = tiny_space(tmp_path)
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    monkeypatch.setattr(folders, "tables", lambda: (own, shipped))
+    monkeypatch.setattr(folders, "new_tables", lambda: own)
+    table = made_up_table(shipped, space)
+    threads = RUNTIMES["onnxruntime"].device().threads
+    meta = table.meta.model_copy(update={"runtime_version": version, "threads": threads})
+    write_meta(table.path, meta)
+    before = {path: path.read_bytes() for path in table.path.iterdir()}
+    begun = []
+    monkeypatch.setattr(collect, "open_bench", lambda key, reference_ms: begun.append(reference_ms))
+    if version == "0.9":  # new rows would not be comparable with those
+        with pytest.raises(TypeError):  # for want of a bench
+            collect_table(space, "onnxruntime", workload=AT_64)
+        assert begun == [None]
+    else:
+        found = collect_table(space, "onnxruntime", workload=AT_64)
+        assert found.path == own / "onnxruntime" / meta.folder
+        assert found.blocks == read_table(table.path).blocks and not begun
+    assert {path: path.read_bytes() for path in table.path.iterdir()} == before
+
+
 def test_a_target_that_cannot_be_measured_says_so(tmp_path):
     with pytest.raises(RuntimeUnavailableError, match="unknown target 'npu'"):
         collect_table(tiny_space(tmp_path), "npu", tables_dir=tmp_path)
@@ -158,5 +184,5 @@ def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
     assert done.returncode == 0, done.stderr
     table = read_table(folder)
     assert (folder / "blocks.csv").read_text().startswith(kept)
-    assert not missing_for(table, load_space(tmp_path / "tiny.yaml"), 64)
+    assert not missing_for(table, load_space(tmp_path / "tiny.yaml"), AT_64)
     assert "leave-one-out error" in done.stdout

@@ -25,9 +25,9 @@ from nas.latency.predict.interpolation import (
     interpolate_blocks,
 )
 from nas.latency.table.files import read_table
-from nas.latency.table.table import TABLES_DIR
 from nas.models.cost import block_ops
 from nas.space.block import Block
+from nas.system import folders
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
@@ -83,7 +83,7 @@ def synthetic() -> dict[Block, Row]:
 @pytest.fixture(scope="module")
 def measured() -> Rows:
     """The blocks of a measured table that comes with the project."""
-    for path in sorted((TABLES_DIR / "onnxruntime").glob("*/blocks.csv")):
+    for path in sorted((folders.shipped_tables() / "onnxruntime").glob("*/blocks.csv")):
         blocks = read_table(path.parent).blocks
         if len(blocks) >= 200:
             return {block: Row(timing.latency_ms) for block, timing in blocks.items()}

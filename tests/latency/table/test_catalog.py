@@ -10,6 +10,7 @@ from nas.errors import TableError
 from nas.latency.table.catalog import (
     changes,
     find_table,
+    list_tables,
     load_table,
     measure_command,
     own_key,
@@ -17,6 +18,8 @@ from nas.latency.table.catalog import (
     why_not_this_machine,
 )
 from nas.measurement.device import this_cpu
+from nas.space.workload import Workload
+from nas.system import folders
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -75,7 +78,7 @@ def test_a_precision_the_runtime_lacks_is_refused():
 
 def test_measure_command_names_what_is_not_the_default():
     key = own_key("onnxruntime", "fp16", 8)
-    command = measure_command(key, "spaces/mine.yaml", 256)
+    command = measure_command(key, "spaces/mine.yaml", Workload.square(256))
     assert command == (
         "python run_search.py tables measure --target onnxruntime --precision fp16 "
         "--batch-size 8 --space spaces/mine.yaml --resolution 256"
@@ -104,3 +107,16 @@ def test_another_thread_count_is_noticed(tmp_path):
     said = f"threads {here.threads + 6}, now it is {here.threads}"
     assert said in changes(meta)
     assert said in why_not_this_machine(replace(table, meta=meta))
+
+
+def test_of_tables_of_one_name_the_first_folder_counts(tmp_path, monkeypatch):
+    space = tiny_space(tmp_path)
+    first, second = tmp_path / "first", tmp_path / "second"
+    monkeypatch.setattr(folders, "tables", lambda: (first, second))
+    shipped = made_up_table(second, space)
+    assert list_tables() == [shipped.path] and find_table("onnxruntime").path == shipped.path
+    own = made_up_table(first, space)
+    made_up_table(second, space, device="another-8c")
+    assert [path.parents[1] for path in list_tables()] == [first, second]
+    assert find_table("onnxruntime").path == own.path
+    assert measure_command(own_key("onnxruntime"), tables_dir=second).count("--tables-dir") == 0

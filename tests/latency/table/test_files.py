@@ -297,18 +297,18 @@ def test_rows_of_another_unit_are_refused(table):
 
 
 def test_published_tables_hold_the_published_figures():
-    from nas.latency.table.table import TABLES_DIR
+    from nas.system import folders
 
     for folder, first in (
         ("tensorrt/nvidia-t4.fp16.b8", 7.7),
         ("coreml/iphone12-pro-max.fp16.b1", 3.5),
     ):
-        table = read_table(TABLES_DIR / folder)
+        table = read_table(folders.shipped_tables() / folder)
         assert table.meta.kind == "published"
         assert "Next-ViT" in table.meta.source
         assert len(table.networks) == 9
         assert table.networks[0].timing.latency_ms == first
-        with (TABLES_DIR / folder / "networks.csv").open() as file:
+        with (folders.shipped_tables() / folder / "networks.csv").open() as file:
             assert {row["name"] for row in csv.DictReader(file)} == {
                 "nextvit-small",
                 "nextvit-base",

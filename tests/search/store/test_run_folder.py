@@ -11,7 +11,14 @@ import pytest
 
 from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.search.store.run_folder import CONFIG, read_run, storage_errors
+from nas.search.store.run_folder import (
+    CONFIG,
+    OLD_CONFIG,
+    read_run,
+    refuse_existing,
+    storage_errors,
+    write_config,
+)
 
 
 def full_disk() -> None:
@@ -25,9 +32,28 @@ def full_disk() -> None:
 def test_a_budget_without_end_in_a_run_is_refused(tmp_path):
     config = SearchConfig(target="tensorrt", budget_ms=8.0).model_dump()
     config["targets"][0]["budget_ms"] = math.inf
-    (tmp_path / CONFIG).write_text(json.dumps(config))
+    (tmp_path / OLD_CONFIG).write_text(json.dumps(config))
     with pytest.raises(RunError, match=r"targets\.0\.budget_ms: Input should be a finite number"):
         read_run(tmp_path)
+    (tmp_path / CONFIG).write_text("targets:\n- target: tensorrt\n  budget_ms: .inf\n")
+    with pytest.raises(RunError, match=r"config\.yaml:3: budget: inf: Input should be a finite"):
+        read_run(tmp_path)
+
+
+def test_a_newer_run_is_refused(tmp_path):
+    (tmp_path / CONFIG).write_text("format: 2\n")
+    with pytest.raises(RunError, match=r"config\.yaml: format 2 is newer than this version reads"):
+        read_run(tmp_path)
+
+
+def test_a_run_of_before_is_read_until_it_is_gone_on_with(tmp_path):
+    config = SearchConfig(target="tensorrt", budget_ms=8.0, trials=3)
+    (tmp_path / OLD_CONFIG).write_text(config.model_dump_json())
+    with pytest.raises(RunError, match="already holds a run"):
+        refuse_existing(tmp_path)
+    assert read_run(tmp_path) == config
+    write_config(tmp_path, config.changed({"trials": 5}))
+    assert read_run(tmp_path).trials == 5
 
 
 def test_a_full_disk_is_one_line_with_its_reason(tmp_path):

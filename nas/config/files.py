@@ -1,0 +1,195 @@
+"""A search's configuration as a file of YAML: what a run writes, and what ``--config`` reads.
+
+Entries have the names of the options, with ``_`` for ``-``, or of the fields; amounts may have
+units. ``format`` is the version of all this; without it today's is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from nas.config.search_config import Mistake, SearchConfig, TargetConfig, mistake_of, structured
+from nas.errors import ConfigError, brief
+
+CONFIG_FORMAT = 1
+
+_LARGEST = 100_000
+"""Characters of the largest file that is read; those of runs have about 1,000."""
+
+_MOST_ALIASES = 32
+_DEEPEST = 3
+"""Levels of a configuration: its entries, its targets, theirs."""
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file as it was read, not yet validated.
+
+    Attributes:
+        path: of the file.
+        values: its entries, `structured`, without ``format``.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    _node: yaml.Node | None = field(default=None, repr=False, compare=False)
+
+    def error(self, mistake: Mistake) -> ConfigError:
+        """A mistake in one of its entries as one line."""
+        key = mistake.name.replace("-", "_")
+        line = _line(self._node, mistake.place, key)
+        return ConfigError(f"{self.path}:{line}: {key + ': ' if key else ''}{mistake.text}")
+
+    def overridden(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries with others in their place: the targets as a whole, of the proxy each."""
+        values = self.values | dict(given)
+        known = self.values.get("proxy")
+        if isinstance(known, dict) and "proxy" in given:
+            values["proxy"] = known | given["proxy"]
+        return values
+
+
+def read_file(path: Path) -> ConfigFile:
+    """Read a file's entries.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or of a newer format.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+        if len(content) > _LARGEST:
+            raise yaml.YAMLError(f"larger than {_LARGEST} characters")
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
+        if aliases > _MOST_ALIASES:
+            # Nested in each other, a few aliases stand for more values than memory holds.
+            raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
+        node = yaml.compose(content, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not readable as YAML: {reason}") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ConfigError(
+            f"{path}: a configuration is a mapping of options to values, such as budget: 8ms; got "
+            f"{brief(values)}"
+        )
+    _refuse_repeated(path, node)
+    _check_format(path, values.pop("format", CONFIG_FORMAT))
+    try:
+        return ConfigFile(path, structured(values), node)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_config(path: Path) -> SearchConfig:
+    """The configuration in a file.
+
+    Raises:
+        ConfigError: as `read_file`, or an entry is wrong; names file, line and entry.
+    """
+    file = read_file(path)
+    try:
+        return SearchConfig.model_validate(file.values)
+    except ValidationError as error:
+        raise file.error(mistake_of(error)) from None
+
+
+def config_text(config: SearchConfig) -> str:
+    """What `read_config` reads, in the words of the options."""
+    values: dict[str, Any] = {"format": CONFIG_FORMAT}
+    values["targets"] = [_target_values(target) for target in config.targets]
+    for name, value in config.model_dump(mode="json", exclude={"targets"}).items():
+        if name == "max_size_bytes":
+            values["max_size"] = _size_text(config.max_size_bytes)
+        elif name == "time_limit_s":
+            values["time_limit"] = _with_unit(config.time_limit_s, "s")
+        else:
+            values[name] = value
+    values["proxy"] = values.pop("proxy")  # a group goes to the end
+    return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _target_values(target: TargetConfig) -> dict[str, Any]:
+    values = target.model_dump(mode="json", exclude={"budget_ms", "throughput_img_s"})
+    if target.throughput_img_s is None:
+        budget = _with_unit(target.budget_ms, "ms")
+    else:
+        budget = _with_unit(target.throughput_img_s, "img/s")
+    return {"target": values.pop("target"), "budget": budget} | values
+
+
+def _with_unit(value: float | None, unit: str) -> str | None:
+    """A number without exponent that reads as the same number again."""
+    if value is None:
+        return None
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0") + unit
+
+
+def _size_text(value: float | None) -> str | None:
+    if value is not None and value >= 1e6 and value % 1e6 == 0:
+        return f"{value / 1e6:.0f}MB"
+    return _with_unit(value, "B")
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers without a fraction, as people write them."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _check_format(path: Path, given: Any) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ConfigError(
+            f"{path}: format {brief(given)} is none: leave it out, or write {CONFIG_FORMAT}"
+        )
+    if given > CONFIG_FORMAT:
+        raise ConfigError(
+            f"{path}: format {given} is newer than this version reads, which is {CONFIG_FORMAT}: "
+            f"update nextvit-nas"
+        )
+
+
+def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None:
+    """Refuse entries that are there twice; YAML itself would keep the last without a word."""
+    children = []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, child in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise ConfigError(f"{path}:{key.start_mark.line + 1}: {name} is there twice")
+            seen.add(name)
+            children.append(child)
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    for child in children if depth < _DEEPEST else ():
+        _refuse_repeated(path, child, depth + 1)
+
+
+def _line(node: yaml.Node | None, place: tuple[str | int, ...], key: str) -> int:
+    """Line of an entry, or of the nearest one around it; ``key`` is how it may be named as well."""
+    line = node.start_mark.line + 1 if node else 1
+    for step in place:
+        following = None
+        if isinstance(node, yaml.MappingNode):
+            entries = {str(name.value): (name, child) for name, child in node.value}
+            found = entries.get(str(step)) or entries.get(key)
+            if found:
+                line, following = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            following = node.value[step] if step < len(node.value) else None
+            line = following.start_mark.line + 1 if following else line
+        node = following or node
+    return line

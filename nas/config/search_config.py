@@ -1,0 +1,419 @@
+"""Everything a search is configured by.
+
+A field with an `Option` is described by the option's help, which the command line shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from nas.config.option import (
+    Bytes,
+    Macs,
+    Option,
+    OptionField,
+    Params,
+    Seconds,
+    Share,
+    fields_of,
+    renamed,
+)
+from nas.errors import ArchitectureError, ConfigError, brief, unknown
+from nas.precision import Precision
+from nas.space.workload import MAX_BATCH, MAX_CLASSES, Workload
+from nas.units import is_rate, parse_duration, parse_rate
+
+TRAINING = "training"
+"""Name of the evaluator that trains each candidate for a short while."""
+
+MIN_RESOLUTION = 32
+MAX_TARGETS = 8
+MAX_RUNGS = 6
+MAX_FINALISTS = 1000
+
+
+def checked_resolution(value: int | str) -> int | str:
+    """Pixels of a square, or a text such as 512x683, each side at least `MIN_RESOLUTION`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        workload = Workload.of(value)
+    except ArchitectureError as error:
+        raise ValueError(str(error)) from None
+    if min(workload.height, workload.width) < MIN_RESOLUTION:
+        raise ValueError(f"a side must be at least {MIN_RESOLUTION} pixels")
+    return workload.resolution
+
+
+Resolution = Annotated[int | str, AfterValidator(checked_resolution)]
+"""Pixels of a square, or a text such as 512x683: height x width."""
+
+
+def _rate(value: Any) -> Any:
+    return parse_rate(value, "1200img/s") if isinstance(value, str) else value
+
+
+class ProxyConfig(BaseModel):
+    """The proxy training that supplies a candidate's accuracy.
+
+    Attributes:
+        batch_size: images of one optimiser step.
+        learning_rate: peak of the warm-up and cosine schedule.
+        weight_decay: AdamW's, on matrices only.
+        warmup: share of the steps in which the rate rises linearly.
+        label_smoothing: of the cross entropy.
+        ema_decay: of the weights' moving average, which is what is evaluated.
+        shift: farthest random move of a training image, as a share of its width.
+        jitter: strength of the random contrast and brightness of a training image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    data: Annotated[
+        str, Option("Proxy data: digits, or imagefolder:PATH.", "Training", metavar="DATA")
+    ] = "digits"
+    train_images: Annotated[
+        int, Option("Images seen in one proxy training.", "Training", "proxy-images")
+    ] = Field(default=16_000, ge=1)
+    resolution: Annotated[
+        int, Option("Size of the proxy images in pixels.", "Training", "proxy-resolution")
+    ] = Field(default=32, ge=8, le=1024)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    ema_decay: float = Field(default=0.95, ge=0, lt=1)
+    shift: float = Field(default=0.06, ge=0, le=0.5)
+    jitter: float = Field(default=0.0, ge=0, lt=1)
+    skip_unreadable: Annotated[
+        bool, Option("Leave out images that cannot be read.", "Training")
+    ] = False
+
+
+class TargetConfig(BaseModel):
+    """A device to deploy to, and how fast a network must be there.
+
+    ``budget`` is taken as users write it, 8ms or 1200img/s, in place of ``budget_ms``.
+
+    Attributes:
+        throughput_img_s: the budget in images a second, where it was given so; ``budget_ms`` is
+            then the time of one batch at this rate.
+        budget_ms: highest latency of one call (one batch) in milliseconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    target: Annotated[
+        str,
+        Option(
+            "Runtime to deploy to (tables runtimes lists them); once a device.",
+            "Target",
+            metavar="RUNTIME",
+        ),
+    ]
+    device: Annotated[
+        str | None,
+        Option("Device of the table; default: this machine's.", "Target", metavar="NAME"),
+    ] = None
+    precision: Annotated[
+        Precision | None,
+        Option("fp32 or fp16; default: the table's.", "Target", metavar="PRECISION"),
+    ] = None
+    batch_size: Annotated[
+        int | None, Option("Images in one call; default: the table's.", "Target")
+    ] = Field(default=None, ge=1, le=MAX_BATCH)
+    throughput_img_s: Annotated[float | None, BeforeValidator(_rate)] = Field(default=None, gt=0)
+    budget_ms: Annotated[
+        float,
+        Option(
+            "Highest latency of one call, 8ms or 500us, or lowest throughput, 1200img/s (with "
+            "--batch-size); once a target.",
+            "Target",
+            "budget",
+            metavar="BUDGET",
+        ),
+    ] = Field(default=None, gt=0, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_options(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = renamed(cls, values)
+        budget = values.get("budget_ms")
+        if isinstance(budget, str) and is_rate(budget):
+            del values["budget_ms"]
+            values["throughput_img_s"] = budget
+        return values
+
+    @field_validator("budget_ms", mode="before")
+    @classmethod
+    def _budget_of_one_call(cls, value: Any, info: ValidationInfo) -> Any:
+        rate = info.data.get("throughput_img_s")
+        if "throughput_img_s" not in info.data or "batch_size" not in info.data:
+            return 1.0  # what is wrong with these is reported
+        if rate:
+            batch = info.data["batch_size"]
+            if batch is None:
+                raise ValueError(
+                    f"'{rate:.6g}img/s' is a throughput, which needs the batch size: give it too"
+                )
+            return 1e3 * batch / rate
+        if value is None:
+            raise ValueError("is missing: for example 8ms")
+        return parse_duration(value, "8ms", "ms") if isinstance(value, str) else value
+
+    @property
+    def budget_text(self) -> str:
+        """The budget as it was asked for."""
+        if self.throughput_img_s is None:
+            return f"{self.budget_ms:.6g} ms"
+        rate = f"{self.throughput_img_s:.6g} img/s"
+        return f"{rate} ({self.budget_ms:.3g} ms a batch of {self.batch_size})"
+
+
+class SearchConfig(BaseModel):
+    """One search.
+
+    Values may be given by the names of options (`structured`): ``target`` and ``budget`` in place
+    of ``targets`` where there is one, ``time_limit`` in place of ``time_limit_s``.
+
+    Attributes:
+        targets: the devices to deploy to, each with its budget; a network must keep all.
+        max_size_bytes: of a network's weights with its BatchNorms folded; with several targets in
+            the precision that takes most.
+        confidence: a network counts as within a budget if the upper end of its latency's interval
+            of this confidence is.
+        space: name or path of the search space.
+        trials: candidates to train, at most.
+        sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.samplers.SAMPLERS`.
+        rungs: in how many parts a candidate is trained, see `nas.accuracy.fidelity`; only the best
+            of each rung are promoted. 1 trains every candidate in full.
+        finalists: candidates of the best score that are trained once more, longer and with another
+            seed, before one of them is recommended; with fewer than two that of the best score is.
+        time_limit_s: seconds after which no training begins, measuring not counted; None for no
+            limit. Up to half of it is kept for the finalists.
+        warm_start: folders of earlier runs to begin with what they have trained.
+        proxy: how candidates are trained.
+        size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
+            below `nas.accuracy.size_bonus.LONG_IMAGES`; 0 ranks by accuracy alone, and is the
+            default of other evaluators than training.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
+    resolution: Annotated[
+        Resolution,
+        Option("Input size in pixels: 224, or 512x683 (height x width).", "Target", metavar="SIZE"),
+    ] = 224
+    num_classes: Annotated[int, Option("Classes of the networks.", "Target")] = Field(
+        default=1000, ge=2, le=MAX_CLASSES
+    )
+    max_params: Annotated[
+        Params | None, Option("Highest number of parameters: 25M.", "Target", metavar="COUNT")
+    ] = Field(default=None, gt=0)
+    max_macs: Annotated[
+        Macs | None,
+        Option("Most multiply-accumulates for one image: 1.2G.", "Target", metavar="COUNT"),
+    ] = Field(default=None, gt=0)
+    max_size_bytes: Annotated[
+        Bytes | None,
+        Option(
+            "Largest file of the weights, in the target's precision: 20MB.",
+            "Target",
+            "max-size",
+            metavar="BYTES",
+        ),
+    ] = Field(default=None, gt=0)
+    confidence: Annotated[
+        Share,
+        Option(
+            "A latency's interval of this confidence must be within budget.",
+            "Target",
+            metavar="SHARE",
+        ),
+    ] = Field(default=0.9, ge=0.5, lt=1)
+    interpolate: Annotated[
+        bool,
+        Option("Estimate blocks that were not measured from those that were.", "Target"),
+    ] = False
+    space: Annotated[
+        str, Option("Search space: a name (see spaces) or a YAML file.", "Search", metavar="SPACE")
+    ] = "nextvit"
+    trials: Annotated[int, Option("Candidates to train.", "Search")] = Field(default=24, ge=1)
+    sampler: Annotated[
+        str,
+        Option(
+            "latency-aware, or of Optuna: tpe, nsga2, nsga3, gp, random.", "Search", metavar="NAME"
+        ),
+    ] = "latency-aware"
+    rungs: Annotated[
+        int, Option(f"Train in so many parts, up to {MAX_RUNGS}; the best third go on.", "Search")
+    ] = Field(default=1, ge=1, le=MAX_RUNGS)
+    finalists: Annotated[
+        int,
+        Option(
+            "Best candidates trained again, 4 times as long, to choose among; 0: none.", "Search"
+        ),
+    ] = Field(default=4, ge=0, le=MAX_FINALISTS)
+    time_limit_s: Annotated[
+        Seconds | None,
+        Option(
+            "Begin no training after this long: 90s, 20min, 2h.",
+            "Search",
+            "time-limit",
+            metavar="TIME",
+        ),
+    ] = Field(default=None, gt=0)
+    seed: Annotated[int, Option("Of sampling and training.", "Search")] = Field(
+        default=0, ge=0, lt=2**32
+    )
+    warm_start: Annotated[
+        tuple[str, ...],
+        Option("Begin with what the run in this folder has trained.", "Search", folder=True),
+    ] = ()
+    evaluator: Annotated[
+        str,
+        Option(
+            "What supplies accuracies: training, recorded:FILE.csv, or your own "
+            "package.module:function.",
+            "Training",
+            metavar="NAME",
+        ),
+    ] = TRAINING
+    proxy: ProxyConfig = ProxyConfig()
+    size_bonus: Annotated[
+        float,
+        Option(
+            "Compare by proxy accuracy; nothing added for size.", "Training", "by-accuracy", 0.0
+        ),
+    ] = Field(default=0.0062, ge=0, le=1)
+    workers: Annotated[int, Option("Candidates trained at once.", "Training")] = Field(
+        default=1, ge=1
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_options(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        found = structured(values)
+        if found.get("evaluator", TRAINING) != TRAINING:
+            # Short training underrates large networks; whoever measures otherwise need not.
+            found = {"size_bonus": 0.0, **found}
+        return found
+
+    @property
+    def workload(self) -> Workload:
+        """Size of the network to deploy; the batch is each target's own."""
+        return Workload.of(self.resolution, self.num_classes)
+
+    def changed(self, updates: dict[str, Any]) -> SearchConfig:
+        """The same search with other values.
+
+        Raises:
+            ConfigError: a value is out of its range; names the option.
+        """
+        try:
+            return SearchConfig.model_validate(self.model_dump() | updates)
+        except ValidationError as error:
+            raise option_error(error) from None
+
+
+OPTIONS: tuple[OptionField, ...] = (
+    # A budget is validated after the batch size, and shown before it.
+    *sorted(fields_of(TargetConfig, "targets"), key=lambda e: e.key not in ("target", "budget")),
+    *fields_of(ProxyConfig, "proxy"),
+    *fields_of(SearchConfig),
+)
+"""Every option of a search that is in its configuration."""
+
+
+def structured(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with the names of options as a `SearchConfig` has them: in groups, by its fields.
+
+    Raises:
+        ValueError: a value is given by two names.
+    """
+    found = renamed(SearchConfig, dict(values))
+    proxy = found.get("proxy", {})
+    for entry in OPTIONS:
+        if entry.option.constant is not None and found.get(entry.key) in (True, False):
+            if found.pop(entry.key):
+                found[entry.field] = entry.option.constant
+        elif entry.group == "proxy" and entry.key in found and isinstance(proxy, dict):
+            if entry.field in proxy:
+                raise ValueError(f"give {entry.key} or proxy.{entry.field}, not both")
+            proxy = proxy | {entry.field: found.pop(entry.key)}
+            found["proxy"] = proxy
+    names = {*TargetConfig.model_fields, "budget"}
+    if "targets" in found or not names & found.keys():
+        return found
+    target = {name: found.pop(name) for name in names & found.keys()}
+    return found | {"targets": [target]}
+
+
+_GROUPS: dict[str, type[BaseModel]] = {"targets": TargetConfig, "proxy": ProxyConfig}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """The first thing that is wrong with a configuration.
+
+    Attributes:
+        place: names and numbers of the entries that lead to it, from the outermost one.
+        group, name: the group of the configuration and the option's name in it; the field's own
+            name where users have no option for it.
+        text: what is wrong, with the value.
+    """
+
+    place: tuple[str | int, ...]
+    group: str
+    name: str
+    text: str
+
+
+def mistake_of(error: ValidationError) -> Mistake:
+    """What a `ValidationError` of a `SearchConfig` complains about first."""
+    first = error.errors()[0]
+    place = first["loc"]
+    names = [part for part in place if isinstance(part, str)]
+    group = names[0] if len(names) > 1 and names[0] in _GROUPS else ""
+    field = names[-1] if group else ".".join(str(part) for part in place)
+    named = {(entry.group, entry.field): entry.name for entry in OPTIONS}
+    named["targets", "throughput_img_s"] = "budget"
+    name = named.get((group, field), field.replace("_", "-"))
+    if first["type"] == "extra_forbidden":
+        known = {entry.key for entry in OPTIONS if entry.group == group or not group}
+        known |= set(_GROUPS.get(group, SearchConfig).model_fields)
+        return Mistake(place, group, name, unknown("entry", str(field), known))
+    said = first.get("ctx", {}).get("error")
+    if said is None:
+        return Mistake(place, group, name, f"{brief(first['input'])}: {first['msg']}")
+    whole = str(said).startswith(("'", "is ", "give "))  # has the value in it, or needs none
+    text = str(said) if whole else f"{brief(first['input'])}: {said}"
+    return Mistake(place, group, name, text)
+
+
+def option_error(error: ValidationError) -> ConfigError:
+    """The first complaint about a `SearchConfig` as one line that names the option."""
+    mistake = mistake_of(error)
+    return ConfigError(f"--{mistake.name} {mistake.text}" if mistake.name else mistake.text)

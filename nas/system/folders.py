@@ -1,0 +1,110 @@
+"""Where files are: those that come with the package, those of the user, and those of a run.
+
+In a checkout of the repository spaces, presets and tables are the folders of its top level. An
+installed package carries copies of them in ``nas/_shipped``, which are only read: a user's own
+tables are in the data folder of that user. Everything is looked up when it is asked for, so that
+the environment and the current folder count as they are then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from nas.errors import ConfigError
+from nas.system.paths import is_dir, is_file
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_NAME = "nextvit-nas"
+"""This project's folder among those of a user's other programs."""
+
+
+def checkout() -> Path | None:
+    """The repository that this package is imported from; None where it is installed."""
+    root = _PACKAGE.parent
+    return root if is_file(root / "run_search.py") and is_dir(root / "search_spaces") else None
+
+
+def command() -> str:
+    """How the command line is called, for messages that name a command."""
+    return "python run_search.py" if checkout() else "python -m nas"
+
+
+def spaces() -> Path:
+    """The search spaces that come with the project."""
+    return _shipped("search_spaces")
+
+
+def presets() -> Path:
+    """The architectures that come with the project."""
+    return spaces() / "presets"
+
+
+def shipped_tables() -> Path:
+    """The latency tables that come with the project."""
+    return _shipped("latency_tables")
+
+
+def tables() -> tuple[Path, ...]:
+    """Where latency tables are looked for; of tables of one name the first one counts."""
+    try:
+        own: tuple[Path, ...] = (user_data() / "latency_tables",)
+    except ConfigError:  # this user has no folder, and so no tables
+        own = ()
+    shipped = shipped_tables()
+    return (shipped, *own) if checkout() else (*own, shipped)
+
+
+def new_tables() -> Path:
+    """Where new latency tables go: ``latency_tables/`` of a checkout, else the user's data folder.
+
+    Raises:
+        ConfigError: the user has no folder for data; says what to set.
+    """
+    return shipped_tables() if checkout() else user_data() / "latency_tables"
+
+
+def results() -> Path:
+    """Where new runs go: ``results/`` of the current folder."""
+    return Path("results")
+
+
+def user_data() -> Path:
+    """Where this user's tables are kept.
+
+    Raises:
+        ConfigError: the user has no home folder, and the environment names no other.
+    """
+    return _user_folder("XDG_DATA_HOME", ".local/share", "Library/Application Support", "data")
+
+
+def user_cache() -> Path:
+    """Where this user's programs keep what they can make again.
+
+    Raises:
+        ConfigError: the user has no home folder, and the environment names no other.
+    """
+    return _user_folder("XDG_CACHE_HOME", ".cache", "Library/Caches", "the cache")
+
+
+def _user_folder(variable: str, linux: str, macos: str, what: str) -> Path:
+    """A folder of the XDG base directory specification, or what other systems have in its place."""
+    given = os.environ.get(variable)
+    if given and Path(given).is_absolute():  # the specification ignores relative ones
+        return Path(given) / _NAME
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / _NAME
+    below = {"win32": "AppData/Local", "darwin": macos}.get(sys.platform, linux)
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        raise ConfigError(
+            f"this user has no home folder for {what}: set {variable} to a folder that can be "
+            f"written"
+        ) from None
+    return home / below / _NAME
+
+
+def _shipped(name: str) -> Path:
+    return (checkout() or _PACKAGE / "_shipped") / name
