@@ -25,12 +25,14 @@ from nas.report.wording import (
     off_front,
     over_budget,
     over_budget_text,
+    presets_name,
     proxy_data,
     proxy_name,
     score_name,
     score_text,
     shown_front,
     table_latency_text,
+    top1_text,
 )
 from nas.results.values import SEARCHED, Candidate, Reference, SearchResult
 from nas.space.architecture import Architecture
@@ -213,7 +215,7 @@ def _candidate_traces(result: SearchResult, candidates: Sequence[Candidate]) -> 
     failed = {"color": BUDGET, "size": 11, "symbol": "x"}
     traces.append(_dots(result, over, "over budget or too close", failed))
     diamond = {"color": PUBLISHED, "size": 15, "symbol": "diamond-open", "line": {"width": 2}}
-    named = _dots(result, published, "published", diamond)
+    named = _dots(result, published, presets_name(result), diamond)
     named.update(
         mode="markers+text",
         text=[escape(c.origin) for c in published],
@@ -317,7 +319,8 @@ def _family_traces(result: SearchResult, ranges: _Ranges) -> list[go.Scatter]:
         side = "right" if faster or (inside and time_ms < middle) else "left"
         arrow = "triangle-left" if faster else "triangle-right"
         name = escape(reference.name)
-        label = f"<b>{name}</b>  {ms_text(time_ms)} ms · {reference.imagenet_top1:.1f}% ImageNet"
+        label = f"<b>{name}</b>  {ms_text(time_ms)} ms"
+        label += f" · {top1} ImageNet" if (top1 := top1_text(reference)) else ""
         traces.append(
             go.Scatter(
                 x=[time_ms if inside else float(not faster)],
@@ -373,8 +376,9 @@ def _reference_hover(reference: Reference, result: SearchResult) -> str:
         if reference.score is not None
         else "not trained in this run"
     )
+    top1 = top1_text(reference)
     lines = [
-        f"{reference.imagenet_top1:.1f}% ImageNet-1k top-1, published, at 224x224",
+        *([f"{top1} ImageNet-1k top-1, published, at 224x224"] if top1 else []),
         trained,
         table_latency_text(reference.predicted, result),
         f"{macs:.2f} GMACs, {params:.1f} M parameters",

@@ -37,11 +37,13 @@ from nas.report.wording import (
     off_front,
     over_budget_text,
     points_text,
+    presets_name,
     proxy_data,
     score_name,
     score_rule,
     shown_front,
     stage_text,
+    top1_text,
     trials_text,
     warnings,
 )
@@ -49,6 +51,7 @@ from nas.results.values import SEARCHED, Candidate, SearchResult
 from nas.search.rungs import rung_images
 from nas.space.architecture import Architecture, Stage
 from nas.space.block import Block
+from nas.space.block_kinds import kind_of
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -133,6 +136,7 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "best": _best(result),
         "candidates": [_row(c, result) for c in candidates],
         "family": [_family_row(result, index) for index in range(len(result.references))],
+        "published": presets_name(result) == "published",
         "versions": _versions(),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
@@ -254,7 +258,7 @@ def _table_options(config: SearchConfig) -> str:
 
 
 def _faster(best: Candidate, result: SearchResult) -> str | None:
-    """Speed beside the smallest published network, both from the same table."""
+    """Speed beside the smallest preset, both from the same table."""
     if not result.references:
         return None
     reference = min(result.references, key=lambda r: r.predicted.latency_ms)
@@ -284,7 +288,7 @@ def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, A
                 "name": name,
                 "stage": stage,
                 "groups": _groups(stage),
-                "attention": _attention(part),
+                "note": kind_of(part[-1].kind).note(part[-1]),
                 "output": _output(part[-1]),
                 "ms": ms_text(sum(part_ms)),
                 "ms_share": f"{100 * sum(part_ms) / total_ms:.1f}",
@@ -320,16 +324,8 @@ def _groups(stage: Stage | None) -> list[list[str]]:
     return [group] * stage.repeats
 
 
-def _attention(part: Sequence[Block]) -> str | None:
-    last = part[-1]
-    if last.kind != "ntb":
-        return None
-    convolution = last.out_channels - last.attention_channels
-    return f"NTB channels: {last.attention_channels} attention, {convolution} convolution"
-
-
 def _output(block: Block) -> str:
-    if block.kind == "head":
+    if kind_of(block.kind).pools:
         return f"{block.out_channels:,} classes"
     return f"{block.out_channels} x {block.out_height} x {block.out_width}"
 
@@ -342,7 +338,7 @@ def _family_row(result: SearchResult, index: int) -> dict[str, Any]:
         "predicted": ms_text(reference.predicted.latency_ms),
         "interval": interval_text(reference.predicted),
         "over": reference.predicted.latency_ms > config.budget_ms,
-        "top1": f"{reference.imagenet_top1:.1f}%",
+        "top1": top1_text(reference),
         "score": accuracy_text(reference.score) if reference.score is not None else None,
         "gmacs": f"{cost.macs / 1e9:.2f}",
         "mparams": f"{cost.params / 1e6:.1f}",

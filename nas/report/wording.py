@@ -11,8 +11,9 @@ from statistics import median
 
 from nas.accuracy.size_bonus import REFERENCE_MACS, SizeBonus
 from nas.config import SearchConfig
-from nas.results.values import Candidate, Latency, SearchResult, compared
+from nas.results.values import Candidate, Latency, Reference, SearchResult, compared
 from nas.space.architecture import Architecture, Stage
+from nas.space.stage import CONVOLUTION, TRANSFORMER
 
 TABLE_HOLDS = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
@@ -114,6 +115,18 @@ def difference_text(candidate: Candidate) -> str:
     return text.replace("-0.0", "+0.0")
 
 
+def top1_text(reference: Reference) -> str:
+    """Published ImageNet-1k accuracy as a percentage; empty for a preset that has none."""
+    top1 = reference.imagenet_top1
+    return "" if top1 is None else f"{top1:.1f}%"
+
+
+def presets_name(result: SearchResult) -> str:
+    """What the presets beside the front are: published networks, or just presets."""
+    shown = result.references
+    return "preset" if shown and not any(map(top1_text, shown)) else "published"
+
+
 def duration_text(seconds: float) -> str:
     """A wall time in at most two units: 42 s, 12 min 5 s, 3 h 4 min."""
     whole = round(seconds)
@@ -129,20 +142,24 @@ def stage_text(stage: Stage) -> str:
 
     For example ``(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2``.
     """
-    convs = f"NCB {stage.ncb_width} x{stage.num_ncb}"
+    labels = {place: kind.label for place, kind in stage.kinds().items()}
+    further = "".join(f", {name} {value:g}" for name, value in stage.extra)
+    convs = f"{labels[CONVOLUTION]} {stage.ncb_width} x{stage.num_ncb}"
+    mlps = f"{stage.ncb_mlp_ratio:g}"
     if not stage.ntb_width:
-        return f"{convs}, mlp {stage.ncb_mlp_ratio:g}"
+        return f"{convs}, mlp {mlps}{further}"
     return (
-        f"({convs} + NTB {stage.ntb_width}) x{stage.repeats}, "
-        f"mlp {stage.ncb_mlp_ratio:g}/{stage.ntb_mlp_ratio:g}, "
-        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}"
+        f"({convs} + {labels[TRANSFORMER]} {stage.ntb_width}) x{stage.repeats}, "
+        f"mlp {mlps}/{stage.ntb_mlp_ratio:g}, "
+        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}{further}"
     )
 
 
 def architecture_lines(architecture: Architecture) -> list[str]:
     """The stem and the four stages, a line each."""
     stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
-    return [f"Stem: {architecture.stem_width}", *stages]
+    stride = "" if architecture.stem_stride == 4 else f", stride {architecture.stem_stride}"
+    return [f"Stem: {architecture.stem_width}{stride}", *stages]
 
 
 def batch_size(result: SearchResult) -> int:

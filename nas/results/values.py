@@ -128,19 +128,20 @@ def compared(candidates: Iterable[Candidate], finalists: int) -> dict[int, Final
 
 @dataclass(frozen=True)
 class Reference:
-    """A published network beside which the front is shown; it may not fit the budget.
+    """A preset beside which the front is shown; it may not fit the budget.
 
     Attributes:
         name: for example ``nextvit-small``.
         architecture: the network.
-        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels.
+        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if there is
+            none.
         predicted: latency from the same table.
         score: see `Candidate`, where it was trained in this run, else None.
     """
 
     name: str
     architecture: Architecture
-    imagenet_top1: float
+    imagenet_top1: float | None
     predicted: Latency
     score: float | None
 
@@ -165,7 +166,7 @@ class SearchResult:
             they lack of its prediction is the device's constant. Empty if none is recommended.
         verified: whether the front was measured on the device of the table.
         verification_note: one sentence on how, or why not.
-        references: the published family.
+        references: the presets for the space.
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted or diverged.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.

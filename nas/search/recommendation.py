@@ -144,14 +144,14 @@ def _verification_note(
 def _references(
     budget: Budget, device: int, candidates: Sequence[Candidate]
 ) -> tuple[Reference, ...]:
-    """The published family, as far as the tables can tell its latency."""
+    """The presets for the space, as far as the tables can tell their latency."""
     trained = {c.architecture: c.score for c in candidates}
     references = []
-    for name, architecture in load_presets():
+    for name, architecture in load_presets(budget.space):
         try:
             latency = budget.latencies(architecture)[device]
         except (TableError, ArchitectureError):
             continue
-        top1 = PUBLISHED_TOP1[name]
+        top1 = PUBLISHED_TOP1.get(name)
         references.append(Reference(name, architecture, top1, latency, trained.get(architecture)))
     return tuple(references)

@@ -39,7 +39,7 @@ from nas.search.store.run_folder import read_run
 from nas.search.store.study import SearchStudy
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture
-from nas.space.architecture_files import load_presets
+from nas.space.architecture_files import PUBLISHED, load_presets
 from nas.space.space_files import load_space
 from nas.space.workload import Workload
 from tests.report.endings import CASES
@@ -56,7 +56,7 @@ def sample_architectures(count: int, space: str | Path = "nextvit") -> list[dict
 
 def presets() -> dict[str, dict[str, Any]]:
     """The published networks by name."""
-    return {name: architecture.to_json() for name, architecture in load_presets()}
+    return {name: nas.load_architecture(name).to_json() for name in PUBLISHED}
 
 
 def read_architecture(path: Path) -> dict[str, Any]:
