@@ -22,7 +22,10 @@ Target = Annotated[
     str | None, typer.Option(help="Runtime to deploy to: onnxruntime, tensorrt, coreml.")
 ]
 Device = Annotated[str | None, typer.Option(help="Device of the table; default: this machine's.")]
-Space = Annotated[str, typer.Option(help="Search space: a name (see spaces) or a YAML file.")]
+Space = Annotated[
+    str,
+    typer.Option(help="Search space: a name (see spaces), a YAML file, or package.module:NAME."),
+]
 PrecisionOption = Annotated[str | None, typer.Option(help="fp32 or fp16; default: the table's.")]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images in one call; default: the table's.")

@@ -143,16 +143,14 @@ def stage_text(stage: Stage) -> str:
     For example ``(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2``.
     """
     labels = {place: kind.label for place, kind in stage.kinds().items()}
-    further = "".join(f", {name} {value:g}" for name, value in stage.extra)
-    convs = f"{labels[CONVOLUTION]} {stage.ncb_width} x{stage.num_ncb}"
-    mlps = f"{stage.ncb_mlp_ratio:g}"
-    if not stage.ntb_width:
-        return f"{convs}, mlp {mlps}{further}"
-    return (
-        f"({convs} + {labels[TRANSFORMER]} {stage.ntb_width}) x{stage.repeats}, "
-        f"mlp {mlps}/{stage.ntb_mlp_ratio:g}, "
-        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}{further}"
-    )
+    blocks = f"{labels[CONVOLUTION]} {stage.ncb_width} x{stage.num_ncb}"
+    if stage.ntb_width:
+        blocks = f"({blocks} + {labels[TRANSFORMER]} {stage.ntb_width}) x{stage.repeats}"
+    mlp = "/".join(f"{ratio:g}" for ratio in (stage.ncb_mlp_ratio, stage.ntb_mlp_ratio) if ratio)
+    ratios = (("mix", stage.mix_ratio), ("sr", stage.sr_ratio), *stage.extra)
+    parts = [blocks, f"mlp {mlp}" if mlp else ""]
+    parts += [f"{name} {value:g}" if value else "" for name, value in ratios]
+    return ", ".join(part for part in parts if part)
 
 
 def architecture_lines(architecture: Architecture) -> list[str]:

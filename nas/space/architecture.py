@@ -106,5 +106,5 @@ class Architecture:
             try:
                 stages.append(Stage.from_json(entry))
             except ArchitectureError as error:
-                raise ArchitectureError(f"stage {number}: {error}") from None
+                raise type(error)(f"stage {number}: {error}") from None
         return cls(value["stem_width"], tuple(stages), value.get("stem_stride", 4))

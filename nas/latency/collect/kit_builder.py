@@ -33,7 +33,10 @@ from nas.space.workload import IMAGENET, Workload
 from nas.system.paths import exists, is_dir
 from nas.version import __version__
 
-SOURCES = ("errors.py", "precision.py", "measurement/**/*.py", "system/*.py")
+SOURCES = (
+    *("errors.py", "precision.py", "measurement/**/*.py"),
+    *("system/__init__.py", "system/json_checks.py", "system/processes.py"),
+)
 """What the device runs, inside ``nas/``: it needs Python's standard library alone."""
 
 OLDEST_PYTHON = (3, 10)

@@ -130,7 +130,7 @@ def _read_csv(
         raise TableError(f"{path}: not readable as CSV: {error}; {repair}") from None
     if unknown_kinds:
         warnings.warn(
-            f"{path}: {unknown_kinds} rows are left out: of kinds of block that are not known here",
+            f"{path}: rows left out: {unknown_kinds}, of kinds of block that are not known here",
             TableWarning,
             stacklevel=3,
         )

@@ -17,6 +17,7 @@ from nas.latency.table.catalog import (
     why_not_this_machine,
 )
 from nas.measurement.device import this_cpu
+from nas.space.workload import Workload
 from tests.tiny import made_up_table, tiny_space
 
 
@@ -75,7 +76,7 @@ def test_a_precision_the_runtime_lacks_is_refused():
 
 def test_measure_command_names_what_is_not_the_default():
     key = own_key("onnxruntime", "fp16", 8)
-    command = measure_command(key, "spaces/mine.yaml", 256)
+    command = measure_command(key, "spaces/mine.yaml", Workload.square(256))
     assert command == (
         "python run_search.py tables measure --target onnxruntime --precision fp16 "
         "--batch-size 8 --space spaces/mine.yaml --resolution 256"
