@@ -46,7 +46,7 @@ from nas.latency.table.table import LatencyTable
 from nas.models.cost import network_cost
 from nas.results.values import SearchResult
 from nas.space.architecture import Architecture, Stage
-from nas.space.architecture_files import load_presets
+from nas.space.architecture_files import PUBLISHED, load_architecture
 from nas.space.workload import IMAGENET
 
 OURS, RANDOM = "recommended", "random search"
@@ -159,8 +159,8 @@ def scaled_family(table: LatencyTable, budget_ms: float, kept: Path) -> dict[str
         known = json.loads(kept.read_text(encoding="utf-8"))
         return {name: Architecture.from_json(content) for name, content in known.items()}
     found = {}
-    for name, preset in load_presets():
-        widths = scalings(preset)
+    for name in PUBLISHED:
+        widths = scalings(load_architecture(name))
         low, high = 0, len(widths)  # the first that fits is in widths[low:high + 1]
         while low < high:
             middle = (low + high) // 2

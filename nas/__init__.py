@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nas import search as _search_package
+from nas.models import blocks as _blocks  # noqa: F401  registers the kinds of blocks
 from nas.version import __version__ as __version__
 
 if TYPE_CHECKING:

@@ -23,6 +23,10 @@ class ArchitectureError(UserError):
     """An architecture, or one of its stages, cannot exist."""
 
 
+class UnknownKindError(ArchitectureError):
+    """A block or stage is of a kind that is not registered here."""
+
+
 class SpaceError(UserError):
     """A search-space file cannot be used."""
 

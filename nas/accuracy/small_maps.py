@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.models.blocks import EMHSA, MLP
+from nas.models.layers import EMHSA, MLP
 
 Module = TypeVar("Module", bound=nn.Module)
 

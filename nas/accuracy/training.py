@@ -23,7 +23,7 @@ from nas.accuracy.data.dataset import ProxyData
 from nas.accuracy.small_maps import specialise
 from nas.config import ProxyConfig
 from nas.errors import DataError
-from nas.models.blocks import NCB, NTB
+from nas.models.layers import BlockModule
 from nas.models.network import Network, build_network
 from nas.space.architecture import Architecture
 
@@ -339,10 +339,9 @@ def initialise(network: Network) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / module.weight[0].numel()))
     for block in network.blocks:
-        assert isinstance(block, (NCB, NTB))
-        nn.init.zeros_(block.mlp.conv2.weight)
-        last = block.mhca.projection if isinstance(block, NCB) else block.e_mhsa.proj
-        nn.init.zeros_(last.weight)
+        assert isinstance(block, BlockModule)
+        for layer in block.branch_ends():
+            nn.init.zeros_(layer.weight)
 
 
 def _seeded_network(architecture: Architecture, num_classes: int, seed: int) -> Network:

@@ -36,7 +36,8 @@ class UserFunction(Evaluator[Architecture]):
         """Import the function.
 
         Raises:
-            EvaluatorError: it cannot be imported, or is no function.
+            ConfigError: it cannot be imported.
+        EvaluatorError: it is no function.
         """
         function = load_function(self.reference)
         prepare = getattr(function, "set_up", None)
@@ -63,9 +64,10 @@ def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
     """The function that a reference names.
 
     Raises:
-        EvaluatorError: it cannot be imported, or cannot be called.
+        ConfigError: it cannot be imported.
+        EvaluatorError: it cannot be called.
     """
-    function = load_reference(reference, "--evaluator", EvaluatorError)
+    function = load_reference(reference, "--evaluator")
     if not callable(function):
         raise EvaluatorError(
             f"--evaluator {reference}: is a {type(function).__name__}, not a function"

@@ -29,7 +29,7 @@ from nas.accuracy.data.dataset import ProxyData
 from nas.accuracy.small_maps import specialise
 from nas.accuracy.training import normalise
 from nas.errors import ConfigError, DataError, unknown
-from nas.models.blocks import EMHSA
+from nas.models.layers import EMHSA
 from nas.models.network import Network, build_network
 from nas.space.architecture import Architecture
 

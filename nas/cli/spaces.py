@@ -13,6 +13,7 @@ def spaces() -> None:
     from nas.models.cost import network_cost
     from nas.space.architecture_files import load_architecture, preset_names
     from nas.space.space_files import load_space, space_names
+    from nas.space.workload import Workload
 
     console = make_console()
     table = Table("space", "architectures", "blocks at 224", title="Search spaces", box=None)
@@ -25,10 +26,13 @@ def spaces() -> None:
             blocks = "not at 224"
         table.add_row(name, f"{space.size:,}", blocks)
     console.print(table, "")
-    table = Table("preset", "M parameters", "GMACs at 224", "id", title="Presets", box=None)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    table = Table("preset", "M parameters", "GMACs", "at", "id", title="Presets", box=None)
+    for column in table.columns[1:4]:
+        column.justify = "right"
     for name in preset_names():
         architecture = load_architecture(name)
-        cost = network_cost(architecture.blocks())
-        table.add_row(name, f"{cost.params / 1e6:.3f}", f"{cost.macs / 1e9:.2f}", architecture.id)
+        side = 224 if architecture.stem_stride == 4 else 32
+        cost = network_cost(architecture.blocks(Workload.square(side)))
+        millions, giga = f"{cost.params / 1e6:.3f}", f"{cost.macs / 1e9:.3g}"
+        table.add_row(name, millions, giga, str(side), architecture.id)
     console.print(table)

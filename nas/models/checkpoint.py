@@ -21,7 +21,7 @@ from torch import Tensor
 from nas.errors import CheckpointError
 from nas.models.network import Network, build_network
 from nas.space.architecture import Architecture
-from nas.space.architecture_files import load_architecture, preset_names
+from nas.space.architecture_files import PUBLISHED, load_architecture
 
 _COUNTER = "num_batches_tracked"
 """BatchNorm's step counter: no part of the function, left out of some exports."""
@@ -121,9 +121,9 @@ def _tensor(path: Path, name: Any, value: Any) -> Tensor:
 
 
 def _matching_preset(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
-    """The preset with this many tensors; published networks differ in depth, so in number."""
+    """The published network with this many tensors; they differ in depth, so in number."""
     counts = []
-    for name in preset_names():
+    for name in PUBLISHED:
         architecture = load_architecture(name)
         count = len(_slots(_empty_network(architecture), tensors))
         if count == len(tensors):

@@ -6,7 +6,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from nas.models.blocks import Head, build_block
+from nas.models.blocks import build_block
 from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
@@ -39,7 +39,7 @@ class Network(nn.Module):
         self.blocks = nn.Sequential(
             *(build_block(block, rate) for block, rate in zip(blocks, rates, strict=True))
         )
-        self.head = Head(head)
+        self.head = build_block(head)
         self.apply(_initialise)
 
     def forward(self, x_B3HW: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Plain text without markup: whoever prints it escapes it for where it goes.
 from __future__ import annotations
 
 from nas.results.values import DeviceLatency, Latency
-from nas.space.architecture import Architecture, Stage
+from nas.space.architecture import Architecture
+from nas.space.stage import CONVOLUTION, TRANSFORMER, Stage
 
 
 def ms_text(latency_ms: float) -> str:
@@ -55,17 +56,19 @@ def stage_text(stage: Stage) -> str:
 
     For example ``(NCB 256 x4 + NTB 384) x2, mlp 3/2, mix 0.75, sr 2``.
     """
-    convs = f"NCB {stage.ncb_width} x{stage.num_ncb}"
-    if not stage.ntb_width:
-        return f"{convs}, mlp {stage.ncb_mlp_ratio:g}"
-    return (
-        f"({convs} + NTB {stage.ntb_width}) x{stage.repeats}, "
-        f"mlp {stage.ncb_mlp_ratio:g}/{stage.ntb_mlp_ratio:g}, "
-        f"mix {stage.mix_ratio:g}, sr {stage.sr_ratio}"
-    )
+    labels = {place: kind.label for place, kind in stage.kinds().items()}
+    blocks = f"{labels[CONVOLUTION]} {stage.ncb_width} x{stage.num_ncb}"
+    if stage.ntb_width:
+        blocks = f"({blocks} + {labels[TRANSFORMER]} {stage.ntb_width}) x{stage.repeats}"
+    mlp = "/".join(f"{ratio:g}" for ratio in (stage.ncb_mlp_ratio, stage.ntb_mlp_ratio) if ratio)
+    ratios = (("mix", stage.mix_ratio), ("sr", stage.sr_ratio), *stage.extra)
+    parts = [blocks, f"mlp {mlp}" if mlp else ""]
+    parts += [f"{name} {value:g}" if value else "" for name, value in ratios]
+    return ", ".join(part for part in parts if part)
 
 
 def architecture_lines(architecture: Architecture) -> list[str]:
     """The stem and the four stages, a line each."""
     stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
-    return [f"Stem: {architecture.stem_width}", *stages]
+    stride = "" if architecture.stem_stride == 4 else f", stride {architecture.stem_stride}"
+    return [f"Stem: {architecture.stem_width}{stride}", *stages]

@@ -13,6 +13,8 @@ from nas.report.notation import ms_text
 from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.space.architecture import Architecture, Stage
 from nas.space.block import Block
+from nas.space.block_kinds import kind_of
+from nas.space.stage import CONVOLUTION
 
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
@@ -21,6 +23,7 @@ def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
     return {
         "faster": _faster(best, result, device),
         "parts": network_parts(best.architecture, result, device),
+        "legend": _legend(best.architecture),
         "rest": _rest(best, device),
         "next": next_steps(result),
     }
@@ -86,7 +89,7 @@ def network_parts(
                 "name": name,
                 "stage": stage,
                 "groups": _groups(stage),
-                "attention": _attention(part),
+                "note": kind_of(part[-1].kind).note(part[-1]),
                 "output": _output(part[-1]),
                 **_part_cost(part, total),
                 **_part_ms(part, device.breakdown_ms[extent], total_ms),
@@ -126,22 +129,24 @@ def _rest(best: Candidate, device: DeviceResult) -> str:
 
 
 def _groups(stage: Stage | None) -> list[list[str]]:
-    """The blocks of a stage in order, one list of kinds a group."""
+    """The blocks of a stage in order, one list of places a group."""
     if stage is None:
         return []
-    group = ["ncb"] * stage.num_ncb + ["ntb"] * bool(stage.ntb_width)
+    group = ["convolution"] * stage.num_ncb + ["transformer"] * bool(stage.ntb_width)
     return [group] * stage.repeats
 
 
-def _attention(part: Sequence[Block]) -> str | None:
-    last = part[-1]
-    if last.kind != "ntb":
-        return None
-    convolution = last.out_channels - last.attention_channels
-    return f"NTB channels: {last.attention_channels} attention, {convolution} convolution"
+def _legend(architecture: Architecture) -> list[tuple[str, str]]:
+    """Place and meaning of every kind of block in the stages."""
+    entries: dict[tuple[str, str], None] = {}
+    for stage in architecture.stages:
+        for place, kind in stage.kinds().items():
+            name = "convolution" if place == CONVOLUTION else "transformer"
+            entries[name, f"{kind.label}, {kind.meaning}"] = None
+    return list(entries)
 
 
 def _output(block: Block) -> str:
-    if block.kind == "head":
+    if kind_of(block.kind).pools:
         return f"{block.out_channels:,} classes"
     return f"{block.out_channels} x {block.out_height} x {block.out_width}"

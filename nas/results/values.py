@@ -249,7 +249,7 @@ class SearchResult:
         recommended: the candidate within every budget, measured where possible, of the best
             `Candidate.finalist_score`, or where finalists were not trained longer, of the best
             score; None if there is none.
-        references: the presets of the space.
+        references: the presets for the space.
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted, diverged, or failed in the evaluator.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.

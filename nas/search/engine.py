@@ -148,6 +148,6 @@ def _begin(
     )
     leaderboard.calibrate()
     proposer = Proposer(store, leaderboard, config.seed, config.rungs)
-    proposer.enqueue_initial(load_presets())
+    proposer.enqueue_initial(load_presets(space))
     store.trials.recover()
     return leaderboard, proposer

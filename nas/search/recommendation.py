@@ -148,10 +148,10 @@ def _device_result(
 
 
 def _references(budget: Budget, candidates: Sequence[Candidate]) -> tuple[Reference, ...]:
-    """The presets, as far as the tables know their blocks."""
+    """The presets for the space, as far as the tables know their blocks."""
     scores = {candidate.architecture: candidate.score for candidate in candidates}
     references = []
-    for name, architecture in load_presets():
+    for name, architecture in load_presets(budget.space):
         try:
             predicted = budget.latencies(architecture)
         except (TableError, ArchitectureError):

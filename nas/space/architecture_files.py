@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas.errors import ArchitectureError, brief, unknown
 from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.system import folders
 from nas.system.paths import is_dir, is_file
 
@@ -15,16 +16,33 @@ BEST_FORMAT = 2
 """Version of ``best.json``; files of version 1 do not name it."""
 
 
+PUBLISHED = ("nextvit-small", "nextvit-base", "nextvit-large")
+"""The presets that the paper publishes accuracies and weights of (arXiv 2207.05501)."""
+
+
 def preset_names() -> list[str]:
-    """Names of the published networks that come with the project, smallest first."""
+    """Names of the networks that come with the project: the published first, smallest first."""
     order = {"small": 0, "base": 1, "large": 2}
     names = (path.stem for path in folders.presets().glob("*.yaml"))
-    return sorted(names, key=lambda name: (order.get(name.rpartition("-")[2], 9), name))
+
+    def place(name: str) -> tuple[bool, str, int]:
+        family, _, size = name.rpartition("-")
+        return name not in PUBLISHED, family, order.get(size, 9)
+
+    return sorted(names, key=place)
 
 
-def load_presets() -> list[tuple[str, Architecture]]:
-    """The published networks with their names, smallest first."""
-    return [(name, load_architecture(name)) for name in preset_names()]
+def load_presets(space: SearchSpace | None = None) -> list[tuple[str, Architecture]]:
+    """The presets with their names, smallest first of each family.
+
+    Args:
+        space: for which; those with another stem stride are made for images of another size, and
+            are left out.
+    """
+    presets = [(name, load_architecture(name)) for name in preset_names()]
+    if space is None:
+        return presets
+    return [(name, preset) for name, preset in presets if preset.stem_stride in space.stem_stride]
 
 
 def load_architecture(name_or_path: str | Path) -> Architecture:

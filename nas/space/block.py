@@ -1,6 +1,7 @@
 """A `Block`: one unit of a network, what it computes and at which size.
 
-The model, the latency table, the predictor and the cost model all speak `Block`.
+The model, the latency table, the predictor and the cost model all speak `Block`. What a kind of
+block is, `nas.space.block_kinds` knows.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import json
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 from nas.errors import ArchitectureError, brief, unknown
+from nas.space.block_kinds import COMMON, Extra, canonical, kind_of
 
 HEAD_DIM = 32
 """Channels of one attention or convolution head, everywhere in Next-ViT."""
-
-BlockKind = Literal["stem", "ncb", "ntb", "head"]
 
 RATIOS = ("mlp_ratio", "ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio")
 """Fields of a `Block` or of a stage that are no whole numbers."""
@@ -34,16 +34,21 @@ class Block:
     """What is computed, and at which size.
 
     Args:
-        kind: ``stem``, ``ncb`` (convolution block), ``ntb`` (transformer block), ``head``.
+        kind: name of a registered kind, for example ``stem``, ``ncb`` (convolution block), ``ntb``
+            (transformer block), ``head``.
         in_channels, out_channels: channels; for ``head`` the output is the classes.
-        stride: spatial reduction of the block (4 for the stem; the head pools all).
+        stride: spatial reduction of the block (4 or 2 for the stem; the head pools all).
         height, width: size of the *input* in pixels.
-        mlp_ratio: hidden over output channels of the MLP (``ncb``, ``ntb``).
-        mix_ratio: share of the output channels that attention makes (``ntb``).
-        sr_ratio: E-MHSA reduction; keys and values see 1 of ``sr_ratio**2`` tokens (``ntb``).
+        mlp_ratio: hidden over output channels of the MLP, of kinds that have one.
+        mix_ratio: share of the output channels that attention makes, of kinds that mix.
+        sr_ratio: reduction of an attention: keys and values see 1 of ``sr_ratio**2`` tokens.
+        extra: fields that only this kind has, by name; ``block["kernel"]`` reads one.
+
+    Raises:
+        ArchitectureError: the kind has no such extra field, or not with that value.
     """
 
-    kind: BlockKind
+    kind: str
     in_channels: int
     out_channels: int
     stride: int
@@ -52,25 +57,47 @@ class Block:
     mlp_ratio: float = 0.0
     mix_ratio: float = 0.0
     sr_ratio: int = 0
+    extra: Extra = ()
+
+    def __post_init__(self) -> None:
+        if self.extra:
+            extra = canonical(kind_of(self.kind).extra_fields, self.extra)
+            object.__setattr__(self, "extra", extra)
+
+    def __getitem__(self, name: str) -> Any:
+        """A field of the block's kind, its default where the block does not say.
+
+        Raises:
+            ArchitectureError: the kind has no such field, or the block must say and does not.
+        """
+        if name in COMMON:
+            return getattr(self, name)
+        for known, value in self.extra:
+            if known == name:
+                return value
+        for field in kind_of(self.kind).extra_fields:
+            if field.name == name and field.default is not None:
+                return field.default
+        raise ArchitectureError(f"a block of kind {self.kind} has no {name}")
 
     @property
     def out_height(self) -> int:
         """Height of the output in pixels; strides round up, as the published model does."""
-        return 1 if self.kind == "head" else -(-self.height // self.stride)
+        return 1 if kind_of(self.kind).pools else -(-self.height // self.stride)
 
     @property
     def out_width(self) -> int:
         """Width of the output in pixels."""
-        return 1 if self.kind == "head" else -(-self.width // self.stride)
+        return 1 if kind_of(self.kind).pools else -(-self.width // self.stride)
 
     @property
     def attention_channels(self) -> int:
-        """Output channels made by E-MHSA (``ntb``); MHCA makes the others."""
+        """Output channels made by attention, of kinds that mix; convolution makes the others."""
         return make_divisible(int(self.out_channels * self.mix_ratio))
 
     @property
     def hidden_channels(self) -> int:
-        """Channels inside the MLP (``ncb``, ``ntb``)."""
+        """Channels inside the MLP, of kinds that have one."""
         return make_divisible(self.out_channels * self.mlp_ratio)
 
     @cached_property
@@ -89,24 +116,24 @@ class Block:
         Raises:
             ArchitectureError: names the missing, unknown or impossible entry.
         """
-        value = checked_mapping("a block", value, {field.name for field in fields(cls)})
-        if value["kind"] not in get_args(BlockKind):
-            kinds = ", ".join(get_args(BlockKind))
-            raise ArchitectureError(f"kind must be one of {kinds}, got {brief(value['kind'])}")
-        for name, item in value.items():
-            kinds_of = (int, float) if name in RATIOS else (int,)
-            if name != "kind" and (isinstance(item, bool) or not isinstance(item, kinds_of)):
+        names = {field.name for field in fields(cls)} - {"extra"}
+        kind = kind_of(value["kind"]) if isinstance(value, Mapping) and "kind" in value else None
+        own = {field.name for field in kind.extra_fields} if kind else set()
+        value = checked_mapping("a block", value, names, own)
+        for name in names - {"kind"}:
+            item, types = value[name], (int, float) if name in RATIOS else (int,)
+            if isinstance(item, bool) or not isinstance(item, types):
                 raise ArchitectureError(f"{name} must be a number, got {brief(item)}")
-        return cls(**value)
+        assert kind is not None
+        extra = canonical(kind.extra_fields, ((n, v) for n, v in value.items() if n in own))
+        return cls(**{name: value[name] for name in names}, extra=extra)
 
     def __str__(self) -> str:
         text = f"{self.kind} {self.in_channels}->{self.out_channels} at {self.height}x{self.width}"
         if self.stride != 1:
             text += f" stride {self.stride}"
-        if self.mlp_ratio:
-            text += f" mlp {self.mlp_ratio:g}"
-        if self.kind == "ntb":
-            text += f" mix {self.mix_ratio:g} sr {self.sr_ratio}"
+        for name in kind_of(self.kind).field_names:
+            text += f" {name.removesuffix('_ratio')} {self[name]:g}"
         return text
 
 
@@ -117,9 +144,13 @@ def short_id(value: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """A dataclass of numbers as a mapping; ratios are floats whatever was given."""
+    """A dataclass of numbers as a mapping; ratios are floats whatever was given.
+
+    Its ``extra`` fields are entries among the others.
+    """
     entry = asdict(value)
-    return {name: float(v) if name in RATIOS else v for name, v in entry.items()}
+    extra = dict(entry.pop("extra", ()))
+    return {name: float(v) if name in RATIOS else v for name, v in entry.items()} | extra
 
 
 def checked_mapping(

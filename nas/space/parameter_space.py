@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     import optuna
 
-Choice = int | float
+Choice = int | float | str
 Choices = tuple[Choice, ...]
 Pick = Callable[[str, Choices], Choice]
 """Chooses one of the values offered under a parameter's name."""
@@ -67,7 +67,13 @@ class ParameterSpace(ABC, Generic[A]):
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> A:
         """An architecture whose parameters an Optuna trial suggests (all categorical)."""
-        return self.build(lambda name, choices: trial.suggest_categorical(name, choices))
+
+        def pick(name: str, choices: Choices) -> Choice:
+            value = trial.suggest_categorical(name, choices)
+            assert value is not None  # of the choices, none is
+            return value
+
+        return self.build(pick)
 
     def sample(self, rng: random.Random, tilt: float = 0.0) -> A:
         """A random architecture; see `tilted`."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nas.errors import SpaceError, brief, unknown
+from nas.errors import ArchitectureError, SpaceError, brief, unknown
+from nas.space.architecture import STEM_STRIDES
 from nas.space.block import HEAD_DIM
+from nas.space.block_kinds import BlockKind, Field, Number, kind_of
 from nas.space.expansion import STAGE_STRIDES
-from nas.space.parameter_space import Choices
-from nas.space.search_space import SearchSpace, StageChoices
+from nas.space.search_space import USUAL_STRIDE, SearchSpace
+from nas.space.stage import CONVOLUTION, PLACES, TRANSFORMER, USUAL_KINDS
+from nas.space.stage import Place as StagePlace
+from nas.space.stage_choices import StageChoices
 from nas.system import folders
 from nas.system.paths import is_file
+from nas.system.references import is_reference, load_reference
 
 _LARGEST = 100_000
 """Characters of the largest file read as a space; ours have 1,500."""
@@ -33,17 +40,27 @@ def space_names() -> list[str]:
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """Read a search space: a name in ``search_spaces/`` or the path of a YAML file.
+    """Read a search space.
+
+    Args:
+        name_or_path: a name in ``search_spaces/``, the path of a YAML file, or
+            ``package.module:NAME``, a `SearchSpace` in Python.
 
     Raises:
         SpaceError: no such space, or mistakes in the file: each with its line and entry.
+        ConfigError: the Python module cannot be imported, or has no such name.
     """
     text = str(name_or_path)
+    if is_reference(text):
+        return _python_space(text)
     path = folders.spaces() / f"{text}.yaml"
     if text not in space_names():
         path = Path(text)
         if not is_file(path):
-            raise SpaceError(unknown("space", text, space_names()) + "; or give a .yaml file")
+            raise SpaceError(
+                unknown("space", text, space_names())
+                + "; or give a .yaml file, or package.module:NAME"
+            )
     node, value = _read_yaml(path)
     mistakes: list[tuple[Place, str]] = []
 
@@ -55,6 +72,15 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
     if mistakes or space is None:
         lines = sorted((_line(node, place), text) for place, text in mistakes)
         raise SpaceError("\n".join(f"{path}:{line}: {text}" for line, text in lines))
+    return space
+
+
+def _python_space(text: str) -> SearchSpace:
+    space = load_reference(text, "--space")
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(
+            f"--space {text}: is {brief(space)}, no nas.SearchSpace; name an instance of one"
+        )
     return space
 
 
@@ -107,8 +133,24 @@ def _report_repeated(node: yaml.Node | None, place: Place, report: Report, seen:
             _report_repeated(child, (*place, index), report, seen)
 
 
-_STAGE_FIELDS = [field.name for field in fields(StageChoices)]
-_NTB_FIELDS = ("ntb_mlp_ratio", "mix_ratio", "sr_ratio")
+_ENTRIES = ("stem_width", "stem_stride", "stages")
+
+_STEM_WIDTH = Field("stem_width", HEAD_DIM, 1024)
+_STEM_STRIDE = Field("stem_stride", min(STEM_STRIDES), max(STEM_STRIDES))
+
+_STAGE_LIMITS = {
+    "num_ncb": (1, 64),
+    "repeats": (1, 64),
+    "ncb_width": (HEAD_DIM, 8192),
+    "ntb_width": (0, 8192),
+}
+
+_COMMON_LIMITS = {"mlp_ratio": (0.25, 16), "mix_ratio": (0.01, 0.99), "sr_ratio": (1, 64)}
+"""Of fields that every block has: without the 0 of a kind that has none."""
+
+_WIDTHS = ("stem_width", "ncb_width", "ntb_width")
+
+_FIELDS = frozenset(field.name for field in dataclass_fields(StageChoices))
 
 
 def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
@@ -117,9 +159,12 @@ def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
         report((), "a space is a mapping with the entries stem_width and stages")
         return None
     for key in value:
-        if key not in ("stem_width", "stages"):
-            report((key,), unknown("entry", str(key), ("stem_width", "stages")))
-    stem = _read_choices(value, ("stem_width",), "stem_width", report)
+        if key not in _ENTRIES:
+            report((key,), unknown("entry", str(key), _ENTRIES))
+    stem = _read_numbers(value, ("stem_width",), _STEM_WIDTH, report)
+    strides: tuple[Number, ...] | None = USUAL_STRIDE
+    if "stem_stride" in value:
+        strides = _read_numbers(value, ("stem_stride",), _STEM_STRIDE, report)
     entries = value.get("stages")
     if not isinstance(entries, list):
         report(("stages",), f"stages must be a list of {len(STAGE_STRIDES)} stages")
@@ -127,65 +172,120 @@ def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
     if len(entries) != len(STAGE_STRIDES):
         report(("stages",), f"there are {len(STAGE_STRIDES)} stages, not {len(entries)}")
     stages = [_read_stage(entry, number, report) for number, entry in enumerate(entries)]
-    if stem is None or None in stages or len(stages) != len(STAGE_STRIDES):
+    if not stem or not strides or None in stages or len(stages) != len(STAGE_STRIDES):
         return None
-    return SearchSpace(name, stem, tuple(stage for stage in stages if stage))
+    return SearchSpace(name, stem, tuple(stage for stage in stages if stage), strides)
 
 
 def _read_stage(entry: Any, number: int, report: Report) -> StageChoices | None:
-    place: Place = ("stages", number)
+    where: Place = ("stages", number)
     if not isinstance(entry, Mapping):
-        report(place, f"stage {number + 1} must be a mapping of lists, got {brief(entry)}")
+        report(where, f"stage {number + 1} must be a mapping of lists, got {brief(entry)}")
         return None
+    kinds = {place: _read_kinds(entry, where, place, report) for place in PLACES}
+    if not all(kinds.values()):
+        return None
+    fields = {place: _fields(place, found) for place, found in kinds.items()}
+    own = [*fields[CONVOLUTION], *fields[TRANSFORMER]]
+    known = [*_STAGE_LIMITS, *USUAL_KINDS, *(field.name for field in own)]
     for key in entry:
-        if key not in _STAGE_FIELDS:
-            report(
-                (*place, key), f"stage {number + 1}: {unknown('entry', str(key), _STAGE_FIELDS)}"
-            )
-    values: dict[str, Choices | None] = {}
-    for name in _STAGE_FIELDS:
-        widths = values.get("ntb_width")
-        conv_only = widths is not None and not any(widths)
-        if name in entry and conv_only and name in ("repeats", *_NTB_FIELDS):
-            if entry[name] not in ([1], [0]):
-                report(
-                    (*place, name),
-                    f"stage {number + 1}: {name} does not apply without NTB; remove it",
-                )
-            continue
-        if name == "repeats" and name not in entry:
-            continue
-        if name in _NTB_FIELDS and (conv_only or (widths is None and name not in entry)):
-            continue
-        values[name] = _read_choices(entry, (*place, name), name, report)
-    if any(value is None for value in values.values()):
+        if key not in known:
+            report((*where, key), f"stage {number + 1}: {unknown('entry', str(key), known)}")
+    values = _read_values(entry, where, fields, report)
+    if None in values.values():
         return None
-    stage = StageChoices(**{key: value for key, value in values.items() if value is not None})
-    stuck = [width for width in stage.ntb_width if width and not stage.mix_ratios(int(width))]
-    for width in stuck:
-        report(
-            (*place, "mix_ratio"),
-            f"stage {number + 1}: no mix_ratio leaves channels to convolution at ntb_width {width}",
-        )
-    return None if stuck else stage
+    given: dict[str, Any] = {name: value for name, value in values.items() if value}
+    extra = tuple((name, given.pop(name)) for name in list(given) if name not in _FIELDS)
+    for place, found in kinds.items():
+        given[f"{place.prefix}_kind"] = tuple(kind.name for kind in found)
+    stage = StageChoices(**given, extra=extra)
+    return None if _report_stuck(stage, where, report) else stage
 
 
-_LIMITS: dict[str, tuple[float, float]] = {
-    "stem_width": (HEAD_DIM, 1024),
-    "num_ncb": (1, 64),
-    "repeats": (1, 64),
-    "ncb_width": (HEAD_DIM, 8192),
-    "ntb_width": (0, 8192),
-    "ncb_mlp_ratio": (0.25, 16),
-    "ntb_mlp_ratio": (0.25, 16),
-    "mix_ratio": (0.01, 0.99),
-    "sr_ratio": (1, 64),
-}
+def _read_values(
+    entry: Mapping[str, Any],
+    where: Place,
+    fields: Mapping[StagePlace, list[Field]],
+    report: Report,
+) -> dict[str, tuple[Number, ...] | None]:
+    """Choices of a stage's fields by name; None for those with a mistake."""
+    limits = [Field(name, *_STAGE_LIMITS[name]) for name in ("num_ncb", "ncb_width", "ntb_width")]
+    values = {
+        field.name: _read_numbers(entry, (*where, field.name), field, report)
+        for field in (*limits, *fields[CONVOLUTION])
+        if field.name in entry or field.default is None
+    }
+    widths = values["ntb_width"]
+    hybrid = [Field("repeats", *_STAGE_LIMITS["repeats"], default=1), *fields[TRANSFORMER]]
+    if widths is None or any(widths):
+        for field in hybrid:
+            if field.name in entry or (widths and field.default is None):
+                values[field.name] = _read_numbers(entry, (*where, field.name), field, report)
+        return values
+    for name in (*(field.name for field in hybrid), "ntb_kind"):
+        if name in entry and entry[name] not in ([1], [0]):
+            message = f"stage {int(where[1]) + 1}: {name} does not apply without NTB; remove it"
+            report((*where, name), message)
+    return values
 
 
-def _read_choices(
-    owner: Mapping[str, Any], place: Place, name: str, report: Report
-) -> Choices | None:
+def _report_stuck(stage: StageChoices, where: Place, report: Report) -> bool:
+    """Report widths at which a kind that mixes has no ratio; whether there are some."""
+    found = False
+    for place in PLACES:
+        name, widths = place.field("mix_ratio"), stage.choices(f"{place.prefix}_width")
+        for kind, width in itertools.product(stage.kinds(place), widths):
+            mixes = [field for field in kind.fields if field.name == "mix_ratio"]
+            if width and any(not stage.offered(place, field, int(width))[1] for field in mixes):
+                report(
+                    (*where, name),
+                    f"stage {int(where[1]) + 1}: no {name} leaves channels to convolution at "
+                    f"{place.prefix}_width {width}",
+                )
+                found = True
+    return found
+
+
+def _read_kinds(
+    entry: Mapping[str, Any], where: Place, place: StagePlace, report: Report
+) -> list[BlockKind]:
+    """The kinds of block that may stand in a place of a stage; empty where there is a mistake."""
+    name = f"{place.prefix}_kind"
+    given, stage = entry.get(name, [USUAL_KINDS[name]]), f"stage {int(where[1]) + 1}: {name}"
+    if not isinstance(given, list) or not given:
+        report((*where, name), f"{stage} must be a list of at least one kind, got {brief(given)}")
+        return []
+    found = []
+    for index, item in enumerate(given):
+        try:
+            kind = kind_of(item)
+            if kind.role == "end" or kind in found:
+                what = "is there twice" if kind in found else "is no block of a stage"
+                raise ArchitectureError(f"{kind.name} {what}")
+            found.append(kind)
+        except ArchitectureError as error:
+            report((*where, name, index), f"{stage}: {error}")
+    return found if len(found) == len(given) else []
+
+
+def _fields(place: StagePlace, kinds: Sequence[BlockKind]) -> list[Field]:
+    """Fields of the kinds that may stand in a place, with the values that suit all of them."""
+    found: dict[str, Field] = {}
+    for field in (field for kind in kinds for field in kind.fields):
+        name, (low, high) = place.field(field.name), (field.low, field.high)
+        if field.name in _COMMON_LIMITS:
+            low, high = _COMMON_LIMITS[field.name]
+        if name in found:
+            low, high = max(low, found[name].low), min(high, found[name].high)
+        found[name] = replace(field, name=name, low=low, high=high)
+    return list(found.values())
+
+
+def _read_numbers(
+    owner: Mapping[str, Any], place: Place, field: Field, report: Report
+) -> tuple[Number, ...] | None:
+    """The choices of a field; None where there is a mistake, which is reported."""
+    name = field.name
     where = f"stage {int(place[1]) + 1}: {name}" if len(place) == 3 else name
     if name not in owner:
         report(place[:-1], f"{where} is missing")
@@ -194,19 +294,19 @@ def _read_choices(
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         report(place, f"{where} must be a list of at least one value, got {brief(given)}")
         return None
-    low, high = _LIMITS[name]
-    whole = "ratio" not in name or name == "sr_ratio"
     good = True
     for index, item in enumerate(given):
         problem = None
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             problem = "is not a number"
-        elif whole and not isinstance(item, int):
+        elif field.whole and not isinstance(item, int):
             problem = "is not a whole number"
-        elif not low <= item <= high:
-            problem = f"is not from {low:g} to {high:g}"
-        elif name.endswith("width") and item % HEAD_DIM:
+        elif not field.low <= item <= field.high:
+            problem = f"is not from {field.low:g} to {field.high:g}"
+        elif name in _WIDTHS and item % HEAD_DIM:
             problem = f"is not a multiple of the head size {HEAD_DIM}"
+        elif name == "stem_stride" and item not in STEM_STRIDES:
+            problem = "is neither 2 nor 4"
         elif item in given[:index]:
             problem = "is there twice"
         if problem:

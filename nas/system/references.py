@@ -1,37 +1,65 @@
-"""Loads what ``package.module:name`` refers to."""
+"""Loads what ``package.module:name`` names: a space or a function that a user wrote in Python."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from nas.errors import UserError
+from nas.errors import ConfigError, unknown
+
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def load_reference(reference: str, option: str, error: type[UserError]) -> Any:
-    """The object that a reference names; modules in the working directory are found too.
+def is_reference(text: str) -> bool:
+    """Whether a text is of the form ``package.module:name``, not a path or a plain name."""
+    return bool(_REFERENCE.fullmatch(text))
+
+
+def load_reference(text: str, option: str) -> Any:
+    """The object that ``package.module:name`` names; its module is imported.
+
+    The current folder is searched last, so that a module beside the user's data is found whatever
+    program asks.
 
     Args:
-        reference: ``package.module:name``.
-        option: that gave it, for the message.
-        error: what is raised.
+        text: the reference.
+        option: that named it, for messages.
 
     Raises:
-        UserError: it cannot be imported, or has no such name; of the type ``error``.
+        ConfigError: it is no reference, the import fails, or the module has no such name.
     """
-    module_name, _, name = reference.partition(":")
-    if not module_name or not name:
-        raise error(f"{option} {reference!r}: write package.module:name")
+    if not is_reference(text):
+        raise ConfigError(f"{option} {text!r}: write package.module:name")
+    module_name, _, path = text.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
-        module = importlib.import_module(module_name)
-    except Exception as problem:  # importing runs anybody's code
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        raise error(f"{option} {reference}: {module_name} cannot be imported: {said}") from None
-    if not hasattr(module, name):
-        raise error(f"{option} {reference}: {module_name} ({module.__file__}) has no {name!r}")
-    return getattr(module, name)
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(_not_found(text, option, module_name, error)) from None
+    except Exception as error:  # whatever the user's code raises
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"{option} {text}: importing {module_name} failed: {type(error).__name__}: {said}"
+        ) from error
+    for name in path.split("."):
+        if not hasattr(found, name):
+            known = [known for known in dir(found) if not known.startswith("_")]
+            raise ConfigError(f"{option} {text}: {unknown('name', name, known)}")
+        found = getattr(found, name)
+    return found
+
+
+def _not_found(text: str, option: str, module_name: str, error: ModuleNotFoundError) -> str:
+    """Whether the module itself is missing, or one that it imports."""
+    missing = error.name or str(error)
+    if module_name == missing or module_name.startswith(f"{missing}."):
+        return (
+            f"{option} {text}: no module {missing!r}; run from the folder that has it, or install "
+            f"it"
+        )
+    return f"{option} {text}: {module_name} needs the module {missing!r}, which is not installed"

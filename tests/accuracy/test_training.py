@@ -21,7 +21,7 @@ from nas.accuracy.training import (
 )
 from nas.config import ProxyConfig
 from nas.errors import ArchitectureError, DataError
-from nas.models.blocks import NCB
+from nas.models.modules import NCB
 from nas.models.network import build_network
 from nas.space.architecture import Architecture
 from tests.samples import TINY

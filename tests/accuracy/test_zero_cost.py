@@ -26,7 +26,7 @@ from nas.accuracy.zero_cost import (
     zico,
 )
 from nas.errors import ArchitectureError, ConfigError, DataError
-from nas.models.blocks import EMHSA
+from nas.models.layers import EMHSA
 from nas.models.network import Network
 from nas.space.architecture import Architecture
 from tests.samples import TINY

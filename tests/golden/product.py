@@ -40,7 +40,7 @@ from nas.search.store.run_folder import read_run
 from nas.search.store.run_store import RunStore
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture
-from nas.space.architecture_files import load_presets
+from nas.space.architecture_files import PUBLISHED, load_presets
 from nas.space.space_files import load_space
 from nas.space.workload import Workload
 from nas.system import folders
@@ -58,7 +58,7 @@ def sample_architectures(count: int, space: str | Path = "nextvit") -> list[dict
 
 def presets() -> dict[str, dict[str, Any]]:
     """The published networks by name."""
-    return {name: architecture.to_json() for name, architecture in load_presets()}
+    return {name: nas.load_architecture(name).to_json() for name in PUBLISHED}
 
 
 def read_architecture(path: Path) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def suggest(count: int, table: Path, budget_ms: float, seed: int = 0) -> list[st
         make_sampler(config.sampler, seed, space, board.latency_ratio, (), store.trials.observe)
     )
     proposer = Proposer(store, board, seed, config.rungs)
-    proposer.enqueue_initial(load_presets())
+    proposer.enqueue_initial(load_presets(space))
     found = []
     for _ in range(count):
         proposal = proposer.propose()

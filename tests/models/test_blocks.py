@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nas.models.blocks import EMHSA, MHCA, DropPath, build_block
+from nas.models.blocks import build_block
+from nas.models.layers import EMHSA, MHCA, DropPath
 from nas.space.block import Block
 from tests.networks import images, randomise, relative_error
 from tests.samples import BLOCKS

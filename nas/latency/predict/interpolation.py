@@ -18,7 +18,7 @@ Importing this is light, for those who only read tables: scipy and scikit-learn 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -28,6 +28,7 @@ from nas.errors import TableError
 from nas.latency.predict.intervals import CONFIDENCE, Prediction
 from nas.models.cost import block_cost, block_ops
 from nas.space.block import Block
+from nas.space.block_kinds import kind_of, kinds
 from nas.system import folders
 
 if TYPE_CHECKING:
@@ -306,12 +307,13 @@ class BlockEstimate(NamedTuple):
     high_ms: float
 
 
-KINDS = ("stem", "ncb", "ntb", "head")
-"""A block's family is its kind's place here."""
+def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArray[np.float64]:
+    """What the trees see of blocks, sizes as natural logarithms: [n, 15 + extra].
 
-
-def block_features(blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """What the trees see of blocks, sizes as natural logarithms: [n, 15]."""
+    Args:
+        blocks: to describe.
+        extra: names of fields that only some kinds have; 0 where a block's kind has it not.
+    """
     sizes, others = [], []
     for block in blocks:
         cost, c_in, c_out = block_cost(block), block.in_channels, block.out_channels
@@ -319,13 +321,26 @@ def block_features(blocks: Sequence[Block]) -> NDArray[np.float64]:
         pixels = (block.height * block.width, block.out_height * block.out_width)
         sizes.append((*work, c_in, c_out, c_in / c_out, *pixels, block.stride, block.sr_ratio or 1))
         ratios = (block.mlp_ratio, block.mix_ratio)
-        others.append((*ratios, len(block_ops(block)), KINDS.index(block.kind)))
+        own = kind_of(block.kind).field_names
+        further = (block[name] if name in own else 0.0 for name in extra)
+        others.append((*ratios, len(block_ops(block)), _family(block), *further))
     logs = np.log(np.array(sizes, dtype=np.float64).reshape(-1, 11))
-    return np.hstack([logs, np.array(others, dtype=np.float64).reshape(-1, 4)])
+    return np.hstack([logs, np.array(others, dtype=np.float64).reshape(-1, 4 + len(extra))])
 
 
-def block_shapes(blocks: Sequence[Block], batch_size: int = 1) -> Shapes:
-    """Blocks as the interpolator takes them.
+def _family(block: Block) -> int:
+    """A block's family is its kind's place in the order of registration."""
+    return [kind.name for kind in kinds()].index(block.kind)
+
+
+def _extra_names(blocks: Iterable[Block]) -> list[str]:
+    """Names of the fields that only some kinds of these blocks have."""
+    found = {kind_of(name) for name in {block.kind for block in blocks}}
+    return sorted({field.name for kind in found for field in kind.extra_fields})
+
+
+def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[str] = ()) -> Shapes:
+    """Blocks as the interpolator takes them; ``extra`` as in `block_features`.
 
     The width of a value is left out of ``gbyte``: all rows of a table have the same, so it is
     part of the fitted bandwidth.
@@ -336,18 +351,21 @@ def block_shapes(blocks: Sequence[Block], batch_size: int = 1) -> Shapes:
         for column, op in enumerate(block_ops(block)):
             values = op.weights + op.activations * batch_size
             work[row, column] = 2e-9 * op.macs * batch_size, 1e-9 * values
-    family = np.array([KINDS.index(block.kind) for block in blocks], dtype=np.int64)
+    family = np.array([_family(block) for block in blocks], dtype=np.int64)
     return Shapes(
-        block_features(blocks), work[..., 0], work[..., 1], family, np.arange(len(blocks))
+        block_features(blocks, extra), work[..., 0], work[..., 1], family, np.arange(len(blocks))
     )
 
 
-def fit_blocks(table_rows: Mapping[Block, Measured], batch_size: int = 1) -> Interpolator:
+def fit_blocks(
+    table_rows: Mapping[Block, Measured], batch_size: int = 1, extra: Sequence[str] = ()
+) -> Interpolator:
     """An interpolator for the blocks of a latency table.
 
     Args:
         table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
         batch_size: of the measurements.
+        extra: as in `block_features`; shapes to estimate are made with the same.
 
     Raises:
         TableError: the table has too few blocks.
@@ -355,7 +373,7 @@ def fit_blocks(table_rows: Mapping[Block, Measured], batch_size: int = 1) -> Int
     # The order of the file's lines is chance; the fit must not depend on it.
     blocks = sorted(table_rows)
     measured_ms = np.array([table_rows[block].latency_ms for block in blocks], dtype=np.float64)
-    return Interpolator.fit(block_shapes(blocks, batch_size), measured_ms)
+    return Interpolator.fit(block_shapes(blocks, batch_size, extra), measured_ms)
 
 
 def interpolate_blocks(
@@ -381,6 +399,8 @@ def interpolate_blocks(
                 f"least {MIN_FAMILY}: measure the space's blocks, see "
                 f"{folders.command()} tables measure --help"
             )
-    estimates = fit_blocks(table_rows, batch_size).predict(block_shapes(missing, batch_size))
+    extra = _extra_names([*table_rows, *missing])
+    shapes = block_shapes(missing, batch_size, extra)
+    estimates = fit_blocks(table_rows, batch_size, extra).predict(shapes)
     columns = (estimates.latency_ms, estimates.low_ms, estimates.high_ms)
     return [BlockEstimate(*map(float, row)) for row in zip(*columns, strict=True)]

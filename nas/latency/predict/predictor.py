@@ -33,6 +33,7 @@ from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow
 from nas.latency.table.validation import check_plausible
 from nas.space.architecture import Architecture
 from nas.space.block import Block
+from nas.space.block_kinds import kind_of
 from nas.space.workload import IMAGENET, Workload
 from nas.system import folders
 
@@ -277,5 +278,7 @@ def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float
                 "--help, or estimate it with --interpolate"
             )
             raise TableError(f"{table.path}: no row for the block {block}; {advice}")
-        values.append((timing.latency_ms, float(block.kind == "ncb"), float(block.kind == "ntb")))
+        role = kind_of(block.kind).role
+        counts = float(role == "convolution"), float(role == "transformer")
+        values.append((timing.latency_ms, *counts))
     return np.array(values)

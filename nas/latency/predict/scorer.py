@@ -70,6 +70,7 @@ class Scorer:
         """Sum the parts of an architecture that were not seen before."""
         width, stride = architecture.stem_width, architecture.stem_stride
         sizes = stage_sizes(self._workload, stride)
+        ends_ms = self._sum(stem_part(width, stride, self._workload))
         channels = width
         for index, stage in enumerate(architecture.stages):
             known = self._stages_ms[stride][index]
@@ -77,7 +78,6 @@ class Scorer:
                 stage.check_tokens(index + 1, sizes[index + 1], self._workload)
                 known[stage, channels] = self._sum(stage.part(index + 1, channels, sizes[index]))
             channels = stage.out_width
-        ends_ms = self._sum(stem_part(width, stride, self._workload))
         ends_ms += self._sum(head_part(channels, sizes[-1], self._workload))
         self._ends_ms[width, stride, channels] = self._constant_ms + ends_ms
 

@@ -11,24 +11,28 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from nas.errors import ArchitectureError, TableError, brief
+from nas.errors import ArchitectureError, TableError, TableWarning, UnknownKindError, brief
 from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta, at_quiet_speed
 from nas.latency.table.validation import possible_block
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
+from nas.space.block_kinds import canonical, is_kind_name, kind_of
 from nas.space.workload import Workload
 from nas.system.json_checks import MAX_FILE_BYTES, read_json
 from nas.system.paths import exists
 
-BLOCK_COLUMNS = [field.name for field in fields(Block)]
+BLOCK_COLUMNS = [field.name for field in fields(Block) if field.name != "extra"]
+"""What every block has; columns of fields that only some kinds have follow."""
+
 TIMING_COLUMNS = [field.name for field in fields(Timing)]
 NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
 
@@ -67,8 +71,8 @@ def read_table(path: Path) -> LatencyTable:
         networks.append(network)
 
     whole = meta.kind == "published"
-    _read_csv(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, add_block, whole)
-    _read_csv(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, add_network, whole)
+    _read_csv(path / "blocks.csv", BLOCK_COLUMNS, add_block, whole)
+    _read_csv(path / "networks.csv", NETWORK_COLUMNS, add_network, whole)
     if meta.kind == "published" and not networks:
         raise TableError(f"{path / 'networks.csv'}: a table of published figures needs networks")
     return LatencyTable(path, meta, blocks, tuple(networks))
@@ -90,39 +94,63 @@ def _read_csv(
 ) -> None:
     """Hand every row to ``add``; a ValueError of it becomes a TableError with the line.
 
-    Unless the file must be ``whole``, a last line without an end is left out: whoever measured
-    was killed while writing it, and measuring goes on from there.
+    Rows of kinds of block that are not registered here are left out with a warning: nothing here
+    can ask for them. Unless the file must be ``whole``, a last line without an end is left out too:
+    whoever measured was killed while writing it, and measuring goes on from there.
     """
     if not path.exists():
         return
     repair = f"mend or delete that line, or delete {path.name} and measure again"
+    unknown_kinds = 0
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise TableError(f"{path}: larger than {MAX_FILE_BYTES / 1e6:.0f} MB: {repair}")
-        text = data.decode("utf-8")
+        text = _read_text(path, repair)
         if not whole:
             begun = text.rpartition("\n")[2]
-            if begun == text and ",".join(columns).startswith(text):
+            if begun == text and ",".join(columns + TIMING_COLUMNS).startswith(text):
                 return
             if begun != text:
                 text = text.removesuffix(begun)
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader, None)
-        if header != columns:
+        header = next(reader, None) or []
+        if not _is_header(header, columns):
             raise TableError(
-                f"{path}:1: the header is {brief(header)}, expected {','.join(columns)}; {repair}"
+                f"{path}:1: the header is {brief(header)}, expected "
+                f"{','.join(columns + TIMING_COLUMNS)}; {repair}"
             )
         for cells in reader:
             try:
-                if len(cells) != len(columns):
-                    raise ValueError(f"{len(cells)} cells, expected {len(columns)}")
-                add(dict(zip(columns, cells, strict=True)))
+                if len(cells) != len(header):
+                    raise ValueError(f"{len(cells)} cells, expected {len(header)}")
+                add(dict(zip(header, cells, strict=True)))
+            except UnknownKindError:
+                unknown_kinds += 1
             except (ValueError, ArchitectureError) as error:
                 raise TableError(f"{path}:{reader.line_num}: {error}; {repair}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path}: not readable as CSV: {error}; {repair}") from None
+    if unknown_kinds:
+        warnings.warn(
+            f"{path}: rows left out: {unknown_kinds}, of kinds of block that are not known here",
+            TableWarning,
+            stacklevel=3,
+        )
+
+
+def _read_text(path: Path, repair: str) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise TableError(f"{path}: larger than {MAX_FILE_BYTES / 1e6:.0f} MB: {repair}")
+    return data.decode("utf-8")
+
+
+def _is_header(header: Sequence[str], columns: list[str]) -> bool:
+    """Whether it is the usual one; blocks may have columns of further fields in the middle."""
+    further = header[len(columns) : -len(TIMING_COLUMNS)]
+    good = [*columns, *further, *TIMING_COLUMNS] == list(header)
+    if columns != BLOCK_COLUMNS:
+        return good and not further
+    return good and all(map(is_kind_name, further)) and len(set(header)) == len(header)
 
 
 def _number(row: Mapping[str, str], column: str, low: float, high: float) -> float:
@@ -135,7 +163,7 @@ def _number(row: Mapping[str, str], column: str, low: float, high: float) -> flo
     return value
 
 
-def _whole(row: Mapping[str, str], column: str, low: int, high: int) -> int:
+def _whole(row: Mapping[str, str], column: str, low: float, high: float) -> int:
     value = _number(row, column, low, high)
     if value != int(value):
         raise ValueError(f"{column} {brief(row[column])} is not a whole number")
@@ -153,11 +181,20 @@ def _parse_timing(row: Mapping[str, str]) -> Timing:
 
 
 def _parse_block(row: Mapping[str, str]) -> Block:
-    kind = row["kind"]
-    if kind not in ("stem", "ncb", "ntb", "head"):
-        raise ValueError(f"kind {brief(kind)} is none of stem, ncb, ntb, head")
+    name = row["kind"]
+    if not is_kind_name(name):
+        raise ValueError(f"kind {brief(name)} is no name of a kind of block")
+    kind = kind_of(name)
+    further = [column for column in row if column not in (*BLOCK_COLUMNS, *TIMING_COLUMNS)]
+    own = {field.name: field for field in kind.extra_fields}
+    odd = [column for column in further if row[column] and column not in own]
+    if odd:
+        raise ValueError(f"{odd[0]} {brief(row[odd[0]])}: a block of kind {name} has none")
+    parse = {True: _whole, False: _number}
+    given = [column for column in further if row[column]]
+    extra = [(n, parse[own[n].whole](row, n, own[n].low, own[n].high)) for n in given]
     block = Block(
-        kind,  # type: ignore[arg-type]
+        name,
         in_channels=_whole(row, "in_channels", 1, 65536),
         out_channels=_whole(row, "out_channels", 1, 1_000_000),
         stride=_whole(row, "stride", 1, 64),
@@ -166,6 +203,7 @@ def _parse_block(row: Mapping[str, str]) -> Block:
         mlp_ratio=_number(row, "mlp_ratio", 0, 64),
         mix_ratio=_number(row, "mix_ratio", 0, 1),
         sr_ratio=_whole(row, "sr_ratio", 0, 64),
+        extra=canonical(own.values(), extra),
     )
     return possible_block(block)
 
@@ -227,12 +265,43 @@ def write_table(
 
 
 def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
-    """Add rows to ``blocks.csv``; they are on disk when this returns."""
-    lines = [
-        [*(getattr(block, name) for name in BLOCK_COLUMNS), *_timing_cells(timing)]
-        for block, timing in rows
-    ]
-    _append(path / "blocks.csv", BLOCK_COLUMNS + TIMING_COLUMNS, lines)
+    """Add rows to ``blocks.csv``; they are on disk when this returns.
+
+    A field that only some kinds have gets a column when a block with it comes.
+    """
+    file, rows = path / "blocks.csv", list(rows)
+    further = _further_columns(file)
+    wanted = {name: None for block, _ in rows for name, _ in block.extra}
+    new = [name for name in wanted if name not in further]
+    if new and file.exists():
+        _add_columns(file, len(BLOCK_COLUMNS) + len(further), new)
+    columns = [*further, *new]
+    lines = []
+    for block, timing in rows:
+        extra = dict(block.extra)
+        sizes = [getattr(block, name) for name in BLOCK_COLUMNS]
+        lines.append([*sizes, *(extra.get(name, "") for name in columns), *_timing_cells(timing)])
+    _append(file, [*BLOCK_COLUMNS, *columns, *TIMING_COLUMNS], lines)
+
+
+def _further_columns(path: Path) -> list[str]:
+    """Columns of a file of blocks that only some kinds have; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file), [])
+    return header[len(BLOCK_COLUMNS) : -len(TIMING_COLUMNS)]
+
+
+def _add_columns(path: Path, position: int, names: Sequence[str]) -> None:
+    """Insert columns, empty in the rows that are there; the file is replaced whole."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    lines = [[*row[:position], *[""] * len(names), *row[position:]] for row in rows]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    _append(temporary, [*header[:position], *names, *header[position:]], lines)
+    temporary.replace(path)
 
 
 def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:

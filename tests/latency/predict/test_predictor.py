@@ -48,7 +48,7 @@ def test_interval_covers_noisy_networks_at_its_confidence(tmp_path, space):
         rows = []
         for row, factor in zip(table.networks, noise, strict=True):
             timing = replace(row.timing, latency_ms=row.timing.latency_ms * float(factor))
-            rows.append(type(row)(row.name, 64, 1000, row.architecture, timing))
+            rows.append(replace(row, timing=timing))
         noisy = type(table)(table.path, table.meta, table.blocks, tuple(rows))
         predictor = LatencyPredictor.fit(noisy)
         networks = [space.sample(random.Random(int(rng.integers(1e9)))) for _ in range(25)]

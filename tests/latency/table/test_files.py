@@ -94,7 +94,7 @@ def _edit_line(path: Path, number: int, column: str, value: str) -> None:
         ("latency_ms", "-1", "latency_ms '-1' is not from"),
         ("latency_ms", "0", "latency_ms '0' is not from"),
         ("latency_ms", "inf", "latency_ms 'inf' is not from"),
-        ("kind", "mlp", "kind 'mlp' is none of"),
+        ("kind", "MLP", "kind 'MLP' is no name of a kind of block"),
         ("stride", "1.5", "stride '1.5' is not a whole number"),
         ("runs", "", "runs '' is not a number"),
     ],

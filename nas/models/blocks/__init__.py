@@ -1,0 +1,33 @@
+"""The kinds of blocks that Next-ViT is made of, a file each; importing this registers them.
+
+Torch is imported when a module is built, not before: tables are read and latencies predicted
+without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nas.models.blocks.head import HEAD
+from nas.models.blocks.ncb import NCB
+from nas.models.blocks.ntb import NTB
+from nas.models.blocks.stem import STEM
+from nas.space.block import Block
+from nas.space.block_kinds import kind_of, register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# In this order an interpolation numbers them; others follow.
+for kind in (STEM, NCB, NTB, HEAD):
+    register(kind)
+
+
+def build_block(block: Block, drop_path: float = 0.0) -> nn.Module:
+    """The module that computes a `Block`: input [B, in_channels, height, width].
+
+    Args:
+        block: what to build.
+        drop_path: stochastic-depth rate of its residual branches.
+    """
+    return kind_of(block.kind).module(block, drop_path)

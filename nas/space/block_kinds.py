@@ -1,0 +1,223 @@
+"""Kinds of `nas.space.block.Block`, and the registry that knows them.
+
+A kind is one `BlockKind`, made in one file and registered when that file is imported. The space,
+the cost model, the network, the latency table and the report ask the registry; none of them names
+a kind. The project's own are in `nas.models.blocks`; docs/blocks-and-spaces.md adds another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas.errors import ArchitectureError, UnknownKindError, brief, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Number = int | float
+
+Extra = tuple[tuple[str, Number], ...]
+"""Values of further fields by name, sorted, without those that are at their default."""
+
+Role = Literal["convolution", "transformer", "end"]
+"""What a latency correction counts a block as; ``end`` is a stem or a head."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+_SIZES = ("kind", "in_channels", "out_channels", "stride", "height", "width", "extra")
+_TIMINGS = ("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms")
+_RESERVED = frozenset((*_SIZES, *_TIMINGS))
+"""Names that a block, a stage or a row of a table has already."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator for one image, BatchNorms folded.
+
+    Attributes:
+        macs: multiply-accumulates.
+        weights: parameters it reads.
+        activations: values it reads and writes.
+        params: trainable parameters before folding (BatchNorm's two vectors included).
+    """
+
+    macs: int
+    weights: int
+    activations: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """A number that a kind's blocks have beyond channels, stride and size.
+
+    Attributes:
+        name: lower-case letters, digits and underscores: a JSON entry and a table's column.
+        low, high: smallest and largest value.
+        whole: whether it is an integer.
+        default: value of a block that does not say; None where every block must.
+    """
+
+    name: str
+    low: float
+    high: float
+    whole: bool = True
+    default: Number | None = None
+
+    def checked(self, value: Any) -> Number:
+        """The value as the field's type.
+
+        Raises:
+            ArchitectureError: it is no such number, or out of range; names the field.
+        """
+        types = (int,) if self.whole else (int, float)
+        good = isinstance(value, types) and not isinstance(value, bool)
+        if good and self.low <= value <= self.high:
+            return int(value) if self.whole else float(value)
+        what = "a whole number" if self.whole else "a number"
+        raise ArchitectureError(
+            f"{self.name} must be {what} from {self.low:g} to {self.high:g}, got {brief(value)}"
+        )
+
+
+MLP_RATIO = Field("mlp_ratio", 0, 64, whole=False)
+"""Hidden over output channels of an MLP: `Block.hidden_channels`."""
+
+MIX_RATIO = Field("mix_ratio", 0, 1, whole=False)
+"""Share of the output channels that attention makes: `Block.attention_channels`."""
+
+SR_RATIO = Field("sr_ratio", 0, 64)
+"""Reduction of an attention; its map needs ``sr_ratio**2`` pixels."""
+
+COMMON = tuple(field.name for field in (MLP_RATIO, MIX_RATIO, SR_RATIO))
+"""Names of fields that every `Block` has; they are 0 in blocks whose kind does not declare them."""
+
+
+@dataclass(frozen=True)
+class BlockKind:
+    """What blocks of one kind are. Callables take the `Block`.
+
+    Attributes:
+        name: lower-case; `Block.kind`.
+        role: what a latency correction counts it as.
+        label: how a report names it, for example ``NCB``.
+        meaning: what it is in a few words, for example ``convolution block``.
+        operators: what it computes for one image, in the order it runs; needs no torch.
+        module: its module, given the block and a stochastic-depth rate. Torch is imported inside.
+        fields: beyond channels, stride and size.
+        pools: it puts out one value a channel, whatever the size of its input.
+        note: what a report adds about a block; empty for nothing.
+
+    Raises:
+        ArchitectureError: a name cannot be used; says which.
+    """
+
+    name: str
+    role: Role
+    label: str
+    meaning: str
+    operators: Callable[[Any], Sequence[Op]]
+    module: Callable[[Any, float], nn.Module]
+    fields: tuple[Field, ...] = ()
+    pools: bool = False
+    note: Callable[[Any], str] = field(default=lambda _: "")
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        for name in (self.name, *names):
+            if not _NAME.fullmatch(name):
+                raise ArchitectureError(
+                    f"kind {brief(self.name)}: {brief(name)} is no name: use lower-case letters, "
+                    f"digits and underscores"
+                )
+        for name in names:
+            if name in _RESERVED or names.count(name) > 1:
+                raise ArchitectureError(
+                    f"kind {self.name!r}: a field cannot be called {name!r}: the name is taken"
+                )
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of its fields, those that every block has first."""
+        names = {field.name for field in self.fields}
+        further = (field.name for field in self.extra_fields)
+        return (*(name for name in COMMON if name in names), *further)
+
+    @property
+    def extra_fields(self) -> tuple[Field, ...]:
+        """Fields that only some kinds have."""
+        return tuple(field for field in self.fields if field.name not in COMMON)
+
+    @property
+    def home(self) -> str:
+        """The Python module that defines it."""
+        return self.module.__module__
+
+
+_KINDS: dict[str, BlockKind] = {}
+
+
+def register(kind: BlockKind) -> BlockKind:
+    """Make a kind known under its name; returns it.
+
+    Raises:
+        ArchitectureError: another file has registered that name.
+    """
+    known = _KINDS.get(kind.name)
+    if known is not None and known.home != kind.home:
+        raise ArchitectureError(
+            f"kind {kind.name!r} of {kind.home}: {known.home} has a kind of that name: choose "
+            f"another one"
+        )
+    _KINDS[kind.name] = kind
+    return kind
+
+
+def kinds() -> tuple[BlockKind, ...]:
+    """Every registered kind, in the order of registration."""
+    return tuple(_KINDS.values())
+
+
+def kind_of(name: str) -> BlockKind:
+    """The kind of a name.
+
+    Raises:
+        UnknownKindError: none is registered under it; names those that are.
+    """
+    try:
+        return _KINDS[name]
+    except (KeyError, TypeError):
+        raise UnknownKindError(
+            f"kind must be one of {', '.join(_KINDS)}, got {brief(name)}; to use a kind of your "
+            f"own, import its file first, as a space written in Python does"
+        ) from None
+
+
+def is_kind_name(name: str) -> bool:
+    """Whether a kind could be called so."""
+    return bool(_NAME.fullmatch(name))
+
+
+def canonical(fields: Iterable[Field], values: Iterable[tuple[str, Any]]) -> Extra:
+    """Values of fields in the one form in which equal ones compare equal.
+
+    Args:
+        fields: those there are.
+        values: by name; a field without a value has its default.
+
+    Raises:
+        ArchitectureError: an unknown field, one without a value, or a value out of range.
+    """
+    given = dict(values)
+    known = {field.name: field for field in fields}
+    for name in given:
+        if name not in known:
+            raise ArchitectureError(unknown("entry", str(name), known))
+    missing = sorted(n for n, f in known.items() if f.default is None and n not in given)
+    if missing:
+        raise ArchitectureError(f"missing {', '.join(missing)}")
+    checked = {name: known[name].checked(value) for name, value in given.items()}
+    return tuple(sorted((n, v) for n, v in checked.items() if v != known[n].default))

@@ -1,0 +1,162 @@
+"""Which values each field of a `Stage` may take in a search space."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from nas.errors import ArchitectureError
+from nas.space.block import make_divisible
+from nas.space.block_kinds import BlockKind, Field, Number, kind_of
+from nas.space.parameter_space import Choices, Pick
+from nas.space.stage import CONVOLUTION, OWN_FIELDS, TRANSFORMER, USUAL_KINDS, Place, Stage
+
+Numbers = tuple[Number, ...]
+
+_STAGE_FIELDS = frozenset(field.name for field in fields(Stage))
+
+
+@dataclass(frozen=True)
+class StageChoices:
+    """Values each field of a `Stage` may take; the NTB fields are unused where ntb_width is 0.
+
+    ``ncb_kind`` and ``ntb_kind`` are the kinds of block that may stand in each place, ``extra`` the
+    choices of their further fields by name.
+    """
+
+    num_ncb: Numbers
+    ncb_width: Numbers
+    ntb_width: Numbers
+    ncb_mlp_ratio: Numbers = ()
+    repeats: Numbers = (1,)
+    ntb_mlp_ratio: Numbers = ()
+    mix_ratio: Numbers = ()
+    sr_ratio: Numbers = ()
+    ncb_kind: tuple[str, ...] = ("ncb",)
+    ntb_kind: tuple[str, ...] = ("ntb",)
+    extra: tuple[tuple[str, Numbers], ...] = ()
+
+    def choices(self, name: str) -> Choices:
+        """Choices of a field, a further one of the kinds too; none where the space has none."""
+        found: Choices = dict(self.extra).get(name, ()) if self.extra else ()
+        return found or getattr(self, name, ())
+
+    def offered(self, place: Place, field: Field, width: Number) -> tuple[Choices, Choices]:
+        """Choices of a field of the kind in a place, and what of them differs at a width.
+
+        Raises:
+            ArchitectureError: there are none, and the field has no default.
+        """
+        name = place.field(field.name)
+        choices = self.choices(name)
+        if not choices and field.default is not None:
+            choices = (field.default,)
+        if not choices:
+            raise ArchitectureError(f"missing choices of {name}")
+        return choices, _narrowed(name, choices, width)
+
+    def kinds(self, place: Place) -> list[BlockKind]:
+        """The kinds of block that may stand in a place."""
+        return [kind_of(str(name)) for name in self.choices(f"{place.prefix}_kind")]
+
+    def mix_ratios(self, ntb_width: int) -> Numbers:
+        """Ratios that split a width's heads: both parts get some, no two splits are equal."""
+        found: Numbers = _narrowed("mix_ratio", self.mix_ratio, ntb_width)
+        return found
+
+    def size(self) -> int:
+        """Number of distinct stages."""
+        convs = sum(len(self._blocks(CONVOLUTION, width)) for width in self.ncb_width)
+        hybrids = sum(
+            len(self.repeats) * len(self._blocks(TRANSFORMER, width)) if width else 1
+            for width in self.ntb_width
+        )
+        return len(self.num_ncb) * convs * hybrids
+
+    def every_kind(self) -> Iterator[Stage]:
+        """Stages that together have every block of the choices, each as deep as it can be."""
+        deepest: dict[str, Any] = {"num_ncb": max(self.num_ncb)}
+        for ncb_width, ntb_width in itertools.product(self.ncb_width, self.ntb_width):
+            for conv in self._blocks(CONVOLUTION, ncb_width):
+                stage = {**deepest, **conv, "ncb_width": ncb_width, "ntb_width": ntb_width}
+                if not ntb_width:
+                    yield _stage(stage | {"repeats": 1})
+                    continue
+                for hybrid in self._blocks(TRANSFORMER, ntb_width):
+                    yield _stage(stage | hybrid | {"repeats": max(self.repeats)})
+
+    def build(self, prefix: str, pick: Pick) -> Stage:
+        """One stage, asking ``pick`` for every value; see `SearchSpace.build`."""
+
+        def ask(name: str) -> Any:
+            values[name] = pick(f"{prefix}.{name}", self.choices(name))
+            return values[name]
+
+        def ask_block(place: Place, width: Number) -> None:
+            name = f"{place.prefix}_kind"
+            usual = USUAL_KINDS[name]
+            kind = kind_of(usual if self.choices(name) == (usual,) else ask(name))
+            for field in kind.fields:
+                choices, narrowed = self.offered(place, field, width)
+                name = place.field(field.name)
+                asked = name if choices == narrowed else f"{name}@{width}"
+                values[name] = pick(f"{prefix}.{asked}", narrowed)
+
+        values: dict[str, Any] = {"repeats": 1}
+        ask("num_ncb")
+        ask_block(CONVOLUTION, ask("ncb_width"))
+        if ask("ntb_width"):
+            ask("repeats")
+            ask_block(TRANSFORMER, values["ntb_width"])
+        return _stage(values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that tell choices apart; the usual kinds are left out."""
+        value = asdict(self)
+        value |= dict(value.pop("extra"))
+        return {n: v for n, v in value.items() if n not in USUAL_KINDS or v != (USUAL_KINDS[n],)}
+
+    def _blocks(self, place: Place, width: Number) -> list[dict[str, Any]]:
+        """Values of every different block that may stand in a place with a width."""
+        found: list[dict[str, Any]] = []
+        for kind in self.kinds(place):
+            names = [place.field(field.name) for field in kind.fields]
+            lists = (self.offered(place, field, width)[1] for field in kind.fields)
+            of_kind = {f"{place.prefix}_kind": kind.name}
+            for values in itertools.product(*lists):
+                found.append(of_kind | dict(zip(names, values, strict=True)))
+        return found
+
+
+def _stage(values: dict[str, Any]) -> Stage:
+    """The stage of some values by name; ratios that are not among them are 0."""
+    extra = tuple((name, v) for name, v in values.items() if name not in _STAGE_FIELDS)
+    own = {name: v for name, v in values.items() if name in _STAGE_FIELDS}
+    return _kept(**(dict.fromkeys(OWN_FIELDS, 0) | own), extra=extra)
+
+
+@lru_cache(maxsize=100_000, typed=True)
+def _kept(**values: Any) -> Stage:
+    """Each distinct stage once: a search builds the same ones over and over, and looks them up."""
+    return Stage(**values)
+
+
+def _narrowed(name: str, offered: Any, width: Number) -> Any:
+    """What differs at a width: channels inside a block are rounded to heads."""
+    if name.endswith("mlp_ratio"):
+        return tuple(_distinct(offered, lambda ratio: make_divisible(width * ratio)).values())
+    if name.endswith("mix_ratio"):
+        splits = _distinct(offered, lambda ratio: make_divisible(int(width * ratio)))
+        return tuple(ratio for attention, ratio in splits.items() if attention < width)
+    return offered
+
+
+def _distinct(ratios: Numbers, channels: Callable[[Number], int]) -> dict[int, Number]:
+    """The first of the ratios that give each number of channels."""
+    found: dict[int, Number] = {}
+    for ratio in ratios:
+        found.setdefault(channels(ratio), ratio)
+    return found
