@@ -116,10 +116,10 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "stopped": stopped_text(result),
         "wall_time": duration_text(result.wall_s),
         "best": _best(result),
-        "candidates": [_row(c, result, result.devices[0]) for c in result.candidates],
+        "candidates": [_candidate_row(c, result) for c in result.candidates],
         "references_name": references_name(result),
         "published": published(result),
-        "references": [_reference_row(r, result, result.devices[0]) for r in result.references],
+        "references": [_reference_row(r, result) for r in result.references],
         "versions": _versions(),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
@@ -237,16 +237,34 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
     }
 
 
-def _reference_row(
-    reference: Reference, result: SearchResult, device: DeviceResult
-) -> dict[str, Any]:
+def _candidate_row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
+    """A candidate with its latency on every device."""
+    rows = [_row(candidate, result, device) for device in result.devices]
+    if len(rows) == 1:
+        return {**rows[0], "devices": rows}
+    over = [name for name, row in zip(result.device_names, rows, strict=True) if row["over"]]
+    badges = {
+        "over": f"over budget on {' and '.join(over)}" if over else "",
+        "over_other": "",
+        "off": False,  # every device has a front of its own
+    }
+    return {**rows[0], **badges, "devices": rows}
+
+
+def _reference_row(reference: Reference, result: SearchResult) -> dict[str, Any]:
     cost = network_cost(reference.architecture.blocks(result.config.workload))
-    predicted, top1 = reference.predicted[device.index], reference.imagenet_top1
+    top1 = reference.imagenet_top1
+    latencies = [(reference.predicted[device.index], device) for device in result.devices]
     return {
         "name": reference.name,
-        "predicted": ms_text(predicted.latency_ms),
-        "interval": interval_text(predicted),
-        "over": predicted.latency_ms > device.target.budget_ms,
+        "devices": [
+            {
+                "predicted": ms_text(predicted.latency_ms),
+                "interval": interval_text(predicted),
+                "over": predicted.latency_ms > device.target.budget_ms,
+            }
+            for predicted, device in latencies
+        ],
         "top1": f"{top1:.1f}%" if top1 is not None else None,
         "score": accuracy_text(reference.score) if reference.score is not None else None,
         "gmacs": f"{cost.macs / 1e9:.2f}",

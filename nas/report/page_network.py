@@ -19,12 +19,11 @@ from nas.space.stage import CONVOLUTION
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
     """What the page says of the recommended network alone."""
-    device = result.devices[0]
     return {
-        "faster": _faster(best, result, device),
-        "parts": network_parts(best.architecture, result, device),
+        "faster": _faster(best, result),
+        "parts": network_parts(best.architecture, result),
+        "rest": [_rest(best, result, device) for device in result.devices],
         "legend": _legend(best.architecture),
-        "rest": _rest(best, device),
         "next": next_steps(result),
     }
 
@@ -34,11 +33,17 @@ def next_steps(result: SearchResult) -> list[tuple[str, str]]:
     config, folder = result.config, str(result.run_dir)
     where = shlex.quote(folder)
     build = f"nas.build_network(nas.load_architecture({folder!r}), {config.num_classes})"
-    options = _table_options(config, result.devices[0].target)
+    predict = [
+        (
+            f"Predict its latency{_on(result, device)}",
+            f"python run_search.py predict {where} {_table_options(config, device.target)}",
+        )
+        for device in result.devices
+    ]
     return [
         ("Deploy and time", str(result.run_dir / "best.onnx")),
         ("Build it to train", f"import nas; network = {build}"),
-        ("Predict its latency", f"python run_search.py predict {where} {options}"),
+        *predict,
         ("Search on", f"python run_search.py --resume {where} --trials {2 * config.trials}"),
     ]
 
@@ -57,27 +62,43 @@ def _table_options(config: SearchConfig, target: TargetConfig) -> str:
     return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given)
 
 
-def _faster(best: Candidate, result: SearchResult, device: DeviceResult) -> str | None:
-    """Speed beside the fastest preset, both predicted from the same table."""
+def _on(result: SearchResult, device: DeviceResult) -> str:
+    """Which device a text is about; empty where there is only one."""
+    return f" on {result.device_names[device.index]}" if len(result.devices) > 1 else ""
+
+
+def _faster(best: Candidate, result: SearchResult) -> str:
+    """Speed beside the fastest preset, both predicted from the same table, on each device."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        text = _faster_on(best, result, device.index)
+        if text:
+            names.setdefault((text, device.provenance), []).append(name)
+    several = len(result.devices) > 1
+    return "; ".join(
+        f"{text}{' on ' + ' and '.join(where) if several else ''}, both {provenance}"
+        for (text, provenance), where in names.items()
+    )
+
+
+def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
+    """The same on one device; empty where there is no preset, or both take about as long."""
     if not result.references:
-        return None
-    index = device.index
+        return ""
     reference = min(result.references, key=lambda r: r.predicted[index].latency_ms)
     ratio = reference.predicted[index].latency_ms / best.latencies[index].predicted.latency_ms
     if best.architecture == reference.architecture or 0.95 < ratio < 1.05:
-        return None
+        return ""
     factor = f"{ratio:.1f}x faster" if ratio > 1 else f"{1 / ratio:.1f}x slower"
-    return f"{factor} than {reference.name}, both {device.provenance}"
+    return f"{factor} than {reference.name}"
 
 
-def network_parts(
-    architecture: Architecture, result: SearchResult, device: DeviceResult
-) -> list[dict[str, Any]]:
+def network_parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
     """Stem, stages and head: what they are, what they put out, and what they cost."""
     blocks = architecture.blocks(result.config.workload)
     depths = [stage.depth for stage in architecture.stages]
     bounds = [0, *accumulate(depths, initial=1), len(blocks)]
-    total, total_ms = network_cost(blocks), sum(device.breakdown_ms)
+    total = network_cost(blocks)
     names = ["Stem", "Stage 1", "Stage 2", "Stage 3", "Stage 4", "Head"]
     stages: list[Stage | None] = [None, *architecture.stages, None]
     parts = []
@@ -92,7 +113,8 @@ def network_parts(
                 "note": kind_of(part[-1].kind).note(part[-1]),
                 "output": _output(part[-1]),
                 **_part_cost(part, total),
-                **_part_ms(part, device.breakdown_ms[extent], total_ms),
+                "devices": [_part_ms(device.breakdown_ms, extent) for device in result.devices],
+                "blocks": [str(block) for block in part],
             }
         )
     return parts
@@ -108,23 +130,23 @@ def _part_cost(part: Sequence[Block], total: Cost) -> dict[str, str]:
     }
 
 
-def _part_ms(part: Sequence[Block], part_ms: Sequence[float], total_ms: float) -> dict[str, Any]:
-    rows = zip(part, part_ms, strict=True)
+def _part_ms(breakdown_ms: Sequence[float], extent: slice) -> dict[str, Any]:
+    part_ms = breakdown_ms[extent]
     return {
         "ms": ms_text(sum(part_ms)),
-        "ms_share": f"{100 * sum(part_ms) / total_ms:.1f}",
-        "blocks_ms": [(str(block), ms_text(block_ms)) for block, block_ms in rows],
+        "share": f"{100 * sum(part_ms) / sum(breakdown_ms):.1f}",
+        "blocks_ms": [ms_text(block_ms) for block_ms in part_ms],
     }
 
 
-def _rest(best: Candidate, device: DeviceResult) -> str:
+def _rest(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
     """How the parts' milliseconds add up to the prediction."""
     predicted_ms = device.latency(best).predicted.latency_ms
     rest_ms = predicted_ms - sum(device.breakdown_ms)
     constant = f" and a constant of {rest_ms:+.2f}" if abs(rest_ms) >= 0.005 else ""
     return (
         f"The parts' milliseconds{constant} make the {ms_text(predicted_ms)} "
-        f"{device.provenance} for the whole network."
+        f"{device.provenance} for the whole network{_on(result, device)}."
     )
 
 

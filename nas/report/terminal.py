@@ -178,10 +178,12 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     facts = []
     if best:
         name = "" if best.origin == SEARCHED else f" ({best.origin})"
-        first = result.devices[0]
-        latency = latency_text(first.latency(best), first, config)
-        facts.append(("network", f"{best.architecture.id}{name}, {latency}"))
-    for device in result.devices:
+        facts.append(("network", f"{best.architecture.id}{name}"))
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        if len(result.devices) > 1:
+            facts.append(("device", f"{name}, budget {budget_text(device)}"))
+        if best:
+            facts.append(("latency", latency_text(device.latency(best), device, config)))
         facts.append(("latency of", call_text(config, device)))
         facts.append(("table", device.table_provenance))
         if device.verified:

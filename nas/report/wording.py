@@ -24,6 +24,9 @@ from nas.results.values import (
 MAX_TABLE_ERROR = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
 
+MAX_HEADLINE_DEVICES = 2
+"""Devices whose latencies the headline names; of more it says how many were measured."""
+
 _STOP_TEXTS = {
     StopReason.INTERRUPTED: "interrupted; go on with --resume",
     StopReason.VERIFICATION_INTERRUPTED: (
@@ -263,9 +266,7 @@ def headline(result: SearchResult) -> str:
     budget = " and ".join(budget_text(device) for device in result.devices)
     best = result.recommended
     if best:
-        latencies = " and ".join(
-            _headline_latency(best, result, device) for device in result.devices
-        )
+        latencies = _headline_latencies(best, result)
         longer = best.converged_longer
         score = f"{accuracy_text((longer or best).score)} {score_name(result.config)}"
         after = f" after {longer.images:,} images" if longer else ""
@@ -281,6 +282,14 @@ def headline(result: SearchResult) -> str:
 
 def _measured(result: SearchResult, device: DeviceResult) -> list[Candidate]:
     return [candidate for candidate in result.candidates if device.latency(candidate).measured]
+
+
+def _headline_latencies(best: Candidate, result: SearchResult) -> str:
+    count = len(result.devices)
+    if count <= MAX_HEADLINE_DEVICES:
+        return " and ".join(_headline_latency(best, result, device) for device in result.devices)
+    measured = sum(device.latency(best).measured is not None for device in result.devices)
+    return f"within budget on {count} devices ({measured} of them measured)"
 
 
 def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
@@ -364,5 +373,5 @@ def trials_text(result: SearchResult) -> str:
     over = "over a limit" if sizes else f"{how} over budget"
     return (
         f"{trained}{earlier}, {result.untrained:,} not trained ({over}), "
-        f"{result.failed} diverged or interrupted"
+        f"{result.failed} diverged, interrupted or failed"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas.config import ProxyConfig
+from nas.report.notation import ms_text
 from nas.report.page import render, write_report
 from nas.report.page_network import network_parts, next_steps
 from nas.report.wording import (
@@ -143,16 +144,17 @@ def test_says_where_the_milliseconds_of_the_winner_go() -> None:
     result = make_result()
     (device,), best = result.devices, result.recommended
     assert best
-    parts = network_parts(best.architecture, result, device)
-    shown = [float(part["ms"]) for part in parts]
+    parts = network_parts(best.architecture, result)
+    shown = [float(part["devices"][0]["ms"]) for part in parts]
     predicted_ms = device.latency(best).predicted.latency_ms
     assert sum(shown) == pytest.approx(predicted_ms, abs=0.05)
-    assert [len(part["blocks_ms"]) for part in parts] == [
+    assert [len(part["devices"][0]["blocks_ms"]) for part in parts] == [
         1,
         *(stage.depth for stage in best.architecture.stages),
         1,
     ]
-    assert sum(float(part["ms_share"]) for part in parts) == pytest.approx(100, abs=0.5)
+    shares = [float(part["devices"][0]["share"]) for part in parts]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
     slower = tuple(0.9 * ms for ms in device.breakdown_ms)
     page = _Page(render(with_device_values(result, breakdown_ms=slower)))
     assert f"and a constant of +{0.1 * predicted_ms:.2f} make the" in page.text
@@ -166,6 +168,17 @@ def test_presets_without_published_accuracy() -> None:
     some = (replace(result.references[0], imagenet_top1=82.5), *result.references[1:])
     text = _Page(render(replace(result, references=some))).text
     assert "82.5%" in text and text.count("not published") == 2
+
+
+def test_tables_have_a_latency_for_every_device() -> None:
+    result = CASES["three-devices"]()
+    text = _Page(render(result)).text
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        assert text.count(f"ms predicted on {name}") == 2  # stage by stage, and block by block
+        assert text.count(f"Predicted ms on {name} 90% interval") == 2  # presets, candidates
+        assert f"Device {name} , budget {device.target.budget_ms:g} ms" in text
+        for reference in result.references:
+            assert ms_text(reference.predicted[device.index].latency_ms) in text
 
 
 def test_what_another_device_is_too_slow_for_is_marked() -> None:

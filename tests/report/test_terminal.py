@@ -67,6 +67,16 @@ def test_what_another_device_is_too_slow_for_is_marked() -> None:
     assert "another device" not in second
 
 
+def test_every_device_is_named_with_its_latency() -> None:
+    result = CASES["three-devices"]()
+    assert result.recommended
+    text = " ".join(printed(result, 100).split())
+    for name, device in zip(result.device_names, result.devices, strict=True):
+        latency_ms = ms_text(device.latency(result.recommended).latency_ms)
+        budget = f"{device.target.budget_ms:g} ms"
+        assert f"device {name}, budget {budget} latency {latency_ms} ms" in text
+
+
 def test_a_recommendation_off_the_front_is_in_the_table_with_its_longer_training() -> None:
     result = CASES["off-the-front"]()
     best = result.recommended
