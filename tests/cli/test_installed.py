@@ -110,3 +110,13 @@ def test_a_new_table_goes_to_the_users_folder(run, site, tmp_path):
         "from nas.latency.table.catalog import new_table_folder; print(new_table_folder(None))",
     )
     assert text.strip() == str(kept)
+    (tmp_path / "home").write_text("")  # it cannot be made then
+    tiny_space(tmp_path)
+    code, text = run(
+        *("-m", "nas", "tables", "measure", "--target", "onnxruntime", "--resolution", "64"),
+        *("--space", "../tiny.yaml"),
+    )
+    assert code == 2
+    line = text.splitlines()[-1]  # ONNX Runtime may have said before what it cannot write
+    assert line.startswith(f"error: {kept}/onnxruntime/")
+    assert "cannot be written: Not a directory; name another folder with --tables-dir" in line
