@@ -138,8 +138,15 @@ def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
 def make_console(stderr: bool = False) -> Console:
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            try:
+                super().on_broken_pipe()
+            except SystemExit:  # who reads has read enough, which is no error
+                raise SystemExit(0) from None
+
     # Names of files may look like markup.
-    return Console(highlight=False, markup=False, stderr=stderr)
+    return Output(highlight=False, markup=False, stderr=stderr)
 
 
 @contextmanager

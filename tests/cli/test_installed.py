@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import made_up_table, tiny_space
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("nas", "search_spaces", "latency_tables")
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -82,17 +84,39 @@ def test_spaces_presets_and_tables_come_along(run, site):
 
 
 @pytest.mark.slow
-def test_a_search_puts_its_results_into_the_current_folder(run, site, tmp_path):
+def test_a_search_reads_the_users_tables_and_writes_into_the_current_folder(run, site, tmp_path):
     before = sorted(site.rglob("*.csv"))
+    kept = tmp_path / "home" / ".local" / "share" / "nextvit-nas" / "latency_tables"
+    made_up_table(kept, tiny_space(tmp_path), device="another-8c")
+    code, text = run("-m", "nas", "tables", "list")
+    assert code == 0 and "onnxruntime/another-8c.fp32.b1" in text and "nvidia-t4" in text
     code, text = run(
-        *("-m", "nas", "--target", "tensorrt", "--budget", "8ms", "--trials", "1"),
-        *("--finalists", "0", "--proxy-images", "128", "--resolution", "64"),
-        *("--sampler", "random"),
+        *("-m", "nas", "--target", "onnxruntime", "--device", "another-8c", "--budget", "0.9ms"),
+        *("--space", "../tiny.yaml", "--resolution", "64", "--proxy-images", "128"),
+        *("--trials", "1", "--finalists", "0", "--sampler", "random"),
     )
     assert code == 0, text
     (made,) = (tmp_path / "here" / "results").iterdir()
-    assert (made / "best.json").exists() and made.name.endswith("tensorrt-8ms")
+    assert (made / "best.json").exists() and made.name.endswith("onnxruntime-0.9ms")
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["results"]
     assert sorted(site.rglob("*.csv")) == before
-    code, text = run("-m", "nas", "--resume", str(made))
-    assert code == 0, text
+
+
+@pytest.mark.slow
+def test_a_new_table_goes_to_the_users_folder(run, site, tmp_path):
+    kept = tmp_path / "home" / ".local" / "share" / "nextvit-nas" / "latency_tables"
+    code, text = run(
+        "-c",
+        "from nas.latency.table.catalog import new_table_folder; print(new_table_folder(None))",
+    )
+    assert text.strip() == str(kept)
+    (tmp_path / "home").write_text("")  # it cannot be made then
+    tiny_space(tmp_path)
+    code, text = run(
+        *("-m", "nas", "tables", "measure", "--target", "onnxruntime", "--resolution", "64"),
+        *("--space", "../tiny.yaml"),
+    )
+    assert code == 2
+    line = text.splitlines()[-1]  # ONNX Runtime may have said before what it cannot write
+    assert line.startswith(f"error: {kept}/onnxruntime/")
+    assert "cannot be written: Not a directory; name another folder with --tables-dir" in line
