@@ -1,4 +1,4 @@
-"""Reads amounts as people write them: 8ms, 25M, 90%."""
+"""Parses quantities as users write them: 8ms, 25M, 90%."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def parse_duration(text: str, option: str, example: str) -> float:
     """Seconds of a duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``.
 
     Raises:
-        ConfigError: no unit, an unknown one, or not above zero; names the option.
+        ConfigError: the unit is missing or unknown, or the value is not above zero; names the
+            option.
     """
     match = _DURATION.fullmatch(text)
     if not match:
@@ -41,7 +42,7 @@ def parse_count(text: str, option: str, example: str) -> float:
     """A number such as ``25M``, ``1.2G`` or ``31000000``.
 
     Raises:
-        ConfigError: no such number, or not above zero; names the option.
+        ConfigError: it is not a number, or not above zero; names the option.
     """
     match = _COUNT.fullmatch(text)
     value = float(match["value"]) * _TIMES[match["unit"].lower()] if match else 0.0
@@ -59,7 +60,7 @@ def parse_share(text: str, option: str, example: str) -> float:
     """A share such as ``90%`` or ``0.9``.
 
     Raises:
-        ConfigError: no such number, or not between zero and one; names the option.
+        ConfigError: it is not a number between zero and one; names the option.
     """
     match = _SHARE.fullmatch(text)
     value = float(match["value"]) / (100.0 if match["percent"] else 1.0) if match else 0.0

@@ -1,4 +1,4 @@
-"""The work of one trial: train a candidate by proxy. Runs in a worker process."""
+"""The proxy training of one candidate, in a worker process."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from nas.accuracy.data.dataset import ProxyData
 
 SPINS = 3_000
-"""Turns in which a thread waits awake for the others. OpenMP's 300,000 take the cores from whatever
-they wait for where anything else runs (`benchmarks/shared_machine.py`)."""
+"""How often an OpenMP thread spins while it waits for the others, before it sleeps. The default,
+300,000, slows training on a busy machine. Chosen by ``benchmarks/shared_machine.py``."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a worker sends back.
+    """The result that a worker sends back.
 
     Attributes:
         accuracy: proxy validation accuracy, 0..1.
-        images: seen in training, in all.
-        diverged: training was stopped because its loss exploded.
-        train_s: seconds of training, evaluation not included.
+        diverged: whether training was stopped because the loss diverged.
+        train_s: seconds of training, without evaluation.
+        images: images seen since the beginning of the training.
     """
 
     accuracy: float
@@ -42,14 +42,16 @@ class Evaluation:
 
 
 def start_worker(threads: int) -> None:
-    """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
+    """Prepare a worker process: set its number of threads, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # is read when torch is imported
+        os.environ.setdefault(
+            "GOMP_SPINCOUNT", str(SPINS)
+        )  # OpenMP reads it when torch is imported
     import torch
 
-    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
+    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and has warned
     torch.set_num_threads(threads)
 
 
@@ -60,14 +62,15 @@ def evaluate(
     rungs: Sequence[int] = (),
     checkpoint: str | None = None,
 ) -> Evaluation:
-    """Train one candidate, or go on with it.
+    """Train one candidate, or resume its training.
 
     Args:
-        architecture: as `Architecture.to_json` writes it, so that any executor can send it.
-        proxy: how to train.
-        seed: of weights, order and augmentation.
-        rungs: images at every rung up to the one to stop at; none trains in one part.
-        checkpoint: file to go on from, and to keep what is needed to go on later.
+        architecture: as written by `Architecture.to_json`, so that any executor can send it.
+        proxy: the recipe.
+        seed: of weights, order of images and augmentation.
+        rungs: images at every rung, up to the one to stop at; without rungs the training is not
+            interrupted.
+        checkpoint: file from which training is resumed, and which is written at the end.
 
     Raises:
         DataError: the data cannot be read.

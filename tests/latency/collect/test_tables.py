@@ -49,7 +49,7 @@ def test_measures_every_block_and_the_calibration_networks(measured):
     space, table, events = measured
     assert set(table.blocks) == set(space.blocks(AT_64))
     assert len(table.networks) == CALIBRATION_NETWORKS
-    assert not missing_for(table, space, 64)
+    assert not missing_for(table, space, AT_64)
     assert events[-1] == ("networks", CALIBRATION_NETWORKS, CALIBRATION_NETWORKS)
     assert all(timing.runs >= 12 for timing in table.blocks.values())
     meta = table.meta
@@ -158,5 +158,5 @@ def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
     assert done.returncode == 0, done.stderr
     table = read_table(folder)
     assert (folder / "blocks.csv").read_text().startswith(kept)
-    assert not missing_for(table, load_space(tmp_path / "tiny.yaml"), 64)
+    assert not missing_for(table, load_space(tmp_path / "tiny.yaml"), AT_64)
     assert "leave-one-out error" in done.stdout
