@@ -19,7 +19,7 @@ how much of that difference a search could see.
     python benchmarks/headline.py --work FOLDER [--budgets-ms 8 11 15] [--search-seeds 0 1 2]
         [--every-finalist] [--json OUT]
 
-FOLDER keeps searches and trainings, so that an interrupted run goes on.
+FOLDER keeps searches and trainings, so that an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def figures(result: dict[str, Any]) -> dict[str, str]:
 
 
 def searched(work: Path, budget_ms: float, trials: int, sampler: str, seed: int) -> SearchResult:
-    """A search within a budget; one that is there already is gone on with."""
+    """A search within a budget, resumed if its folder exists."""
     run_dir = work / (f"{sampler}-{budget_ms:g}ms" + (f"-seed{seed}" if seed else ""))
     options = {"trials": trials, "sampler": sampler, "seed": seed, "workers": WORKERS}
     return search_or_go_on(run_dir, budget_ms=budget_ms, **options)

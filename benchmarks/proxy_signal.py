@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs=2, default=[0, 1], help="the two seeds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--resume", type=Path, help="keep finished trainings here and go on from them"
+        "--resume", type=Path, help="keep finished trainings here, and resume from them"
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -1,4 +1,4 @@
-"""Searches for benchmarks, kept in folders so that an interrupted benchmark goes on."""
+"""Searches of benchmarks, kept in folders so that an interrupted benchmark can be resumed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nas.search.store.run_folder import STUDY, read_run
 
 
 def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
-    """A search on this machine's ONNX Runtime table; one that is over is only concluded again.
+    """Run or resume a search on this machine's ONNX Runtime table.
 
     Args:
         run_dir: its folder.
         options: of its `SearchConfig`.
 
     Raises:
-        ConfigError: an option is none of a `SearchConfig`.
-        SystemExit: the folder holds a search that was asked for something else.
+        ConfigError: an option is not valid for a `SearchConfig`.
+        SystemExit: the folder holds a search with other options.
     """
 
     def trained(event: Trained) -> None:
@@ -44,8 +44,11 @@ def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
 
 
 def about(result: SearchResult) -> dict[str, Any]:
-    """What a search trained, and its finalists by score: the scores of short and long training,
-    and the latency measured, with what was predicted and the upper end of its interval."""
+    """Number of trained candidates, and the finalists sorted by score.
+
+    Each finalist has its scores after short and long training, its measured latency, and its
+    predicted latency with the upper end of the interval.
+    """
     finalists = sorted((c for c in result.candidates if c.final), key=lambda c: -c.score)
     return {
         "trained": len(result.candidates) + len(result.partly_trained),
@@ -67,5 +70,5 @@ def _finalist(candidate: Candidate) -> dict[str, Any]:
 
 
 def _asked(config: SearchConfig) -> dict[str, Any]:
-    """What a search was asked for, without what it finds out itself, and how many work on it."""
+    """The options of a search, without its number of workers and what it derives itself."""
     return config.model_dump(exclude={"targets", "workers"}) | {"budget_ms": config.budget_ms}

@@ -1,7 +1,7 @@
-"""The one family of errors a user can cause.
+"""The exceptions that a user's mistake can cause.
 
-The command line prints the message as one line and exits 2; every message says
-what was wrong, where, and what to do about it.
+The command line prints the message as one line and exits with 2. Every message says what was
+wrong, where, and what to do about it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Base class: something the user gave cannot be used."""
+    """Base class of all errors that a user can cause."""
 
 
 class ConfigError(UserError):
@@ -20,7 +20,7 @@ class ConfigError(UserError):
 
 
 class ArchitectureError(UserError):
-    """An architecture, or one of its stages, cannot exist."""
+    """An architecture or one of its stages is not valid."""
 
 
 class UnknownKindError(ArchitectureError):
@@ -28,11 +28,11 @@ class UnknownKindError(ArchitectureError):
 
 
 class SpaceError(UserError):
-    """A search-space file cannot be used."""
+    """A search-space file is not valid."""
 
 
 class CheckpointError(UserError):
-    """A file of weights cannot be loaded."""
+    """A checkpoint cannot be loaded."""
 
 
 class TableError(UserError):
@@ -48,11 +48,11 @@ class DataError(UserError):
 
 
 class DataWarning(UserWarning):
-    """Part of a proxy-training data set was left out, as it was asked for."""
+    """Unreadable images of a proxy-training data set were skipped, as the user asked."""
 
 
 class TableWarning(UserWarning):
-    """A latency table may no longer hold."""
+    """A latency table may be out of date."""
 
 
 class EvaluatorError(UserError):
@@ -60,11 +60,11 @@ class EvaluatorError(UserError):
 
 
 class RunError(UserError):
-    """A results folder cannot be written, or is no run to resume."""
+    """A run's folder cannot be written, or holds no run that can be resumed."""
 
 
 def brief(value: object) -> str:
-    """A value as it is shown in a message: its first 60 characters, however large it is."""
+    """A value shortened for a message, to at most 60 characters."""
     shortener = reprlib.Repr()
     shortener.maxlevel = 2
     try:
@@ -75,7 +75,7 @@ def brief(value: object) -> str:
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """Message for a name that is not one of ``known``, nearest names first."""
+    """Message for a name that is not in ``known``; suggests the most similar ones."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""

@@ -1,11 +1,11 @@
-"""Number formats a network is deployed in. Imports nothing, as device kits carry this file."""
+"""Numeric precisions of deployed networks. Device kits carry this file, so it imports nothing."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Precision = Literal["fp32", "fp16"]
-"""Of weights and activations."""
+"""Precision of weights and activations."""
 
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2}
-"""Of one value."""
+"""Bytes of one value."""

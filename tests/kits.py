@@ -1,4 +1,4 @@
-"""Kits and results of kits that are made in no time."""
+"""Kits and results of kits that need no measurement."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def add_package_runtime(patch: pytest.MonkeyPatch) -> Runtime:
 
 @contextmanager
 def bench_here(*arguments: Any) -> Iterator[Bench]:
-    """A bench in this process, for runtimes that no other process knows."""
+    """A bench in this process, for runtimes that child processes do not have."""
     yield Bench(*arguments)
 
 
@@ -104,7 +104,7 @@ def made_up_results(space: SearchSpace, resolution: int = 64) -> KitResults:
 
 
 def sealed(value: Any) -> Any:
-    """Results as JSON with the checksums that fit them, as far as they can have any."""
+    """Results as JSON with correct checksums, where the values allow that."""
     if isinstance(value, dict):
         if isinstance(value.get("manifest"), dict) and "kit_sha256" in value:
             value["kit_sha256"] = checksum(value["manifest"])
@@ -114,7 +114,7 @@ def sealed(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write JSON, NaN and all; returns the path."""
+    """Write JSON, which may hold NaN; returns the path."""
     path.write_text(json.dumps(value), encoding="utf-8")
     return path
 

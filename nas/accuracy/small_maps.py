@@ -1,15 +1,15 @@
-"""The same network computed faster where feature maps are small, as they are in proxy training.
+"""Faster forms of modules for small feature maps, as they occur in proxy training.
 
 At proxy resolution late stages are one to four pixels wide, and an E-MHSA often sees a single
-reduced token. Four modules then have a cheaper way to the same values and gradients:
+reduced token. Four modules then have a cheaper form with the same values and gradients:
 
 - 1x1 convolutions, which hold most of a Next-ViT's weights, are matrix products over pixels
-  (oneDNN's convolution takes two to five times as long there; torch 2.13, batch 64);
-- an MLP stays in that layout from its first product to its second;
-- of a grouped 3x3 convolution on one pixel, only the centre of the kernel is ever used;
-- softmax over one token is 1, so the attention is that token's value, whatever the query.
+  (faster than oneDNN's convolution on such maps: ``benchmarks/proxy_throughput.py``);
+- an MLP keeps that layout from its first product to its second;
+- a grouped 3x3 convolution on one pixel uses only the centre of its kernel;
+- softmax over one token is 1, so attention returns the value of that token for every query.
 
-Parameters keep their names and identity; channels_last makes every change of layout a view.
+Parameters keep their names and identity. With channels_last, every change of layout is a view.
 
 Shape suffixes: B batch, C channels, H height, W width, P pixels (B*H*W), N tokens (H*W),
 g groups, i and o channels of a group in and out.
@@ -38,8 +38,8 @@ class PointwiseConv2d(nn.Conv2d):
 class PointwiseMLP(MLP):
     """An MLP as two matrix products.
 
-    Between the convolutions above, its ReLU would work in place on a view, and autograd would
-    bring the gradient into another memory layout, which costs thirty times the ReLU.
+    With two `PointwiseConv2d` its in-place ReLU would work on a view, and autograd would convert
+    the gradient to another memory layout, which costs thirty times as much as the ReLU.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class PointwiseMLP(MLP):
 
 
 class SmallMapGroupConv2d(nn.Conv2d):
-    """A grouped 3x3 convolution, padding 1, that on one pixel is a product for each group."""
+    """A grouped 3x3 convolution with padding 1; on one pixel it is one matrix product a group."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if x_BCHW.shape[-2:] != (1, 1):
@@ -64,7 +64,7 @@ class SmallMapGroupConv2d(nn.Conv2d):
 
 
 class SmallMapEMHSA(EMHSA):
-    """E-MHSA whose output, with a single reduced token, is the same for every token."""
+    """E-MHSA that, with a single reduced token, computes one output for all tokens."""
 
     def forward(self, x_BCN: Tensor) -> Tensor:
         reduced_BCM = self.sr(x_BCN)
@@ -76,7 +76,7 @@ class SmallMapEMHSA(EMHSA):
 
 
 def specialise(network: Module) -> Module:
-    """Give the modules of a network their forms for small maps, in place."""
+    """Replace the modules of a network by their forms for small maps, in place."""
     for module in network.modules():
         small = _small_form(module)
         if small is not None:

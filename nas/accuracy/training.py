@@ -1,7 +1,8 @@
-"""Proxy training: how accurate an architecture gets on a small task in seconds.
+"""Proxy training: trains an architecture on a small task for some seconds.
 
-Whole tensors in memory, batched augmentation, channels_last, AdamW with warm-up and cosine,
-label smoothing; what is evaluated is the moving average of the weights.
+The data set is held in memory and augmented in batches. Memory format is channels_last, optimiser
+AdamW with warm-up and cosine schedule, the loss has label smoothing, and the moving average of the
+weights is evaluated.
 
 Shape suffixes: N images of a split, B batch, 3 colours, H height, W width, C classes.
 """
@@ -28,40 +29,39 @@ from nas.models.network import Network, build_network
 from nas.space.architecture import Architecture
 
 CHECK_EVERY = 20
-"""Steps between two looks at the loss; looking makes Python wait for the step to end."""
+"""Steps between two checks of the loss. A check has to wait for the step to end."""
 
 DIVERGED_LOSS = 2.0
-"""A mean loss above this many times that of guessing, log(classes), has diverged."""
+"""Training has diverged if the mean loss is above this multiple of log(classes)."""
 
 AVERAGE_EVERY = 4
-"""Steps between two updates of the moving average; reading all weights each step is dear."""
+"""Steps between two updates of the moving average. Updates read all weights, which takes time."""
 
 EVALUATION_BATCH = 500
 
 BETAS = (0.9, 0.98)
-"""Of AdamW; the usual 0.999 averages over more steps than a proxy training has."""
+"""Betas of AdamW. The default 0.999 averages over more steps than a proxy training has."""
 
 FULL_RATE_FAN_IN = 128
-"""Inputs of a weight matrix up to which it learns at the full rate."""
+"""Largest fan-in of a weight matrix that has the full learning rate; see `build_optimizer`."""
 
 _PROGRESS = ("step", "train_s", "train_loss", "diverged")
 
 MEAN, STD = 127.5, 64.0
-"""Colours (0 to 255) that become 0, and a distance from it that becomes 1."""
+"""Mean and standard deviation by which colours (0 to 255) are normalised."""
 
 
 @dataclass(frozen=True)
 class ProxyResult:
-    """What one proxy training gave.
+    """Result of one proxy training.
 
     Attributes:
-        accuracy: share of validation images classified correctly by the averaged weights,
-            0 to 1; 0 where training diverged.
-        diverged: training was stopped early because the loss exploded.
-        train_loss: mean smoothed cross entropy of the last steps.
-        steps: optimiser steps done.
-        train_s: seconds of training, evaluation not included.
-        images_per_s: images trained on per second.
+        accuracy: validation accuracy of the averaged weights, 0 to 1; 0 if training diverged.
+        diverged: whether training was stopped because the loss diverged.
+        train_loss: mean cross entropy, with label smoothing, of the last steps.
+        steps: number of optimiser steps.
+        train_s: seconds of training, without evaluation.
+        images_per_s: images trained on a second.
     """
 
     accuracy: float
@@ -73,22 +73,22 @@ class ProxyResult:
 
 
 class ProxyTraining:
-    """The state of one training: weights, their average, optimiser, and place in the data.
+    """The state of one training: weights, their average, optimiser, and position in the data.
 
-    Same architecture, data, configuration, seed and number of threads: same result on the
-    same machine.
+    The result is reproducible on the same machine with the same architecture, data, configuration,
+    seed and number of threads.
 
     Args:
-        architecture: what to train, with a fresh head for the classes of the data.
-        data: what to train on.
+        architecture: architecture to train; its head has the classes of the data.
+        data: data set to train on.
         config: the recipe.
         seed: of the initial weights, the order of the images and their augmentation.
-        rungs: images after which the learning rate has fallen to zero, to rise again (warm
-            restarts, arXiv 1608.03983); none but the last by default.
+        rungs: numbers of images at which the learning rate has fallen to zero and restarts (warm
+            restarts, arXiv 1608.03983); by default it falls to zero at the end alone.
 
     Raises:
         ArchitectureError: the network cannot run at the resolution of the data.
-        DataError: fewer training images than a batch takes.
+        DataError: there are fewer training images than a batch needs.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ProxyTraining:
         self.batches = BatchSource(data.train_images, data.train_labels, config, self.generator)
 
     def run(self, until_step: int | None = None) -> None:
-        """Train up to ``until_step`` (all of ``total_steps`` by default) or to divergence."""
+        """Train up to ``until_step`` (default: ``total_steps``), or until the loss diverges."""
         last = self.total_steps if until_step is None else min(until_step, self.total_steps)
         self.network.train()
         losses: list[Tensor] = []
@@ -150,7 +150,7 @@ class ProxyTraining:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on as if training had not stopped."""
+        """The complete state: training resumed from it gives the same result as without a stop."""
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -161,10 +161,10 @@ class ProxyTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another training of the same architecture, data and configuration stopped.
+        """Restore a state of a training of the same architecture, data and configuration.
 
         Raises:
-            KeyError, RuntimeError, ValueError: the state is of something else.
+            KeyError, RuntimeError, ValueError: the state belongs to another training.
         """
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -196,7 +196,7 @@ class ProxyTraining:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Move the average towards the weights, faster while it is young."""
+        """Update the moving average; the decay is smaller in the first steps."""
         decay = self.config.ema_decay**AVERAGE_EVERY
         decay = min(decay, self.step / (self.step + 10 * AVERAGE_EVERY))
         averaged, current = _floats(self.average), _floats(self.network)
@@ -204,16 +204,16 @@ class ProxyTraining:
 
 
 class BatchSource:
-    """Endless augmented batches of a split held in memory.
+    """An endless source of augmented batches of a split held in memory.
 
-    Every image is seen once before any is seen again. A batch is shifted by whole pixels
-    (the border repeats), and its contrast and brightness vary, each image on its own.
+    Every image is used once before any is used again. Each image is shifted by whole pixels (the
+    border is replicated), and its contrast and brightness are changed at random.
 
     Args:
         images: uint8 [N, 3, H, W].
         labels: int64 [N].
         config: batch size and strength of the augmentation.
-        generator: source of the order and of the augmentation; advanced by every batch.
+        generator: random generator of the order and the augmentation; every batch advances it.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class BatchSource:
         self.order = torch.empty(0, dtype=torch.int64)
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Normalised float images [B, 3, H, W], channels_last, and labels [B]."""
+        """The next batch: normalised float images [B, 3, H, W], channels_last, and labels [B]."""
         size = self.config.batch_size
         if len(self.order) < size:
             fresh = torch.randperm(len(self.labels), generator=self.generator)
@@ -252,7 +252,7 @@ def train_proxy(
 ) -> ProxyResult:
     """Train an architecture from scratch and evaluate it on the validation split.
 
-    Args and errors: see `ProxyTraining`.
+    For arguments and errors see `ProxyTraining`.
     """
     training = ProxyTraining(architecture, data, config, seed)
     training.run()
@@ -261,10 +261,10 @@ def train_proxy(
 
 @torch.inference_mode()
 def evaluate(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Share of images a network classifies correctly, 0 to 1.
+    """Accuracy of a network, 0 to 1.
 
     Args:
-        network: left as it is; a fused copy is evaluated.
+        network: not modified; a fused copy is evaluated.
         images: uint8 [N, 3, H, W].
         labels: int64 [N].
     """
@@ -279,18 +279,18 @@ def evaluate(network: Network, images: Tensor, labels: Tensor) -> float:
 
 
 def normalise(images_B3HW: Tensor) -> Tensor:
-    """uint8 colours as floats of about zero mean and unit spread, channels_last."""
+    """Convert uint8 images to floats of about zero mean and unit deviation, channels_last."""
     x_B3HW = images_B3HW.to(torch.float32, memory_format=torch.channels_last)
     return x_B3HW.sub_(MEAN).mul_(1.0 / STD)
 
 
 def steps_of(images: int, config: ProxyConfig) -> int:
-    """Optimiser steps in which so many images are seen."""
+    """Optimiser steps of a training on this number of images."""
     return max(1, round(images / config.batch_size))
 
 
 def schedule(step: int, total_steps: int, warmup: float) -> float:
-    """Learning rate over its peak: linear warm-up, then half a cosine down to zero."""
+    """Learning rate as a fraction of its peak: linear warm-up, then half a cosine down to zero."""
     progress = (step + 1) / total_steps
     if progress < warmup:
         return progress / warmup
@@ -298,13 +298,13 @@ def schedule(step: int, total_steps: int, warmup: float) -> float:
 
 
 def build_optimizer(network: nn.Module, config: ProxyConfig) -> torch.optim.AdamW:
-    """AdamW with one recipe for all widths.
+    """AdamW with learning rates that suit all widths.
 
-    A step of Adam moves every weight by about the learning rate, and the output of a layer by
-    that times its fan-in: at one rate for all, wide layers are shaken while narrow ones learn,
-    and the proxy would rank how well networks stand the rate. So a matrix learns at the rate
-    times `FULL_RATE_FAN_IN` over its fan-in (maximal update parametrisation, arXiv 2203.03466).
-    Biases and BatchNorms learn at the full rate and do not decay.
+    A step of Adam changes every weight by about the learning rate, and the output of a layer by the
+    learning rate times its fan-in. With one rate for all layers wide ones would be unstable where
+    narrow ones learn, and the proxy would rank networks by how well they tolerate the rate. So the
+    rate of a weight matrix is scaled by `FULL_RATE_FAN_IN` over its fan-in (maximal update
+    parametrisation, arXiv 2203.03466). Biases and BatchNorms have the full rate and no decay.
     """
     by_scale: dict[float, list[nn.Parameter]] = {}
     vectors: list[nn.Parameter] = []
@@ -324,12 +324,12 @@ def build_optimizer(network: nn.Module, config: ProxyConfig) -> torch.optim.Adam
 
 @torch.no_grad()
 def initialise(network: Network) -> None:
-    """Weights to begin a short training with.
+    """Initialise a network for a short training.
 
-    Variance-preserving by fan-in (arXiv 1502.01852), and the last layer of every residual
-    branch at zero, so that a block begins as its patch embedding (as in arXiv 1706.02677). The
-    published initialisation, std 0.02 everywhere, suits hundreds of epochs: in a hundred steps
-    deep networks hardly leave chance with it, and how far they get is a matter of luck.
+    Weights preserve variance by fan-in (arXiv 1502.01852), and the last layer of every residual
+    branch is zero, so that a block starts as its patch embedding (as in arXiv 1706.02677). The
+    published initialisation, std 0.02 everywhere, suits hundreds of epochs: with it deep networks
+    are hardly better than chance after a hundred steps.
     """
     for module in network.blocks.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -345,7 +345,7 @@ def initialise(network: Network) -> None:
 
 
 def _seeded_network(architecture: Architecture, num_classes: int, seed: int) -> Network:
-    """Fresh channels_last network; the caller's random state is left as it was."""
+    """A new channels_last network; the caller's random state is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(architecture, num_classes)

@@ -10,8 +10,8 @@ from nas.errors import DataWarning
 from nas.system.processes import end_with_parent
 
 SPINS = 3_000
-"""Turns in which a thread waits awake for the others. OpenMP's 300,000 take the cores from whatever
-they wait for where anything else runs (`benchmarks/shared_machine.py`)."""
+"""How often an OpenMP thread spins while it waits for the others, before it sleeps. The default,
+300,000, slows training on a busy machine (chosen by `benchmarks/shared_machine.py`)."""
 
 
 def start_worker(threads: int) -> None:

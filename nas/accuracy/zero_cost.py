@@ -1,12 +1,12 @@
-"""Zero-cost proxies: scores of an untrained network from a batch or two of images.
+"""Zero-cost proxies: scores of an untrained network from one or two batches of images.
 
-Higher means predicted better. Only the order of the scores of one name means anything; their
-scales differ, and those of two names cannot be compared.
+A higher score predicts a better network. Only the order of scores of the same proxy has a meaning;
+scores of different proxies cannot be compared.
 
-Every score function takes any ``nn.Module`` that maps images to logits and the batches to score
-it on, works on a copy, and leaves the module as it was. "Weights" are those of convolutions and
-linear layers, as in the published code: BatchNorm scales and biases do not count. Where the loss
-is needed it is the mean cross entropy, with BatchNorm in training mode.
+Every score function takes any ``nn.Module`` that maps images to logits, and the batches to score
+it on. It works on a copy of the module. "Weights" are those of convolutions and linear layers, as
+in the published code; BatchNorm scales and biases do not count. The loss, where a proxy needs one,
+is the mean cross entropy, with BatchNorm in training mode.
 
 Shape suffixes: N images of a split, B batch, 3 colours, H height, W width, U units (outputs of
 one ReLU for one image).
@@ -44,8 +44,8 @@ class ZeroCost:
     """One score of one network.
 
     Attributes:
-        score: higher is predicted better.
-        cpu_s: processor seconds of this process for this score, without building the network.
+        score: a higher one predicts a better network.
+        cpu_s: processor seconds that the score took, without building the network.
     """
 
     score: float
@@ -61,17 +61,18 @@ def zero_cost_scores(
 ) -> dict[str, ZeroCost]:
     """Score an architecture without training it.
 
-    Deterministic on one machine at one number of threads; leaves the random state as it was.
+    The scores are reproducible on one machine with the same number of threads. The global random
+    state is not changed.
 
     Args:
-        architecture: what to score, with a fresh head for the classes of the data.
-        data: images of the training split are used.
-        seed: of the initial weights and of which images are used.
+        architecture: architecture to score; its head has the classes of the data.
+        data: its training split provides the images.
+        seed: of the initial weights and of the choice of images.
         batch_size: images of a batch; ``zico`` takes two batches, the others one or none.
-        scores: names in `ZERO_COST`, all by default.
+        scores: names in `ZERO_COST`; by default all.
 
     Raises:
-        ConfigError: an unknown score, or a batch of less than two images.
+        ConfigError: a score is unknown, or a batch has fewer than two images.
         DataError: the training split does not fill two batches.
         ArchitectureError: the network cannot run at the resolution of the data.
     """
@@ -91,7 +92,7 @@ def zero_cost_scores(
 
 
 def seeded_batches(data: ProxyData, seed: int, batch_size: int) -> list[Batch]:
-    """Two batches of training images, no image twice, not augmented."""
+    """Two batches of distinct training images, without augmentation."""
     if batch_size < 2:
         raise ConfigError(f"batch_size {batch_size} of the zero-cost scores: must be at least 2")
     if (images := len(data.train_images)) < 2 * batch_size:
@@ -105,11 +106,11 @@ def seeded_batches(data: ProxyData, seed: int, batch_size: int) -> list[Batch]:
 
 
 def initial_network(architecture: Architecture, num_classes: int, seed: int) -> Network:
-    """The network to score: every layer variance-preserving by fan-in (arXiv 1502.01852).
+    """The network to score; all layers preserve variance by fan-in (arXiv 1502.01852).
 
-    Convolutions have the gain of a ReLU, linear layers (attention, classifier) that of none,
-    biases are zero. Unlike `nas.accuracy.training.initialise`, no residual branch ends in zeros: a
-    zero layer has no saliency itself, and cuts the gradient of all layers before it.
+    Convolutions have the gain for a ReLU, linear layers (attention, classifier) a gain of one, and
+    biases are zero. Unlike in `nas.accuracy.training.initialise`, the last layer of a residual
+    branch is not zero: a zero layer has no saliency, and blocks the gradient of the layers before.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -125,13 +126,13 @@ def synflow(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Log of the synaptic flow, the sum over weights of |θ ∂R/∂θ| (arXiv 2006.05467).
 
     R is the sum of the outputs for one all-ones image with every weight replaced by its
-    absolute value; summed over the network as in arXiv 2101.08134. The images only
-    give the shape. BatchNorm is the identity, as in both papers' code: batch statistics would
-    divide the flow away. Computed in float64.
+    absolute value; summed over the network as in arXiv 2101.08134. Only the shape of the images
+    is used. BatchNorm is replaced by the identity, as in the code of both papers, because batch
+    statistics would normalise the flow away. Computed in float64.
 
-    Deviations: the logarithm (same order; the sum exceeds 1e100 in deep networks); biases are
-    left out, as in the definition; the signal is brought back to a mean of 1 between the
-    blocks of a `Network`, which the logarithm makes up for (see `_flow`).
+    Deviations from the paper: the logarithm (it keeps the order; the sum exceeds 1e100 in deep
+    networks); biases are left out, as in the definition; the signal is rescaled to a mean of 1
+    between the blocks of a `Network`, which is added again as a logarithm (see `_flow`).
     """
     weights, gradients, log_scale = _flow(network, batches[0][0])
     return log_scale + _log(sum(map(_saliency, weights, gradients)))
@@ -144,10 +145,10 @@ def dss(network: nn.Module, batches: Sequence[Batch]) -> float:
     matrices of |∂R/∂W|_* |W|_* (nuclear norms) plus the sum over other weights of |W ∂R/∂W|.
     R is that of `synflow`, as in the authors' code.
 
-    Carried over to Next-ViT: diversity is of the q, k, v and projection matrices of every
-    E-MHSA. Saliency, the authors' for the MLP, patch embedding and classifier, is of all other
-    layers, so of every convolution too, also of MHCA, which mixes no tokens by content.
-    Deviations: those of `synflow`; q, k and v count one by one, not as one matrix.
+    For Next-ViT, diversity is computed for the q, k, v and projection matrices of every E-MHSA, and
+    saliency for all other layers. (The authors compute saliency for the MLP, the patch embedding
+    and the classifier; here it includes all convolutions, those of MHCA too.)
+    Deviations from the paper: those of `synflow`; q, k and v count as three matrices, not as one.
     """
     attentions = [module for module in network.modules() if isinstance(module, EMHSA)]
     of_attention = {layer for module in attentions for layer in _layers(module)}
@@ -162,9 +163,9 @@ def dss(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def snip(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Sum over weights of |g θ|, g of the loss (arXiv 1810.02340).
+    """Sum over weights of |g θ|, where g is the gradient of the loss (arXiv 1810.02340).
 
-    Summed, and not normalised to one, as for ranking networks in arXiv 2101.08134.
+    The sum is not normalised to one; arXiv 2101.08134 ranks networks in the same way.
     """
     weights, gradients = _loss_gradients(network, batches[0])
     return sum(map(_saliency, weights, gradients))
@@ -173,7 +174,7 @@ def snip(network: nn.Module, batches: Sequence[Batch]) -> float:
 def grad_norm(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Euclidean norm of the gradients of all weights together (arXiv 2101.08134).
 
-    Deviation: the authors' code adds up the norms of the layers.
+    Deviation from the paper: the authors' code adds up the norms of the layers.
     """
     _, gradients = _loss_gradients(network, batches[0])
     return math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients))
@@ -183,9 +184,9 @@ def grad_norm(network: nn.Module, batches: Sequence[Batch]) -> float:
 def naswot(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Log-determinant of the Hamming kernel of ReLU patterns (arXiv 2006.04647).
 
-    Entry ij of the kernel is the number of units that are on for both images i and j or off
-    for both. BatchNorm in training mode, as in the authors' code. Only ``nn.ReLU`` modules are
-    seen, each as often as it is used. Two equal images make the kernel singular, up to rounding.
+    Entry ij of the kernel is the number of units that are on for both images i and j, or off
+    for both. BatchNorm is in training mode, as in the authors' code. Only ``nn.ReLU`` modules
+    count, each as often as it is used. Two equal images make the kernel singular, up to rounding.
     """
     network, images_B3HW = copy.deepcopy(network).train(), batches[0][0]
     size = len(images_B3HW)
@@ -207,9 +208,9 @@ def naswot(network: nn.Module, batches: Sequence[Batch]) -> float:
 def zico(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Sum over layers of the log of the sum over weights of mean |g| / std g (arXiv 2301.11300).
 
-    Mean and (population) standard deviation are over batches; the paper's experiments take two.
-    As in the authors' code, the deviation is of g, where the definition takes |g|,
-    and weights whose gradient is the same in every batch are left out.
+    Mean and (population) standard deviation are over batches; the paper's experiments use two.
+    As in the authors' code, the deviation is that of g (the paper defines it for |g|), and weights
+    whose gradient is the same in every batch are left out.
     """
     if len(batches) < 2:
         raise ValueError(f"zico needs at least two batches, not {len(batches)}")
@@ -240,33 +241,35 @@ def _layers(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 
 def _gradients(loss: Tensor, network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and gradients: zeros where nothing depends on a weight (queries of a single key)."""
+    """Weights and their gradients; zeros if the loss does not depend on a weight."""
     weights: list[Tensor] = [layer.weight for layer in _layers(network)]
     gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
     return [weight.detach() for weight in weights], list(gradients)
 
 
 def _loss_gradients(network: nn.Module, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights, and gradients of the cross entropy with respect to them."""
-    network = copy.deepcopy(network).train()  # BatchNorm would move the caller's statistics
+    """Weights, and the gradients of the cross entropy with respect to them."""
+    network = copy.deepcopy(
+        network
+    ).train()  # a copy: BatchNorm would change the caller's statistics
     return _gradients(F.cross_entropy(network(batch[0]), batch[1]), network)
 
 
 def _flow(network: nn.Module, images_B3HW: Tensor) -> tuple[list[Tensor], list[Tensor], float]:
     """Absolute weights, gradients of R / s with respect to them, and log s; see `synflow`.
 
-    Without biases, R is homogeneous in the output of a block that all signal passes through:
-    dividing it by a constant divides R and every ∂R/∂θ by it. So the outputs of blocks are
-    divided by their mean, s is the product of the means, and log s makes up for it exactly.
-    Softmax alone is not homogeneous: undivided, its logits grow with the square of the signal
-    and overflow in deep networks; divided, attention sees a signal of about the scale that the
-    BatchNorm in front of it gives. It saturates nonetheless, so q and k hardly count.
+    Without biases, R is homogeneous in the output of every block: dividing that output by a
+    constant divides R and every ∂R/∂θ by it. So the outputs of blocks are divided by their mean,
+    s is the product of the means, and adding log s to the logarithm of a score is exact. Only
+    softmax is not homogeneous. Without the division its logits grow with the square of the signal
+    and overflow in deep networks; with it, attention sees a signal of about the scale that the
+    removed BatchNorm would give. It saturates nonetheless, so q and k hardly count.
     """
     network = copy.deepcopy(network).double().eval()
     logs: list[float] = []
 
     def divide(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        scale = float(output.detach().mean()) or 1.0  # nothing passes a block of zeros
+        scale = float(output.detach().mean()) or 1.0  # 1 for a block whose output is zero
         logs.append(math.log(scale))
         return output / scale
 

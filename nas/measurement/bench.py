@@ -1,6 +1,6 @@
-"""The measuring bench: one runtime on this device, with the reference block on it.
+"""The bench: measures model files with one runtime on this device.
 
-It measures files, so the device needs no PyTorch; device kits carry this file.
+It needs no PyTorch, as it measures files. Device kits carry this module.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from nas.measurement.runtimes import runtime_here
 from nas.precision import Precision
 
 BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
-"""Models that are measured in turns with each other: the more, the longer it is between two turns
-of one of them, so that a slow spell of some seconds spoils few. They are in memory together."""
+"""How many models are loaded and measured in turns with each other. With more of them a model's
+turns are further apart, so that a slow spell of some seconds disturbs fewer of its turns."""
 
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """At most ``size`` items at a time, dealt like cards: large and small ones in each group."""
+    """Deal items like cards into groups of at most ``size``: each has large and small ones."""
     count = math.ceil(len(items) / size)
     return [items[first::count] for first in range(count)]
 
@@ -36,15 +36,15 @@ class Bench:
     """Measures model files of one runtime and precision by the protocol.
 
     Args:
-        target: runtime.
+        target: name of the runtime.
         precision: of all model files.
         reference: model file of the reference block.
-        empty: model file that does next to nothing: its latency is the overhead of a call.
-        reference_ms: latency of the reference block that timings are expressed at; None for
-            a new table, which takes it as measured now.
+        empty: model file that does almost nothing; its latency is the overhead of a call.
+        reference_ms: latency of the reference block to which timings are scaled; None measures it
+            now, for a new table.
 
     Attributes:
-        overhead_ms: fixed time of a call.
+        overhead_ms: overhead of a call.
 
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run a file.
@@ -65,18 +65,18 @@ class Bench:
 
     @property
     def reference_ms(self) -> float:
-        """Latency of the reference block that timings are expressed at."""
+        """Latency of the reference block to which timings are scaled."""
         return self._reference.latency_ms
 
     def quiet_ms(self) -> float:
-        """Latency of the reference block while the machine was quiet, as far as was seen."""
+        """Lowest latency of the reference block so far, as on a quiet machine."""
         return self._reference.quiet_ms
 
     def measure(self, models: Sequence[Path], effort: Effort) -> list[Timing]:
-        """Load models and time them in turns, the overhead of a call included.
+        """Load models and time them in turns. The timings include the overhead of a call.
 
         Raises:
-            RuntimeUnavailableError: the runtime cannot run one of them; names it.
+            RuntimeUnavailableError: the runtime cannot run a model; names the file.
         """
         return measure([self._load(path) for path in models], self._reference, effort)
 
@@ -92,7 +92,7 @@ class Bench:
 
     @contextmanager
     def _naming(self, path: Path) -> Iterator[None]:
-        """Errors of the runtime, whatever they are, become ours and name the file."""
+        """Turn any error of the runtime into a UserError that names the file."""
         try:
             yield
         except UserError as error:

@@ -1,9 +1,9 @@
-"""A bench in a process of its own.
+"""A bench in a child process.
 
-There PyTorch is not loaded, so its threads and memory disturb nothing; what a runtime keeps for
-the whole process (thread pools, caches, a crash) stays out of the caller's.
+PyTorch is not loaded there, so its threads and memory do not disturb the measurement. Thread pools,
+caches and crashes of a runtime do not affect the caller.
 
-Needs only Python's standard library: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _bench: Bench | None = None
 
 
 class BenchProcess:
-    """A `Bench` in a child process, used as a context manager; takes what `Bench` takes.
+    """A `Bench` in a child process, used as a context manager. Its arguments are those of `Bench`.
 
     Attributes:
         overhead_ms, reference_ms: as `Bench`.
 
     Raises:
-        RuntimeUnavailableError: as `Bench`, or the process died.
+        RuntimeUnavailableError: as `Bench`; or the child process died.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BenchProcess:
         return value
 
     def close(self) -> None:
-        """End the process, also in the middle of a measurement."""
+        """End the process, even during a measurement."""
         processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -89,7 +89,9 @@ class BenchProcess:
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         try:
-            with interrupts_blocked():  # the process is started here, and inherits that
+            with (
+                interrupts_blocked()
+            ):  # the first call starts the process, which inherits the block
                 future = self._pool.submit(function, *arguments)
             return future.result()
         except BrokenProcessPool:
@@ -101,7 +103,7 @@ class BenchProcess:
 
 def _begin_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgid"):  # so that what it starts in turn (trtexec) ends with it
+    if hasattr(os, "setpgid"):  # so that its own children (trtexec) end with it
         os.setpgid(0, 0)
     end_with_parent()
 

@@ -1,4 +1,4 @@
-"""What machine this is: a table belongs to the device it was measured on."""
+"""The device on which a table is measured: its name, description and usable cores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Device:
     """A device that can be measured.
 
     Attributes:
-        name: folder-safe and stable, for example ``intel-core-i7-1165g7-8c``.
-        description: as the hardware calls itself.
-        threads: CPU threads this process may use; 0 where that means nothing.
+        name: stable and usable as a folder name, for example ``intel-core-i7-1165g7-8c``.
+        description: name that the hardware reports.
+        threads: CPU threads that this process may use; 0 for other devices.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Device:
 
 @lru_cache(maxsize=1)
 def this_cpu() -> Device:
-    """The CPU of this machine, named by the hardware and the cores this process may use."""
+    """The CPU of this machine. Its name has the hardware and the number of usable cores."""
     threads = _usable_cores()
     brand, model = _linux_cpu() or (_macos_cpu() or platform.processor() or platform.machine(), "")
     slug = slugify(brand)

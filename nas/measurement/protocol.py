@@ -1,18 +1,17 @@
 """The measuring protocol, the same for every runtime and for device kits.
 
-- What is measured takes turns, and the reference block has a turn before and after each of
-  them. A latency is the ratio to the reference around it, times the reference's own latency
-  when the table was begun: a machine that has become slower or faster since drops out.
-- A slow spell (a neighbour on the same host, a throttled clock) does not lengthen everything
-  alike: here a network became 39% slower while the reference became 21% slower. So turns wait,
-  for a limited time, until the reference runs as fast as it can, and a round counts the less, the
-  slower the reference ran in it: with `QUIET_TOLERANCE` slowdown, half.
-- Before the first turn everything runs once, unmeasured: runtimes compile, choose kernels and fill
-  caches then.
-- Turns go on until the confidence interval of the median over rounds is narrow, at least
-  ``min_rounds`` and at most ``max_rounds``.
+- Models are timed in turns, and a reference block is timed before and after each turn. A latency is
+  the model's time over the reference's time around it, times the latency that the reference had
+  when the table was begun. So a later change in the speed of the machine cancels out.
+- A slow spell (a neighbour on the same host, a throttled clock) does not slow all models by the
+  same factor. So turns wait, for a limited time, until the reference runs at full speed, and a
+  round in which the reference was slower has less weight: half at a slowdown of `QUIET_TOLERANCE`.
+- Before the first turn every model runs once without being timed, because runtimes compile, choose
+  kernels and fill caches in their first run.
+- Rounds are repeated until the confidence interval of the median over rounds is narrow, at least
+  ``min_rounds`` and at most ``max_rounds`` times.
 
-Needs only Python's standard library: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from dataclasses import dataclass, replace
 from nas.errors import ConfigError
 
 Session = Callable[[float], "list[float]"]
-"""Runs a loaded model for about the given seconds; returns the latency in ms of every run."""
+"""Runs a loaded model for about the given number of seconds; returns the ms of every run."""
 
 QUIET_TOLERANCE = 0.05
 """Slowdown of the reference, as a fraction, at which a round has half its weight."""
 
 REFERENCE_SHARE = 0.4
-"""A turn of the reference lasts this fraction of a turn of what is measured."""
+"""Duration of a turn of the reference, as a fraction of a turn of a model."""
 
 REFERENCE_BEGIN_S, REFERENCE_PAUSE_S = 5.0, 0.1
-"""How long the reference is timed when a table is begun, in turns with pauses between them."""
+"""How long the reference is timed when a table is begun, and the pause between its turns."""
 
 WAIT_S, WAIT_SHARE = 10.0, 0.3
-"""Waiting for the machine to become quiet takes at most so long, and so much of the time
-spent measuring in addition."""
+"""Longest wait for the machine to become quiet: `WAIT_S`, plus `WAIT_SHARE` of the time spent
+measuring."""
 
 FAR_OFF, MEDIAN_TO_DEVIATION = 4.0, 1.4826
-"""Rounds further from the median than so many standard deviations were disturbed; the standard
-deviation of normal errors is so many times their median size."""
+"""A round further from the median than `FAR_OFF` standard deviations counts as disturbed. The
+standard deviation of normal errors is `MEDIAN_TO_DEVIATION` times their median size."""
 
 MAX_SPREAD_PCT = 9_999.0
-"""Files of tables and results take no spread of 10,000% or more."""
+"""Largest spread that the files of tables and results can hold."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,13 @@ class Timing:
     """A measured latency.
 
     Attributes:
-        latency_ms: weighted median over rounds, with the reference at ``reference_ms``.
+        latency_ms: weighted median over rounds, scaled to a reference of ``reference_ms``.
         ci_pct: half the 95% confidence interval, in percent of the latency.
-        spread_pct: half the range between rounds, in percent of the latency; at most
-            `MAX_SPREAD_PCT`, which a run of microseconds passes when it is interrupted once.
-        runs: timed runs.
-        reference_ms: latency of the reference that the row is expressed at; 0 for published
-            figures, which had none.
+        spread_pct: half the range of the rounds, in percent of the latency; at most
+            `MAX_SPREAD_PCT`, which one interruption of a run of microseconds can exceed.
+        runs: number of timed runs.
+        reference_ms: latency of the reference to which ``latency_ms`` is scaled; 0 for published
+            figures, which have no reference.
     """
 
     latency_ms: float
@@ -72,18 +71,17 @@ class Timing:
     reference_ms: float = 0.0
 
     def at_reference(self, reference_ms: float) -> Timing:
-        """The same measurement with the reference at another latency."""
+        """The same measurement, scaled to another latency of the reference."""
         scale = reference_ms / self.reference_ms
         return replace(self, latency_ms=scale * self.latency_ms, reference_ms=reference_ms)
 
     def without(self, overhead_ms: float) -> Timing:
-        """The latency less the fixed time of a call; at least a tenth of it is left."""
+        """The same measurement less the overhead of a call, but at least a tenth of the latency."""
         return replace(self, latency_ms=max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms))
 
 
 def mean_timing(timings: Sequence[Timing]) -> Timing:
-    """Several measurements of a model as one: their geometric mean, with the reference as it was
-    in the last."""
+    """Geometric mean of several measurements of a model, scaled to the reference of the last."""
     count, reference_ms = len(timings), timings[-1].reference_ms
     if reference_ms:
         timings = [t.at_reference(reference_ms) if t.reference_ms else t for t in timings]
@@ -101,9 +99,9 @@ class Effort:
     """How thoroughly to measure.
 
     Attributes:
-        turn_s: a turn lasts at least so many seconds.
-        min_rounds, max_rounds: turns each model gets.
-        ci_pct: a model has no more turns once ``Timing.ci_pct`` is below.
+        turn_s: least duration of a turn, seconds.
+        min_rounds, max_rounds: least and largest number of turns of a model.
+        ci_pct: a model gets no more turns once its ``Timing.ci_pct`` is below this.
     """
 
     turn_s: float
@@ -118,19 +116,19 @@ class Effort:
 
 BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=5, max_rounds=8, ci_pct=4.0)
 NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=20, ci_pct=1.5)
-"""Many short turns: the reference next to a run of 50 ms tells how fast the machine was then,
-that next to a turn of several runs no longer does."""
+"""Many short turns, because the reference shows the speed of the machine only for a model that is
+timed right next to it."""
 DECIDING_EFFORT = Effort(turn_s=0.03, min_rounds=12, max_rounds=60, ci_pct=0.75)
-"""Of a network whose latency alone decides: whether it is within a budget, whether a table holds.
-In a table the errors of many networks average out."""
+"""For networks whose own latency decides something: whether the network is within the budget, or
+whether a table is still valid. (In a table the errors of many networks average out.)"""
 
 
 class Reference:
-    """The reference block on this device: the yardstick that slow spells are told by.
+    """The reference block on this device. It shows how fast the machine runs at the moment.
 
     Args:
-        session: runs it.
-        latency_ms: what the latencies are expressed at; None measures it now.
+        session: runs the reference block.
+        latency_ms: latency of the reference to which all timings are scaled; None measures it now.
     """
 
     def __init__(self, session: Session, latency_ms: float | None = None) -> None:
@@ -144,12 +142,12 @@ class Reference:
         self._began_s, self._waited_s = time.monotonic(), 0.0
 
     def turn(self, duration_s: float) -> float:
-        """Its latency in ms just now."""
+        """Time the reference for one turn; returns its latency in ms."""
         self._turns_ms.append(statistics.median(self._session(duration_s)))
         return self._turns_ms[-1]
 
     def quiet_turn(self, duration_s: float) -> float:
-        """Its latency in ms once the machine is quiet, or when it was waited for long enough."""
+        """The same once the machine is quiet, or once the longest wait is over."""
         while True:
             latency_ms = self.turn(duration_s)
             spent_s = time.monotonic() - self._began_s - self._waited_s
@@ -160,19 +158,19 @@ class Reference:
             self._waited_s += REFERENCE_PAUSE_S
 
     def slowdown(self, latency_ms: float) -> float:
-        """How much slower than on the quiet machine it ran, as the logarithm of the ratio."""
+        """Log of a latency of the reference over its latency on the quiet machine; at least 0."""
         return max(0.0, math.log(latency_ms / min(self.quiet_ms, self.latency_ms)))
 
     @property
     def quiet_ms(self) -> float:
-        """Its latency while the machine is quiet: the tenth percentile of all turns so far."""
+        """Latency on the quiet machine, in ms: the tenth percentile of all turns so far."""
         ordered = sorted(self._turns_ms)
         return ordered[len(ordered) // 10]
 
 
 @dataclass(frozen=True)
 class _Round:
-    """One turn: latency over the reference's, and the reference's in ms."""
+    """One turn of a model: its latency over that of the reference, and the latter in ms."""
 
     ratio: float
     reference_ms: float
@@ -182,9 +180,9 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     """Time several models in turns.
 
     Args:
-        sessions: what to time.
+        sessions: the models.
         reference: timed between all turns.
-        effort: how long and how often.
+        effort: how thoroughly to measure.
 
     Returns:
         One timing for each session, in order.
@@ -235,7 +233,7 @@ def _summary(rounds: Sequence[_Round], runs: int, reference: Reference) -> Timin
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
-    """The median where each value counts by its weight; between two values it is interpolated."""
+    """Median in which each value has a weight, interpolated between two values."""
     pairs = sorted(zip(values, weights, strict=True))
     total = math.fsum(weights)
     positions, reached = [], 0.0
@@ -255,11 +253,11 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
 def _relative_half_interval(
     values: Sequence[float], weights: Sequence[float], median: float
 ) -> float:
-    """Half the 95% confidence interval of the weighted median over the median.
+    """Half the 95% confidence interval of the weighted median, as a fraction of the median.
 
-    A median's standard error is that of a mean times 1.2533 for normal errors. What is far off
-    counts as `FAR_OFF` deviations: how far does not move a median. Fewer than two effective rounds
-    tell nothing: infinity would not be a number in a file, so 100%.
+    The standard error of a median is 1.2533 times that of a mean, for normal errors. Errors beyond
+    `FAR_OFF` deviations are clipped, because their size does not move a median. With fewer than two
+    effective rounds nothing is known, and the result is 1 (JSON has no infinity).
     """
     effective = math.fsum(weights) ** 2 / math.fsum(w * w for w in weights)
     if len(values) < 2 or effective < 1.5:

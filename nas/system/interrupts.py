@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM, kept from cutting off what reads or writes a study: SQLite would stay locked.
+"""Defers Ctrl-C and SIGTERM while a study is read or written, as SQLite would stay locked.
 
-Both raise KeyboardInterrupt in the command line; who has set other handlers gets these called, as
-late.
+Both signals raise KeyboardInterrupt in the command line. Other handlers that a program has set are
+deferred in the same way.
 """
 
 from __future__ import annotations
@@ -17,81 +17,83 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, Any], Any]
 
 
-class _Note:
-    """A handler that remembers the first signal, and gives way to the second.
+class _Deferred:
+    """A signal handler that remembers the first signal and delivers it at the second.
 
     Args:
-        before: the handlers that it stands for, by signal.
+        before: the handlers that it replaces, by signal.
     """
 
     def __init__(self, before: dict[int, Handler]) -> None:
         self.before = before
-        self._noted: int | None = None
+        self._pending: int | None = None
 
     def __call__(self, number: int, frame: object) -> None:
-        if self._noted is None:
-            self._noted = number
+        if self._pending is None:
+            self._pending = number
         else:
             self.deliver()
 
     def deliver(self) -> None:
-        """Do what was put off."""
-        if self._noted is not None:
-            number, self._noted = self._noted, None
+        """Call the replaced handler if a signal is pending."""
+        if self._pending is not None:
+            number, self._pending = self._pending, None
             self.before[number](number, None)
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Ctrl-C within takes effect at the next `interruptible`, or at the end; a second one at once.
+    """Defer Ctrl-C to the end of the block, or to the next `interruptible` inside it.
+
+    A second Ctrl-C takes effect at once.
 
     Raises:
-        KeyboardInterrupt: it was pressed, and nothing else was raised.
+        KeyboardInterrupt: Ctrl-C was pressed, and the block raised nothing else.
     """
     before: dict[int, Handler] = {
         number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))
     }
     if not (_main_thread() and before):
-        yield  # signals go elsewhere, or are ignored
+        yield  # another thread handles signals, or they are ignored
         return
-    note = _Note(before)
+    deferred = _Deferred(before)
     try:
-        _handle(dict.fromkeys(before, note))
+        _set_handlers(dict.fromkeys(before, deferred))
         yield
     finally:
-        _handle(before)
-    note.deliver()
+        _set_handlers(before)
+    deferred.deliver()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C takes effect at once, though a `deferred_interrupt` is around: for what takes long.
+    """Let Ctrl-C take effect at once inside a `deferred_interrupt`, for work that takes long.
 
     Raises:
-        KeyboardInterrupt: it is pressed, or was before.
+        KeyboardInterrupt: Ctrl-C is pressed, or was pressed before and deferred.
     """
-    notes: dict[int, _Note] = {
+    handlers: dict[int, _Deferred] = {
         number: handler
         for number in SIGNALS
-        if isinstance(handler := signal.getsignal(number), _Note)
+        if isinstance(handler := signal.getsignal(number), _Deferred)
     }
-    if not (_main_thread() and notes):
+    if not (_main_thread() and handlers):
         yield
         return
-    note = next(iter(notes.values()))
-    note.deliver()
+    deferred = next(iter(handlers.values()))
+    deferred.deliver()
     try:
-        _handle(note.before)
+        _set_handlers(deferred.before)
         yield
     finally:
-        _handle(notes)
+        _set_handlers(handlers)
 
 
 def _main_thread() -> bool:
-    """Handlers are of the process, but only this thread may set them, and runs them."""
+    """Whether this is the main thread, the only one that may set signal handlers."""
     return threading.current_thread() is threading.main_thread()
 
 
-def _handle(handlers: Mapping[int, Handler]) -> None:
+def _set_handlers(handlers: Mapping[int, Handler]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)

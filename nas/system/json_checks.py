@@ -1,7 +1,8 @@
-"""Reads JSON from elsewhere, and checks it entry by entry before anything uses it.
+"""Reads JSON files that other machines wrote, and checks every entry before it is used.
 
-Types, ranges, no entry missing, none unknown, none twice. A file is data: nothing in it is ever
-executed. Needs only Python's standard library: device kits carry this file.
+It checks types and ranges, and refuses missing, unknown and repeated entries. A file is data:
+nothing in it is ever executed. Device kits carry this file, so it needs only Python's standard
+library.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from nas.errors import TableError, brief
 MAX_FILE_BYTES = 64_000_000
 
 Check = Callable[[Any, str], Any]
-"""Takes a value and where it stands; returns it, or raises ValueError that says what is wrong."""
+"""Takes a value and its place in the file; returns the value, or raises ValueError."""
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file.
 
     Raises:
-        TableError: there is no such file, it is larger than 64 MB, or no JSON without NaN,
-            without infinities and without a name given twice.
+        TableError: the file does not exist or is larger than 64 MB, or its content is not JSON,
+            or has a number that is not finite or a name twice.
     """
     try:
         with path.open("rb") as file:
@@ -39,10 +40,10 @@ def read_json(path: Path) -> Any:
 
 
 def loads(data: bytes) -> Any:
-    """As `read_json`, of bytes.
+    """The JSON value in bytes.
 
     Raises:
-        ValueError: as there, with what is wrong but no file.
+        ValueError: for the reasons of `read_json`; the message does not name a file.
     """
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, which no such file is")
@@ -59,13 +60,13 @@ def loads(data: bytes) -> Any:
 
 
 def checksum(value: Any) -> str:
-    """SHA-256 of JSON values, whatever their order and layout in a file."""
+    """SHA-256 of a JSON value; it does not depend on the order and layout in a file."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def first_repeated(values: Iterable[str]) -> str | None:
-    """The first value that was there before, or None."""
+    """The first value that occurs a second time, or None."""
     seen: set[str] = set()
     for value in values:
         if value in seen:
@@ -75,10 +76,10 @@ def first_repeated(values: Iterable[str]) -> str | None:
 
 
 def entries(value: Any, where: str, checks: Mapping[str, Check]) -> dict[str, Any]:
-    """The checked entries of a mapping that must have exactly these.
+    """The checked entries of a mapping that must have exactly the names in ``checks``.
 
     Raises:
-        ValueError: names the entry, what it holds and what was expected.
+        ValueError: names the entry, its value and what was expected.
     """
     mapping(len(checks) + 100)(value, where)
     unknown = next((name for name in value if name not in checks), None)
@@ -91,7 +92,7 @@ def entries(value: Any, where: str, checks: Mapping[str, Check]) -> dict[str, An
 
 
 def whole(low: int, high: int) -> Check:
-    """A whole number in a range."""
+    """Check for a whole number in a range."""
 
     def check(value: Any, where: str) -> int:
         fits = type(value) is int and low <= value <= high
@@ -102,7 +103,7 @@ def whole(low: int, high: int) -> Check:
 
 
 def number(low: float, high: float) -> Check:
-    """A finite number in a range."""
+    """Check for a finite number in a range."""
 
     def check(value: Any, where: str) -> float:
         fits = type(value) in (int, float) and low <= value <= high
@@ -113,7 +114,7 @@ def number(low: float, high: float) -> Check:
 
 
 def text(pattern: str, expected: str) -> Check:
-    """A string of a pattern, at most 200 characters."""
+    """Check for a string that matches a pattern and has at most 200 characters."""
 
     def check(value: Any, where: str) -> str:
         fits = isinstance(value, str) and len(value) <= 200 and re.fullmatch(pattern, value)
@@ -124,14 +125,14 @@ def text(pattern: str, expected: str) -> Check:
 
 
 def line(value: Any, where: str) -> str:
-    """A string that can be printed on one line."""
+    """Check for a string that can be printed on one line."""
     fits = isinstance(value, str) and len(value) <= 200 and value.isprintable()
     _expect(fits, value, where, "one line of at most 200 characters")
     return str(value)
 
 
 def one_of(*known: str) -> Check:
-    """One of some strings."""
+    """Check for one of some strings."""
 
     def check(value: Any, where: str) -> str:
         fits = isinstance(value, str) and value in known
@@ -142,7 +143,7 @@ def one_of(*known: str) -> Check:
 
 
 def mapping(most: int) -> Check:
-    """A mapping of any entries."""
+    """Check for a mapping with at most this number of entries, of any kind."""
 
     def check(value: Any, where: str) -> Any:
         fits = isinstance(value, dict) and len(value) <= most
@@ -153,7 +154,7 @@ def mapping(most: int) -> Check:
 
 
 def sequence(most: int) -> Check:
-    """A list of any values."""
+    """Check for a list with at most this number of values, of any kind."""
 
     def check(value: Any, where: str) -> Any:
         fits = isinstance(value, list) and len(value) <= most

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock that admits one process at a time to a folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from nas.errors import UserError
 
 @contextmanager
 def locked(folder: Path, error: type[UserError], doing: str) -> Iterator[None]:
-    """Keep other processes out of a folder; a process that is killed lets go of it.
+    """Keep other processes out of a folder. The lock is released even if the process is killed.
 
     Args:
         folder: must exist.
-        error: what is raised.
-        doing: what the other process is said to do.
+        error: type of the error that is raised.
+        doing: what the other process does, for the message, for example "measuring it".
 
     Raises:
-        UserError: another process is in, or the lock cannot be had; of the type ``error``.
+        UserError: another process holds the lock, or the lock file cannot be made; of the type
+            ``error``.
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:

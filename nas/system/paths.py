@@ -1,6 +1,7 @@
-"""Questions about paths that a closed folder or a name too long answers with no.
+"""Tests of paths that return False for paths that cannot be examined.
 
-`pathlib`'s own raise PermissionError and the like there (Python 3.11).
+In Python 3.11 the methods of `pathlib` raise an error if a folder is not accessible or a name is
+too long.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Child processes: they end with their parent, and Ctrl-C is the parent's business alone.
+"""Child processes that end with their parent and leave Ctrl-C to it.
 
-Needs only Python's standard library: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from multiprocessing.process import BaseProcess
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back. It is the parent's business alone, from a child's first moment on."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: children ignore it soon after
+    """Block Ctrl-C. A child process that is started inside never receives it; the parent does."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: children ignore it once they have started
         yield
         return
-    resource_tracker.ensure_running()  # would lift the block when it is started later
+    resource_tracker.ensure_running()  # if it starts later, it unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -30,7 +30,7 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Let this child process end when its parent is gone, however it ended."""
+    """End this child process when its parent ends, for whatever reason the parent ends."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -49,7 +49,7 @@ def _leads_a_group() -> bool:
 
 
 def end_process(process: BaseProcess) -> None:
-    """End a child process, and what it has started if it leads a group."""
+    """End a child process, and the processes of its group if it leads one."""
     try:
         if hasattr(os, "getpgid") and process.pid and os.getpgid(process.pid) == process.pid:
             os.killpg(process.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Training in parts: the same end as in one go, and no step done twice."""
+"""Training in rungs: the same result as without interruption, and no step is repeated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data() -> ProxyData:
 
 @pytest.fixture
 def steps(monkeypatch) -> list[int]:
-    """The optimiser steps that are done, in order."""
+    """Records the optimiser steps in order."""
     done: list[int] = []
     step = ProxyTraining._train_step
 

@@ -1,4 +1,4 @@
-"""What is added to a proxy accuracy for size."""
+"""The size bonus that is added to a proxy accuracy."""
 
 from __future__ import annotations
 

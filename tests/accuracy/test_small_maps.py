@@ -1,4 +1,4 @@
-"""Modules for small maps compute what the network's own do, at every size."""
+"""Modules for small maps compute the same as the original modules, at every size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.samples import TINY
 
 
 def random_network() -> Network:
-    """In double precision, training, with weights and statistics that hide nothing."""
+    """A network in float64 and training mode, whose random weights leave no path unused."""
     network = build_network(TINY, 10)
     randomise(network)
     return network.double().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Zero-cost scores: each against another route to the same number; reproducible; finite."""
+"""Zero-cost scores: each equals an independent computation; reproducible; finite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.samples import TINY
 
 @pytest.fixture(scope="module")
 def data() -> ProxyData:
-    """Noise: these scores of an untrained network need images that differ, no more."""
+    """Random images: scores of an untrained network only need images that differ."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (64, 3, 32, 32), generator=generator, dtype=torch.uint8)
     labels = torch.randint(10, (64,), generator=generator)
@@ -42,7 +42,7 @@ def data() -> ProxyData:
 
 
 def small_network() -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU twice used, linear layer; float64 for finite differences."""
+    """Convolution, BatchNorm, a ReLU used twice, linear layer; float64 for finite differences."""
     torch.manual_seed(0)
     relu = nn.ReLU()
     layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), relu, nn.Conv2d(4, 2, 1), relu)
@@ -61,7 +61,7 @@ def weights_of(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def differences(network: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """Gradients of the cross entropy with respect to the weights by central differences."""
+    """Gradients of the cross entropy with respect to the weights, by central differences."""
     gradients = []
     for weight in weights_of(network):
         flat, gradient = weight.view(-1), torch.zeros(weight.numel(), dtype=weight.dtype)
@@ -117,7 +117,7 @@ def test_naswot_against_counting_equal_bits() -> None:
     network, (images, labels) = small_network(), batch(1)
     outputs: list[list[list[bool]]] = []
     x = images
-    for layer in network:  # the same ReLU stands twice in the row
+    for layer in network:  # the network uses the same ReLU twice
         x = layer(x)
         if isinstance(layer, nn.ReLU):
             outputs.append([[bool(unit > 0) for unit in image.flatten()] for image in x])
@@ -148,7 +148,7 @@ def test_synflow_of_a_linear_chain_is_its_paths_times_its_layers() -> None:
     flow = torch.ones(7, dtype=torch.float64)
     for weight in weights_of(chain):
         flow = weight.double().abs() @ flow
-    # R is the sum over all paths of the product of their weights, and each layer carries it all.
+    # R is the sum over all paths of the product of their weights, and every path passes each layer.
     expected = math.log(3 * flow.sum().item())
     images = torch.randn(2, 7)
     assert synflow(chain, [(images, torch.zeros(2))]) == pytest.approx(expected, rel=1e-12)
@@ -156,7 +156,7 @@ def test_synflow_of_a_linear_chain_is_its_paths_times_its_layers() -> None:
 
 
 def linear_flow(network: Network) -> tuple[list[str], list[Tensor], list[Tensor]]:
-    """Layers, absolute weights and flow gradients of a network without scaling its blocks."""
+    """Layers, absolute weights and gradients of the flow, without rescaling between blocks."""
     network = network.double().eval()
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -194,7 +194,7 @@ def test_synflow_and_dss_of_a_network_scaled_between_its_blocks(data: ProxyData)
 
 
 class Attention(nn.Module):
-    """One attention with a classifier, small enough not to saturate."""
+    """One attention layer with a classifier, small enough not to saturate."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The bench in a process of its own, with real ONNX Runtime sessions."""
+"""A bench in a child process, with real ONNX Runtime sessions."""
 
 from __future__ import annotations
 

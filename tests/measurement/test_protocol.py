@@ -28,14 +28,14 @@ EFFORT = Effort(turn_s=0.1, min_rounds=3, max_rounds=12, ci_pct=1.0)
 
 @pytest.fixture(autouse=True)
 def waiting(monkeypatch):
-    """Waiting takes no time; the seconds waited for are counted."""
+    """Replaces sleeping: returns at once and counts the seconds."""
     waited: list[float] = []
     monkeypatch.setattr(protocol.time, "sleep", waited.append)
     return waited
 
 
 class Machine:
-    """A device that runs as slowly as it is told; sessions report exact durations."""
+    """A simulated device with a settable slowdown; its sessions report exact durations."""
 
     def __init__(self) -> None:
         self.slowdown = 1.0
@@ -60,7 +60,7 @@ def test_latency_is_the_duration_of_a_run():
     assert [t.latency_ms for t in timings] == pytest.approx([1.0, 30.0])
     assert [t.ci_pct for t in timings] == pytest.approx([0.0, 0.0], abs=1e-6)
     assert [t.spread_pct for t in timings] == pytest.approx([0.0, 0.0], abs=1e-6)
-    assert [t.runs for t in timings] == [9, 9]  # steady: no more than the fewest rounds
+    assert [t.runs for t in timings] == [9, 9]  # steady: min_rounds are enough
     assert {t.reference_ms for t in timings} == {2.0}
 
 
@@ -102,7 +102,7 @@ def test_a_slow_machine_is_taken_out_by_the_reference():
 
 
 def test_quiet_rounds_count_more_than_slow_ones():
-    """A model that a slow spell hurts less than the reference: the quiet rounds decide."""
+    """A slow spell slows the model less than the reference, so quiet rounds must decide."""
     machine = Machine()
     reference = Reference(machine.session(2.0))
     plain = machine.session(5.0, elasticity=0.5)
@@ -127,7 +127,7 @@ def test_the_reference_has_a_turn_between_all_others_and_order_alternates():
     machine.turns.clear()
     effort = Effort(turn_s=0.1, min_rounds=2, max_rounds=2, ci_pct=1.0)
     measure([machine.session(1.0), machine.session(3.0)], reference, effort)
-    assert machine.turns[:2] == [1.0, 3.0]  # each warms up
+    assert machine.turns[:2] == [1.0, 3.0]  # one warm-up each
     assert machine.turns[2:] == [2.0, 1.0, 2.0, 3.0, 2.0, 2.0, 3.0, 2.0, 1.0, 2.0]
 
 
@@ -157,7 +157,7 @@ def test_waiting_is_limited(waiting):
     assert sum(waiting) == pytest.approx(protocol.WAIT_S, rel=0.3)
     before = len(waiting)
     reference.quiet_turn(0.01)
-    assert len(waiting) <= before + 2  # patience is used up
+    assert len(waiting) <= before + 2  # the longest wait is over
 
 
 def test_noisy_models_get_more_turns_than_steady_ones():
@@ -186,7 +186,7 @@ def test_confidence_interval_covers_the_truth():
 
 @pytest.mark.parametrize("count", [8, 20, 60])
 def test_disturbed_rounds_neither_narrow_nor_widen_the_interval(count):
-    """Every tenth round takes three times as long; the interval covers, and not by being wide."""
+    """Every tenth round takes three times as long. The interval still covers, and stays narrow."""
     rng = np.random.default_rng(0)
     covered, quiet_pct, disturbed_pct = [], [], []
     for _ in range(400):
@@ -211,7 +211,7 @@ def test_student_t_is_scipys(freedom):
 
 @given(st.lists(st.tuples(st.floats(0.1, 10), st.integers(1, 4)), min_size=1, max_size=9))
 def test_weighted_median_lies_between_the_lower_and_upper_median(pairs):
-    """Against the definition: values repeated as often as they weigh."""
+    """Compared with the definition: each value repeated as often as its weight."""
     values, weights = zip(*pairs, strict=True)
     repeated = sorted(v for v, w in pairs for _ in range(w))
     middle = weighted_median(values, weights)

@@ -1,4 +1,4 @@
-"""When Ctrl-C takes effect."""
+"""When a deferred Ctrl-C takes effect."""
 
 from __future__ import annotations
 

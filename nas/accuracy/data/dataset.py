@@ -1,4 +1,4 @@
-"""What a proxy training runs on: whole data sets as uint8 tensors in memory."""
+"""Data sets of proxy training, as uint8 tensors in memory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ProxyData:
         train_images, val_images, test_images: uint8 [N, 3, H, W].
         train_labels, val_labels, test_labels: int64 [N], indices into ``class_names``.
         class_names: sorted.
-        name: the data source as the user wrote it.
-        skipped: images that could not be read and were left out.
+        name: the data source, as the user gave it.
+        skipped: images that could not be read and were skipped.
     """
 
     train_images: Tensor
@@ -42,7 +42,7 @@ class ProxyData:
 
     @property
     def workload(self) -> Workload:
-        """Size of its images, and its classes."""
+        """The workload of a network for these images and classes."""
         height, width = self.train_images.shape[-2:]
         return Workload(height, width, self.num_classes)
 
@@ -51,9 +51,9 @@ def load_data(config: ProxyConfig, cache_dir: Path | None = None) -> ProxyData:
     """Read the data set that ``config.data`` names.
 
     Args:
-        config: source, resolution, and what to do about unreadable images.
-        cache_dir: where decoded images are kept; None for the user's cache folder. Nothing
-            is written for ``digits``, which stays in memory.
+        config: source, resolution, and whether to skip unreadable images.
+        cache_dir: folder of the cache of decoded images; None for the user's cache folder.
+            ``digits`` needs no cache.
 
     Raises:
         DataError: the source cannot be used; says what is wrong and where.

@@ -1,8 +1,8 @@
 """`digits`: real handwritten digits on cluttered canvases, rendered deterministically.
 
-The scans are scikit-learn's copy of the UCI optical digits (1,797 of 8x8 pixels). An image
-shows one whole digit at a random place and size, in front of fragments of other digits; what
-it is labelled with is the whole one. Each split renders its own scans only.
+The scans are scikit-learn's copy of the UCI optical digits (1,797 scans of 8x8 pixels). An image
+shows one whole digit at a random place and size, in front of fragments of other digits. Its label
+is the whole digit. No scan is used by two splits.
 
 Shape suffixes: N images, S pixels of a scan's side, H = W pixels of the canvas, 3 colours.
 """
@@ -20,29 +20,29 @@ Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 CLASS_NAMES = tuple("0123456789")
 IMAGES = {"train": 12_000, "val": 3_000, "test": 3_000}
-"""Images rendered for each split."""
+"""Number of images rendered for each split."""
 
 SCAN_SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
-"""Share of each digit's scans that a split may show; no scan is in two splits."""
+"""Share of each digit's scans that a split uses; no scan is in two splits."""
 
 DIGIT_SIZE = (0.5, 0.9)
-"""Side of the whole digit over the canvas, lowest and highest."""
+"""Smallest and largest side of a digit, as a fraction of the canvas."""
 
 BACKGROUND, STROKE = (0.0, 0.05), (0.9, 1.0)
-"""Lowest and highest colour of the canvas and of what is drawn on it."""
+"""Lowest and highest colour of the canvas, and of the digits and fragments drawn on it."""
 
 FRAGMENTS = 4
-"""Fragments behind each digit."""
+"""Number of fragments behind each digit."""
 
 FRAGMENT_PIXELS = (3, 5)
-"""Side of the window that is cut from another scan, in pixels of the scan."""
+"""Smallest and largest side of a fragment, in pixels of the scan it is cut from."""
 
 NOISE = 0.02
 """Standard deviation of the pixel noise; colours run from 0 to 1."""
 
 _SCAN_SIDE = 8
 _CHUNK = 100
-"""Images drawn at once; their canvases fit the processor's cache."""
+"""Number of images drawn at once, so that their canvases fit in the processor's cache."""
 
 
 @lru_cache(maxsize=2)
@@ -53,8 +53,8 @@ def render_digits(resolution: int) -> dict[str, Split]:
         resolution: side of the canvas in pixels.
 
     Returns:
-        For each split uint8 images [N, 3, resolution, resolution] and int64 labels [N]. The
-        same values on every call; treat them as read-only, they are kept in memory.
+        For each split uint8 images [N, 3, resolution, resolution] and int64 labels [N]. Every call
+        returns the same arrays, which must not be modified.
     """
     scans_NSS, digits_N = _load_scans()
     rendered = {}
@@ -74,7 +74,7 @@ def render_digits(resolution: int) -> dict[str, Split]:
 
 @lru_cache(maxsize=1)
 def scan_splits() -> dict[str, npt.NDArray[np.int64]]:
-    """Indices of the scans each split may show, disjoint, every digit in the same shares."""
+    """Indices of the scans that each split uses: disjoint, with the same shares of every digit."""
     _, digits_N = _load_scans()
     rng = np.random.default_rng(0)
     parts: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in SCAN_SHARES}
@@ -102,7 +102,7 @@ def _render(
     resolution: int,
     rng: np.random.Generator,
 ) -> Split:
-    """Draw ``count`` canvases: fragments first, the whole digit in front, then noise."""
+    """Draw ``count`` images: fragments first, the whole digit in front of them, then noise."""
     canvas_N3HW = np.empty((count, 3, resolution, resolution), np.float32)
     canvas_N3HW[:] = _colours(rng, count, *BACKGROUND)
     for _ in range(FRAGMENTS):
@@ -116,7 +116,7 @@ def _render(
 
 
 def _cut_fragments(scans_NSS: Floats, rng: np.random.Generator) -> Floats:
-    """Keep a random window of each scan and blank the rest."""
+    """Cut a random window out of each scan; the rest becomes blank."""
     count = len(scans_NSS)
     low, high = FRAGMENT_PIXELS
     place_S = np.arange(_SCAN_SIDE)
@@ -137,7 +137,7 @@ def _draw(
     Args:
         canvas_N3HW: colours from 0 to 1.
         sprites_NSS: opacity from 0 to 1.
-        margin: how far the centre stays inside the border, in sides of the sprite.
+        margin: least distance of the centre from the border, in sides of the sprite.
     """
     count, resolution = len(canvas_N3HW), canvas_N3HW.shape[-1]
     side_N = rng.uniform(*DIGIT_SIZE, size=count) * resolution

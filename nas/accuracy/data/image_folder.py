@@ -1,4 +1,4 @@
-"""Folders of images as arrays: decoded once, then read from a cache.
+"""Reads folders of images as arrays. They are decoded once, then read from a cache.
 
 Shape suffixes: N images, 3 colours, H height, W width.
 """
@@ -36,7 +36,7 @@ class DecodedFolder:
     Attributes:
         class_names: sorted.
         splits: for ``train``, ``val`` and ``test`` uint8 images [N, 3, H, W] and labels [N].
-        skipped: images below the folder that could not be read, sorted.
+        skipped: paths of the images that could not be read, below the folder, sorted.
     """
 
     class_names: tuple[str, ...]
@@ -47,17 +47,17 @@ class DecodedFolder:
 def load_folder(
     root: Path, resolution: int, skip_unreadable: bool, cache_dir: Path | None
 ) -> DecodedFolder:
-    """Decode a folder's images, or read what an earlier call decoded.
+    """Decode a folder's images, or read them from the cache.
 
     Args:
         root: the folder; see `nas.accuracy.data.source` for its layout.
-        resolution: images are turned upright, converted to RGB, resized by their short side
-            and cropped to the centre square of this many pixels.
-        skip_unreadable: leave out images that cannot be read, with a warning.
-        cache_dir: folder of the cache; None for the user's.
+        resolution: side of the images in pixels. Images are rotated upright, converted to RGB,
+            resized by their short side and cropped to the centre square.
+        skip_unreadable: skip images that cannot be read, with a warning.
+        cache_dir: folder of the cache; None for the user's cache folder.
 
     Raises:
-        DataError: the layout is wrong, or an image cannot be read; names it.
+        DataError: the folder's layout is wrong, or an image cannot be read; names it.
     """
     index = index_folder(root)
     folder = folders.user_cache() if cache_dir is None else cache_dir
@@ -72,7 +72,7 @@ def load_folder(
 
 
 def read_source(config: ProxyConfig) -> None:
-    """Decode the images of an ``imagefolder:`` source into the cache, before time is spent.
+    """Decode the images of an ``imagefolder:`` source into the cache, before any training.
 
     Raises:
         DataError: see `load_folder`.
@@ -83,7 +83,7 @@ def read_source(config: ProxyConfig) -> None:
 
 
 def cache_key(index: FolderIndex, resolution: int) -> str:
-    """Changes with every image's path, size and time of change, and with the resolution."""
+    """Name of a cache file, from the resolution and every image's path, size and change time."""
     digest = hashlib.sha256()
     header = [_CACHE_FORMAT, str(index.root.resolve()), resolution, index.class_names]
     digest.update(json.dumps(header).encode())
@@ -103,7 +103,7 @@ def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: it cannot be read.
     """
     with Image.open(path) as opened:
-        # JPEG decodes at a fraction of its size at once; twice the target keeps it sharp.
+        # JPEGs can be decoded at a fraction of their size; twice the target keeps them sharp.
         opened.draft("RGB", (2 * resolution, 2 * resolution))
         image = _eight_bit(ImageOps.exif_transpose(opened)).convert("RGB")
     scale = resolution / min(image.size)
@@ -115,7 +115,7 @@ def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey down; PIL's own conversion would cut it off at 255."""
+    """Scale 16-bit grey images to 8 bits; PIL's own conversion would clip them at 255."""
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -151,13 +151,13 @@ def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -
 def _decode_into(
     pixels_N3HW: npt.NDArray[np.uint8], root: Path, paths: Sequence[str]
 ) -> list[tuple[int, str]]:
-    """Fill the array; returns number and reason of each image that cannot be read."""
+    """Fill the array; returns index and error of each image that cannot be read."""
     resolution = pixels_N3HW.shape[-1]
 
     def decode(number: int) -> tuple[int, str] | None:
         try:
             pixels_N3HW[number] = decode_image(root / paths[number], resolution)
-        except Exception as error:  # a broken file makes PIL's plugins raise anything
+        except Exception as error:  # PIL's plugins raise many kinds of errors for a broken file
             return number, " ".join(str(error).split()) or type(error).__name__
         return None
 
@@ -177,7 +177,7 @@ def _report_skipped(root: Path, skipped: tuple[str, ...], skip_unreadable: bool)
 
 
 def _read_cache(path: Path) -> DecodedFolder | None:
-    """What the cache holds, or None; a damaged file counts as absent."""
+    """Read a cache file; None if it does not exist or is damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
@@ -188,7 +188,7 @@ def _read_cache(path: Path) -> DecodedFolder | None:
 
 
 def _write_cache(path: Path, decoded: DecodedFolder) -> None:
-    """Write beside the final name and rename, so no reader ever sees half a file.
+    """Write a cache file atomically.
 
     Raises:
         DataError: the cache folder cannot be written.

@@ -1,7 +1,7 @@
-"""Where proxy images come from: parsing and validating a data source without torch.
+"""Parses and checks a data source of proxy training, without torch.
 
-A source is ``digits`` or ``imagefolder:PATH``. Below PATH either every class is a folder, or
-``train``, ``val`` and ``test`` are folders that hold the class folders.
+A source is ``digits`` or ``imagefolder:PATH``. PATH holds a folder for every class, or the folders
+``train``, ``val`` and ``test`` with the class folders inside.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from nas.errors import DataError, unknown
 
 SPLITS = ("train", "val", "test")
 SPLIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-"""Share of each class's images that a split gets where the folder has no splits of its own."""
+"""Share of each class's images in a split, for folders without splits of their own."""
 
 MIN_IMAGES = 20
-"""Images a split needs at least; with fewer, one image is worth over 5 points of accuracy."""
+"""Least number of images of a split. With 20, one image is worth 5 points of accuracy."""
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -32,13 +32,13 @@ _KNOWN = ("digits", "imagefolder:PATH")
 
 @dataclass(frozen=True)
 class FolderIndex:
-    """The images of a folder, found but not opened.
+    """The images of a folder, by their paths; they have not been opened.
 
     Attributes:
         root: the folder.
         class_names: sorted; the same in every split.
-        splits: for ``train``, ``val`` and ``test`` the images as (path below root with
-            forward slashes, class index), sorted by path.
+        splits: the images of ``train``, ``val`` and ``test`` as (path below root with forward
+            slashes, class index), sorted by path.
     """
 
     root: Path
@@ -66,11 +66,11 @@ def parse_source(source: str) -> Path | None:
 
 
 def check_source(config: ProxyConfig) -> None:
-    """Refuse a source that cannot be trained on, without opening an image.
+    """Refuse a source that is not suitable for training, without opening an image.
 
     Raises:
-        DataError: unknown source; missing or empty folder; one class only; a split that is
-            too small.
+        DataError: the source is unknown, the folder is missing or empty, there is only one class,
+            or a split is too small.
     """
     folder = parse_source(config.data)
     if folder is None:
@@ -84,16 +84,17 @@ def check_source(config: ProxyConfig) -> None:
 
 
 def absolute_source(source: str) -> str:
-    """The same source, named so that it means the same in any working directory."""
+    """The source with an absolute path, so that it is valid in any working directory."""
     folder = parse_source(source)
     return source if folder is None else f"{_PREFIX}{folder.absolute()}"
 
 
 def index_folder(root: Path) -> FolderIndex:
-    """Find the images of a folder and the split each belongs to.
+    """Find the images of a folder, and divide them into splits.
 
-    A split that has no folder of its own is drawn from ``train`` (or from all images): per
-    class, by a hash of each image's path, so it is the same on every machine and run.
+    A split without a folder of its own is taken from ``train`` (or from all images). It is chosen
+    for each class by a hash of the images' paths, so it is the same on every machine and in every
+    run.
 
     Raises:
         DataError: see `check_source`.
@@ -133,14 +134,14 @@ def _index(root: Path) -> FolderIndex:
 
 
 def check_sizes(index: FolderIndex, what: str = "images") -> None:
-    """Refuse an index with a split too small to train on or to tell architectures apart.
+    """Refuse an index with a split that is too small, or that lacks a class.
 
     Args:
-        index: what there is.
-        what: the word for it in the message.
+        index: the images.
+        what: how the message calls them.
 
     Raises:
-        DataError: names the split, what it has and what it needs.
+        DataError: names the split, its number of images and the number it needs.
     """
     for split, images in index.splits.items():
         if len(images) < MIN_IMAGES:
@@ -158,12 +159,12 @@ def check_sizes(index: FolderIndex, what: str = "images") -> None:
 
 
 def _is_split(folder: Path) -> bool:
-    """A folder of class folders, as opposed to a class that happens to be called train."""
+    """Whether a folder holds class folders, and is not itself a class named train, for example."""
     return folder.is_dir() and bool(_subfolders(folder)) and not any(_images_in(folder))
 
 
 def _classes(root: Path, folder: Path) -> dict[str, list[str]]:
-    """Images of each class folder, by class in sorted order; paths relative to ``root``."""
+    """Images of each class folder by class, sorted; paths are relative to ``root``."""
     classes = {}
     for child in _subfolders(folder):
         images = [path.relative_to(root).as_posix() for path in _images_below(child)]
@@ -189,7 +190,7 @@ def _check_same_classes(root: Path, split: str, names: list[str], expected: list
 
 
 def _divide(images: list[str], missing: list[str]) -> dict[str, list[str]]:
-    """Give each missing split its share of a class's images, and ``train`` what is left."""
+    """Give each missing split its share of a class's images, and the rest to ``train``."""
     ordered = sorted(images, key=lambda path: hashlib.sha256(path.encode()).digest())
     divided = {}
     for split in missing:
@@ -218,7 +219,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def _is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")
-    # A broken link counts: it is an image that cannot be read, not one that is not there.
+    # A broken link counts as an image, one that cannot be read.
     there = path.is_file() or path.is_symlink()
     return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and there
 

@@ -1,4 +1,4 @@
-"""Makes a table for a new device from a few measured networks and the tables of other devices."""
+"""Makes a table for a new device from a few measured networks and other devices' tables."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _constant_ms(
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:
-    """A block's latency inside a network of the new device."""
+    """Latency of a block inside a network on the new device, mixed from the sources."""
     sources_ms = [source.predict_block(block) for source in sources]
     own_ms = float(transfer.model.coefficients @ sources_ms)
     return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)

@@ -1,4 +1,4 @@
-"""Measures any ONNX file by the protocol, for baselines."""
+"""Measures any ONNX file with the measuring protocol, for comparisons."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from nas.precision import Precision
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A measured file with its provenance.
+    """The latency of an ONNX file, with its provenance.
 
     Attributes:
-        file, sha256: what was measured; weights beside the file are not part of the checksum.
-        inputs: shapes of the inputs it was called with.
-        target, runtime_version, device, device_description, threads: what measured it.
-        precision: of the model's first input of real numbers.
-        timing: the overhead of a call is included, as it is for whole networks in tables.
-        overhead_ms: that overhead.
-        date: ISO.
+        file, sha256: path and checksum of the file; external weights are not in the checksum.
+        inputs: shapes of its inputs.
+        target, runtime_version, device, device_description, threads: where it was measured.
+        precision: of the model's first floating-point input.
+        timing: includes the overhead of a call, as for whole networks in tables.
+        overhead_ms: overhead of a call.
+        date: ISO date.
     """
 
     file: str
@@ -46,7 +46,7 @@ class MeasuredModel:
     date: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, the timing's among the others."""
+        """JSON values; the timing's entries are at the top level."""
         value = asdict(self)
         return {**{k: v for k, v in value.items() if k != "timing"}, **value["timing"]}
 
@@ -58,12 +58,12 @@ def measure_model(
 
     Args:
         path: the file.
-        target: runtime.
-        shapes: of inputs whose shape the file leaves open; an open first dimension is 1 unless
-            given here.
+        target: name of the runtime.
+        shapes: shapes of inputs with dynamic dimensions, by input. A dynamic first dimension is 1
+            by default.
 
     Raises:
-        ConfigError: it is no ONNX file, or leaves a shape open that was not given.
+        ConfigError: it is not an ONNX file, or a dynamic dimension was not given.
         RuntimeUnavailableError: the target cannot be measured here, or cannot run the file.
     """
     runtime = runtime_here(target)
@@ -75,7 +75,9 @@ def measure_model(
     writer = ModelWriter(runtime, precision, 1)
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as name:
         folder = Path(name)
-        fixed = folder / "given" / path.name  # whatever its name, it is not the reference
+        fixed = (
+            folder / "given" / path.name
+        )  # in a folder of its own, as it may have the reference's name
         fixed.parent.mkdir()
         _save(model, fixed, path)
         with BenchProcess(
@@ -104,7 +106,7 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     """Name and shape of ``images=1x3x224x224``.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: the text does not have this form.
     """
     name, _, sizes = text.rpartition("=")
     try:
@@ -121,7 +123,7 @@ def _read(path: Path) -> tuple[Any, bytes]:
 
     try:
         content = path.read_bytes()
-        onnx.checker.check_model(str(path))  # by its path, as there may be 2 GB of weights
+        onnx.checker.check_model(str(path))  # by its path: external weights may be larger than 2 GB
         model = onnx.load_model_from_string(content)
         onnx.load_external_data_for_model(model, str(path.parent))
     except OSError as error:
@@ -133,7 +135,7 @@ def _read(path: Path) -> tuple[Any, bytes]:
 
 
 def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, list[int]]:
-    """Set the open dimensions of a model's inputs, in place; returns all inputs' shapes."""
+    """Fix the dynamic dimensions of a model's inputs in place; returns the shapes of all inputs."""
     constants = {entry.name for entry in model.graph.initializer}
     given = [entry for entry in model.graph.input if entry.name not in constants]
     names = [entry.name for entry in given]
@@ -168,7 +170,7 @@ def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> d
 
 
 def _precision(model: Any) -> Precision:
-    """Of the first input that is of real numbers; fp32 where there is none."""
+    """Precision of the first floating-point input; fp32 if there is none."""
     from onnx import TensorProto
 
     types = [entry.type.tensor_type.elem_type for entry in model.graph.input]
@@ -182,7 +184,7 @@ def _save(model: Any, fixed: Path, path: Path) -> None:
 
     try:
         onnx.save_model(model, str(fixed))
-    except ValueError:  # more than protobuf's 2 GB: weights beside the graph
+    except ValueError:  # larger than protobuf's limit of 2 GB: save weights externally
         try:
             onnx.save_model(model, str(fixed), save_as_external_data=True)
         except Exception as error:

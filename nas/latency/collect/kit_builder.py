@@ -1,8 +1,8 @@
-"""Builds a device kit: a zip with which a device that has no PyTorch measures a table.
+"""Builds a device kit: a zip that measures a latency table on a device without PyTorch.
 
-The zip holds the model files, a manifest, and this project's own measuring code, so that the
-device follows the same protocol. ``python kit.zip`` runs it there; `nas.latency.collect.kit_import`
-makes a table of what it writes.
+The zip holds the model files, a manifest, and this project's measuring code, so that the device
+follows the same protocol. ``python kit.zip`` runs it on the device, and
+`nas.latency.collect.kit_import` makes a table of its results.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SOURCES = (
 """Files of ``nas/`` that a kit carries. They need Python's standard library alone."""
 
 OLDEST_PYTHON = (3, 10)
-"""On the device."""
+"""Oldest Python version on the device."""
 
 MAIN = f'''"""Measures this kit: python kit.zip --help"""
 
@@ -60,7 +60,7 @@ if sys.version_info < {OLDEST_PYTHON}:
 
 from nas.measurement.kit.runner import main
 
-if __name__ == "__main__":  # what measures is a child process, which imports this file as well
+if __name__ == "__main__":  # the child process that measures imports this file as well
     sys.exit(main(Path(__file__).absolute().parent))
 '''
 
@@ -69,7 +69,7 @@ A device kit: measures blocks and networks on this device, for the search on ano
 
 It needs Python {python} or newer and the runtime of target {target}, but no PyTorch.
 
-    python {name}             measures and writes results.json; started again, it goes on
+    python {name}             measures and writes results.json; an interrupted run continues
     python {name} --help      options
 
 An unzipped kit runs with: python FOLDER
@@ -84,14 +84,14 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class KitInfo:
-    """What `build_kit` has built.
+    """A kit that was built.
 
     Attributes:
         path: of the zip.
-        size_bytes: of the zip.
-        models_bytes: of all models before compression.
-        blocks, networks: how many of each.
-        build_s: how long it took.
+        size_bytes: size of the zip.
+        models_bytes: size of all models before compression.
+        blocks, networks: number of each in the kit.
+        build_s: duration of the build, seconds.
     """
 
     path: Path
@@ -131,19 +131,19 @@ def build_kit(
     """Write a kit that measures a table of a space.
 
     Args:
-        space: whose distinct blocks, and calibration networks, are in it.
-        target: runtime of the device; it need not be installed here.
-        path: of the zip; a zip that is there is replaced once the new one is complete.
-        precision: None for the target's usual one.
+        space: the kit holds its distinct blocks, and its calibration networks.
+        target: runtime of the device; it need not be installed on this machine.
+        path: of the zip; an existing zip is replaced once the new one is complete.
+        precision: None for the target's default.
         workload: size of the networks' input and output, and images of one call.
-        progress: told after every model.
+        progress: called after every model.
 
     Raises:
-        RuntimeUnavailableError: there are no kits for the target, or a package that converts
-            models is missing here.
-        TableError: the path cannot be written, or holds something else; the runtime does not
-            have that precision; the space has too few networks.
-        ArchitectureError: the space has no networks at that resolution.
+        RuntimeUnavailableError: kits cannot be made for the target, or a package that converts
+            models is missing on this machine.
+        TableError: the path cannot be written, or is not a zip; the runtime does not support the
+            precision; the space has too few networks.
+        ArchitectureError: the space has no networks at the resolution.
     """
     started = time.monotonic()
     runtime = _kit_runtime(target)
@@ -182,7 +182,7 @@ def _kit_runtime(target: str) -> Runtime:
 
 
 def _partial(path: Path) -> Path:
-    """Where the zip is while it is written; next to its place, which must be free for it."""
+    """Path of the unfinished zip, next to ``path``. Refuses a path that cannot become a zip."""
     if is_dir(path):
         raise TableError(f"{path}: is a folder; name a file such as kit.zip")
     if exists(path) and not zipfile.is_zipfile(path):
@@ -265,14 +265,16 @@ def _manifest(writer: ModelWriter, contents: _Contents, models: tuple[KitModel, 
 
 
 def _add_model(archive: zipfile.ZipFile, path: Path, file: str) -> Digest:
-    """Compress a model's file, or all files of its package in sorted order."""
+    """Add a model to the zip: its file, or all files of its package in sorted order."""
     digest = Digest(package=path.is_dir())
     inside = [entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()]
     for name in sorted(inside) if path.is_dir() else [""]:
         source = path / name if name else path
         digest.begin(name)
         entry = _entry(f"{file}/{name}" if name else file)
-        entry.file_size = source.stat().st_size  # tells zipfile whether 4 GB are enough
+        entry.file_size = (
+            source.stat().st_size
+        )  # zipfile needs it to choose its format for more than 4 GB
         with source.open("rb") as opened, archive.open(entry, "w") as packed:
             while data := opened.read(_CHUNK_BYTES):
                 digest.update(data)
@@ -281,7 +283,7 @@ def _add_model(archive: zipfile.ZipFile, path: Path, file: str) -> Digest:
 
 
 def _write_code(archive: zipfile.ZipFile, manifest: Manifest, name_of_zip: str) -> None:
-    """The manifest, a page for who opens the zip, and the code that runs it."""
+    """Add the manifest, a README, and the code that measures on the device."""
     package = Path(__file__).parents[2]
     archive.writestr(_entry("nas/__init__.py"), "")
     for pattern in SOURCES:

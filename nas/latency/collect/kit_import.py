@@ -1,7 +1,7 @@
-"""Makes a latency table of the results that a device kit has written.
+"""Makes a latency table from the results of a device kit.
 
-The file comes from another machine: it is checked for its form, for being complete and for
-being possible before anything is written, and the table appears whole or not at all.
+The file comes from another machine. Its format, completeness and plausibility are checked before
+anything is written, and the table is written atomically.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def import_results(path: Path, tables_dir: Path | None = None) -> LatencyTable:
         The table, read back from its folder.
 
     Raises:
-        TableError: the file is no file of results, is incomplete, or holds what cannot be; or
-            there is a table of that device already. Nothing was written then.
+        TableError: the file is not a file of results, is incomplete or implausible; or the device
+            has a table already. In that case nothing was written.
     """
     results = read_results(path)
     try:
@@ -99,7 +99,7 @@ def _meta(results: KitResults) -> TableMeta:
 
 
 def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], list[NetworkRow]]:
-    """The table's rows: the overhead of a call is taken out of those of blocks."""
+    """The rows of the table. Those of blocks are without the overhead of a call."""
     manifest = results.manifest
     workload = Workload.of(manifest.resolution, manifest.num_classes, manifest.batch_size)
     blocks: dict[Block, Timing] = {}
@@ -130,7 +130,7 @@ def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], li
 
 
 def _block(name: str, value: Mapping[str, Any]) -> Block:
-    """A block that can be built."""
+    """Parse a block; refused if it cannot be built."""
     try:
         block = Block.from_json(value)
         sizes = [size for key, size in value.items() if key != "kind"]

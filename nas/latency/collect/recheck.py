@@ -1,4 +1,4 @@
-"""Whether a table still holds: some networks measured now, against what it predicts."""
+"""Checks whether a table is still valid: measures some networks and compares the predictions."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 
 RARE = 0.01
-"""A table is rejected when fewer networks inside their intervals would be rarer than this."""
+"""A table is rejected if so few networks inside their intervals are less probable than this."""
 
 MAX_ERROR = 2.0
-"""It is rejected, too, when the mean error is beyond so many half intervals; by chance it would be
-half of one."""
+"""A table is also rejected if the mean error is above this many half widths of the intervals. The
+expected value is about half of one."""
 
 MIN_NETWORKS = 3
-"""Fewer could not tell."""
+"""Least number of networks that can reject a table."""
 
 
 @dataclass(frozen=True)
 class Recheck:
-    """Networks measured now, and what the table says of them.
+    """Networks with their predicted and newly measured latencies.
 
     Attributes:
-        networks: random ones that the table has not measured, each with its prediction as
-            (latency, low, high) in ms and its timing.
+        networks: random networks that the table has not measured, each with its prediction as
+            (latency, low, high) in ms, and its timing.
     """
 
     networks: tuple[tuple[Architecture, tuple[float, float, float], Timing], ...]
 
     @property
     def inside(self) -> int:
-        """How many lie inside their 90% interval."""
+        """Number of networks inside their 90% interval."""
         return sum(low <= t.latency_ms <= high for _, (_, low, high), t in self.networks)
 
     @property
@@ -50,7 +50,7 @@ class Recheck:
 
     @property
     def holds(self) -> bool:
-        """Whether so many outside their intervals, and so far, can be chance."""
+        """Whether the deviations can be due to chance."""
         from scipy.special import bdtr
 
         halves = [(high - low) / 2 / latency for _, (latency, low, high), _ in self.networks]

@@ -1,4 +1,4 @@
-"""A bench that speaks `Block` and `Architecture`: writes their models and measures them."""
+"""A bench that measures `Block`s and `Architecture`s: it writes their model files first."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class TableBench:
     folder: Path
 
     def blocks(self, blocks: Sequence[Block]) -> list[Timing]:
-        """Isolated blocks, the overhead of a call taken out."""
+        """Measure isolated blocks; the timings are without the overhead of a call."""
         files = [
             self.writer.block(block, self.writer.path(self.folder, f"block-{block.id}"))
             for block in blocks
         ]
-        timings = self._measured(files, BLOCK_EFFORT)
+        timings = self._measure_and_delete(files, BLOCK_EFFORT)
         return [timing.without(self.process.overhead_ms) for timing in timings]
 
     def networks(
@@ -43,7 +43,7 @@ class TableBench:
         workload: Workload,
         effort: Effort,
     ) -> list[NetworkRow]:
-        """Whole networks, as they are called by who deploys them."""
+        """Measure whole networks; the timings include the overhead of a call."""
         files = [
             self.writer.network(
                 network,
@@ -54,14 +54,16 @@ class TableBench:
         ]
         return [
             NetworkRow(network.id, workload, network, timing)
-            for network, timing in zip(networks, self._measured(files, effort), strict=True)
+            for network, timing in zip(
+                networks, self._measure_and_delete(files, effort), strict=True
+            )
         ]
 
     def quiet_ms(self) -> float:
         """Latency of the reference block while the machine was quiet."""
         return self.process.quiet_ms()
 
-    def _measured(self, files: Sequence[Path], effort: Effort) -> list[Timing]:
+    def _measure_and_delete(self, files: Sequence[Path], effort: Effort) -> list[Timing]:
         timings = self.process.measure(files, effort)
         for file in files:
             if file.is_dir():  # a Core ML package
@@ -76,8 +78,8 @@ def open_bench(key: TableKey, reference_ms: float | None = None) -> Iterator[Tab
     """A bench for a table's target, precision and batch size.
 
     Args:
-        key: complete.
-        reference_ms: of the table; None for a new one.
+        key: of the table; with precision and batch size.
+        reference_ms: reference latency of the table; None for a new one.
 
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run the reference.

@@ -1,7 +1,7 @@
 """Measures a latency table on this machine: every block of a space, and whole networks.
 
-Rows reach the disk a group at a time, so an interrupted run loses at most one group; running it
-again measures what is still missing.
+Rows are written after every group, so an interrupted run loses at most one group; running it again
+measures the missing rows.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from nas.space.workload import IMAGENET, Workload
 from nas.system.lock import locked
 
 CALIBRATION_NETWORKS = 24
-"""Whole networks measured for the predictor's correction."""
+"""Number of whole networks measured for the predictor's correction."""
 
 WRITING_S = (0.3, 3.0)
 """Seconds to write and load the model of a block and of a network: two cores of an AMD EPYC, torch
 2.13, which took 0.5 and 6.1 s while another process kept a core busy (2026-11-27)."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is measured (``blocks`` or ``networks``), how many are done, and of how many."""
+"""Called with the kind (``blocks`` or ``networks``), the number done and the total number."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What a table still needs for a space at one resolution."""
+    """Blocks and networks that a table lacks for a space and a workload."""
 
     blocks: list[Block]
     networks: list[Architecture]
@@ -85,7 +85,7 @@ class Missing:
 
 
 def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
-    """What `collect_table` would still measure into a table."""
+    """The rows that `collect_table` would add to a table."""
     present = {row.architecture for row in table.networks if _same_input(row, workload)}
     wanted = calibration_networks(space, CALIBRATION_NETWORKS)
     return Missing(
@@ -95,15 +95,15 @@ def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> 
 
 
 def _same_input(row: NetworkRow, workload: Workload) -> bool:
-    """Whether a row is of the same image size; how many classes a head has hardly matters."""
+    """Whether a row has the same image size. The number of classes hardly changes the latency."""
     return (row.workload.height, row.workload.width) == (workload.height, workload.width)
 
 
 def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
     """Networks spread evenly from the smallest to the largest of a space.
 
-    Each is a random sample tilted towards small or large choices by its place in the row, so
-    that the correction is fitted where a tight budget searches as well as where a loose one does.
+    They are random samples with a preference that goes from small to large choices, so that the
+    correction is fitted for tight budgets as well as for loose ones.
     """
     rng = random.Random(seed)
     networks: dict[Architecture, None] = {}
@@ -124,12 +124,12 @@ def collect_table(
     tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> LatencyTable:
-    """Measure what this machine's table of a target lacks for a space.
+    """Measure the rows that this machine's table of a target lacks for a space.
 
     Args:
-        space: whose blocks to measure.
-        target: runtime.
-        precision: None for the target's usual one.
+        space: its blocks are measured.
+        target: name of the runtime.
+        precision: None for the target's default.
         workload: size of input and output, and images of one call.
         tables_dir: where tables are kept; None for the usual folders.
         progress: told after every group.
@@ -148,7 +148,7 @@ def collect_table(
         with locked(path, TableError, "measuring it"):
             if known not in (None, path):
                 _copy_table(known, path)
-            return _complete(path, key, space, workload, progress)
+            return _measure_missing(path, key, space, workload, progress)
     except OSError as error:
         raise TableError(
             f"{path}: cannot be written: {error.strerror or error}; name another folder with "
@@ -164,14 +164,14 @@ def _copy_table(source: Path, path: Path) -> None:
             shutil.copyfile(source / name, path / name)
 
 
-def _complete(
+def _measure_missing(
     path: Path,
     key: TableKey,
     space: SearchSpace,
     workload: Workload,
     progress: Progress,
 ) -> LatencyTable:
-    """Measure what a table's folder lacks."""
+    """Measure the rows that a table's folder lacks."""
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
     meta = _comparable_meta(path, key)
@@ -182,22 +182,22 @@ def _complete(
                 write_meta(path, meta)
             missing = missing_for(read_table(path), space, workload)
             _measure_blocks(path, bench, missing.blocks, progress)
-            meta = _settled(path, meta, bench)
-    # Networks in a fresh process, as they are measured whenever they are compared with a table:
-    # right after hundreds of blocks they came out about 1% slower, with two runtimes.
+            meta = _update_meta(path, meta, bench)
+    # Networks are measured in a new process, as they are whenever they are compared with a table:
+    # in a process that has measured hundreds of blocks they are a little slower.
     networks = missing_for(read_table(path), space, workload).networks
     if networks:
         with open_bench(key, meta.reference_ms) as bench:
             network_rows(
                 *(bench, networks, workload, progress),
-                keep=lambda rows: append_networks(path, rows),
+                on_rows=lambda rows: append_networks(path, rows),
             )
-            _settled(path, meta, bench)
+            _update_meta(path, meta, bench)
     return read_table(path)
 
 
-def _settled(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
-    """Date the table; one begun in a slow spell of the machine is read at its quiet speed now."""
+def _update_meta(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
+    """Set the table's date, and lower its reference latency if it was begun in a slow spell."""
     quiet_ms = min(meta.reference_ms, bench.quiet_ms())
     meta = meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms})
     write_meta(path, meta)
@@ -219,27 +219,27 @@ def network_rows(
     networks: Sequence[Architecture],
     workload: Workload,
     progress: Progress = lambda *_: None,
-    keep: Callable[[list[NetworkRow]], None] = lambda _: None,
+    on_rows: Callable[[list[NetworkRow]], None] = lambda _: None,
     effort: Effort = NETWORK_EFFORT,
 ) -> list[NetworkRow]:
-    """Measure networks whole, a group at a time.
+    """Measure whole networks in groups.
 
     Args:
         bench: measures them.
-        networks: what to measure.
+        networks: networks to measure.
         workload: of the networks.
-        progress: told after every group.
-        keep: given each group as soon as it is measured.
-        effort: how thoroughly.
+        progress: called after every group.
+        on_rows: called with the rows of each group as soon as it is measured.
+        effort: how thoroughly to measure.
 
     Returns:
-        A row for each network, in order; one that occurs twice is measured once.
+        A row for each network, in order. A network that occurs twice is measured once.
     """
     found: dict[Architecture, NetworkRow] = {}
     different = list(dict.fromkeys(networks))
     for group in groups(different, NETWORKS_AT_ONCE):
         rows = bench.networks(group, workload, effort)
-        keep(rows)
+        on_rows(rows)
         found.update(zip(group, rows, strict=True))
         progress("networks", len(found), len(different))
     return [found[network] for network in networks]
@@ -249,7 +249,7 @@ def table_networks(space: SearchSpace) -> list[Architecture]:
     """The `calibration_networks` of a table.
 
     Raises:
-        TableError: the space has too few to calibrate a predictor with.
+        TableError: the space has too few networks to calibrate a predictor.
     """
     networks = calibration_networks(space, CALIBRATION_NETWORKS)
     if len(networks) < MIN_NETWORKS:
@@ -266,13 +266,13 @@ def measure_networks(
     workload: Workload,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Timing]:
-    """Measure networks whole on the device of a table, by its protocol.
+    """Measure whole networks so that their latencies are comparable with a table.
 
     Args:
-        networks: what to measure.
-        table: of this machine; its reference block takes the drift since it was made out.
+        networks: networks to measure.
+        table: of this machine; timings are scaled to its reference latency.
         workload: of the networks.
-        progress: told how many are done, and of how many.
+        progress: called with the number done and the total number.
 
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run a network.
@@ -289,10 +289,10 @@ def measure_networks(
 
 
 def measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
-    """The complete key of the table that this machine would measure.
+    """The key of this machine's table of a target, with all fields set.
 
     Raises:
-        RuntimeUnavailableError: it cannot; says why.
+        RuntimeUnavailableError: this machine cannot measure the target; says why.
     """
     runtime_here(target)
     key = own_key(target, precision, batch_size)  # type: ignore[arg-type]
@@ -301,7 +301,7 @@ def measurable_key(target: str, precision: str | None, batch_size: int | None) -
 
 
 def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
-    """The table's meta, or None for a new table; refused if new rows were not comparable."""
+    """The table's meta, or None for a new table; refused if new rows would not be comparable."""
     if not (path / "meta.json").exists():
         if list(path.glob("*.csv")):
             raise TableError(
@@ -323,7 +323,7 @@ def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
 
 
 def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
-    """Meta of a table that is begun now."""
+    """Meta of a new table."""
     runtime = RUNTIMES[key.target]
     device = runtime.device()
     assert key.device and key.precision and key.batch_size
@@ -344,7 +344,7 @@ def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
 
 
 def _drop_partial_line(path: Path) -> None:
-    """Remove a last line that a killed run did not finish."""
+    """Remove an incomplete last line, which a killed run leaves."""
     if not path.exists():
         return
     content = path.read_bytes()

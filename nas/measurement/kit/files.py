@@ -1,6 +1,6 @@
-"""The two JSON files of a device kit: the manifest it carries, and the results it makes.
+"""The two JSON files of a device kit: its manifest, and the results that it writes.
 
-Needs only Python's standard library: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class KitModel:
     Attributes:
         name: of the model, unique in the kit.
         kind: ``reference``, ``empty``, ``block`` or ``network``.
-        file: its place in the kit, ``models/...``; a Core ML package is a folder.
+        file: path in the kit, ``models/...``; a Core ML package is a folder.
         sha256: see `Digest`.
         size_bytes: of the file, or of all files of the package.
-        value: the block or architecture as JSON; None for the other kinds.
+        value: the block or architecture as JSON; None for other kinds.
     """
 
     name: str
@@ -66,7 +66,8 @@ class KitModel:
 class Manifest:
     """What a kit measures, and for which table.
 
-    ``resolution`` is in pixels: 224 for a square, else a text such as 512x683: height x width.
+    ``resolution`` is in pixels: 224 for a square image, else height x width as a text such as
+    512x683.
     """
 
     project_version: str
@@ -83,18 +84,18 @@ class Manifest:
         return [model for model in self.models if model.kind == kind]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the manifest: tells kits apart."""
+        """SHA-256 of the manifest; it identifies the kit."""
         return checksum(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `parse_manifest` reads back."""
+        """JSON values that `parse_manifest` reads."""
         value = asdict(self)
         return {"format": FORMAT, **value, "models": list(value["models"])}
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where a kit was run; `Runtime.device` and `Runtime.version` of there."""
+    """Device, runtime and software with which a kit was run."""
 
     device: str
     device_description: str
@@ -104,7 +105,7 @@ class Conditions:
     platform: str
 
     def difference(self, now: Conditions) -> str | None:
-        """What makes new latencies incomparable, for example ``threads 4, now 8``, or None."""
+        """A difference that makes new latencies incomparable, as ``threads 4, now 8``, or None."""
         found = [
             f"{name.replace('_', ' ')} {getattr(self, name)}, now {getattr(now, name)}"
             for name in ("device", "threads", "runtime_version")
@@ -121,10 +122,10 @@ class KitResults:
         manifest: of the kit.
         conditions: where it was run.
         created, updated: ISO dates.
-        reference_ms: latency of the reference block that all rows are expressed at.
+        reference_ms: latency of the reference block to which all rows are scaled.
         quiet_ms: its latency while the machine was quiet.
-        overhead_ms: fixed time of a call; it is in the rows.
-        rows: timing of each measured block and network by the model's name.
+        overhead_ms: overhead of a call; the rows include it.
+        rows: timings of the measured blocks and networks, by the model's name.
     """
 
     manifest: Manifest
@@ -141,12 +142,12 @@ class KitResults:
         return [model for model in self.manifest.of_kind(kind) if model.name not in self.rows]
 
     def with_rows(self, rows: Mapping[str, Timing], quiet_ms: float, today: str) -> KitResults:
-        """These results and more of them."""
+        """These results with further rows."""
         quiet_ms = min(quiet_ms, self.quiet_ms)
         return replace(self, rows={**self.rows, **rows}, quiet_ms=quiet_ms, updated=today)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `parse_results` reads back."""
+        """JSON values that `parse_results` reads."""
         value: dict[str, Any] = {
             "format": FORMAT,
             "unit": UNIT,
@@ -163,7 +164,7 @@ class KitResults:
 
 
 class Digest:
-    """SHA-256 of a model: of a file's bytes, or of a package's names and bytes.
+    """SHA-256 of a model: of the bytes of a file, or of the names and bytes in a package.
 
     Args:
         package: whether the model is a folder; its files are then added in sorted order.
@@ -174,17 +175,17 @@ class Digest:
         self.size_bytes = 0
 
     def begin(self, name: str) -> None:
-        """The next file, by its path inside the package."""
+        """Begin the next file; ``name`` is its path inside the package."""
         self._end_file()
         self._whole.update(f"{name}\n".encode())
 
     def update(self, data: bytes) -> None:
-        """The next bytes of the file."""
+        """Add the next bytes of the file."""
         self._file.update(data)
         self.size_bytes += len(data)
 
     def hexdigest(self) -> str:
-        """64 hexadecimal digits, once all files were added."""
+        """The digest after all files were added, 64 hexadecimal digits."""
         if not self._package:
             return self._file.hexdigest()
         self._end_file()
@@ -197,10 +198,10 @@ class Digest:
 
 
 def parse_manifest(value: Any, where: str = "the manifest") -> Manifest:
-    """Check what `Manifest.to_json` wrote.
+    """Check and read the values of `Manifest.to_json`.
 
     Raises:
-        ValueError: names the entry, what it holds and what was expected.
+        ValueError: names the entry, its value and what was expected.
     """
     _same_format(value, where)
     given = entries(value, where, {"format": whole(FORMAT, FORMAT), **_MANIFEST})
@@ -221,10 +222,10 @@ def parse_manifest(value: Any, where: str = "the manifest") -> Manifest:
 
 
 def parse_results(value: Any) -> KitResults:
-    """Check what `KitResults.to_json` wrote.
+    """Check and read the values of `KitResults.to_json`.
 
     Raises:
-        ValueError: names the entry, what it holds and what was expected.
+        ValueError: names the entry, its value and what was expected.
     """
     where = "results"
     _same_format(value, where)
@@ -254,7 +255,7 @@ def read_results(path: Path) -> KitResults:
     """The results in a file.
 
     Raises:
-        TableError: it is no such file, or damaged; says what is wrong in it.
+        TableError: the file is damaged or is not a file of results; says what is wrong.
     """
     try:
         return parse_results(read_json(path))
@@ -265,10 +266,10 @@ def read_results(path: Path) -> KitResults:
 
 
 def write_results(path: Path, results: KitResults) -> None:
-    """Write a file of results, whole or not at all; it is on disk when this returns.
+    """Write a file of results atomically, and flush it to disk.
 
     Raises:
-        TableError: it cannot be written.
+        TableError: the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -285,13 +286,13 @@ def write_results(path: Path, results: KitResults) -> None:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name in a kit is a plain relative path, on every operating system."""
+    """Whether a name in a kit is a relative path that is safe on every operating system."""
     parts = name.split("/")
     return all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) and set(part) != {"."} for part in parts)
 
 
 def _same_format(value: Any, where: str) -> None:
-    """Say that another version wrote a file, before complaining about its entries."""
+    """Refuse a file of another version, before its entries are checked."""
     found = value.get("format") if isinstance(value, dict) else None
     if isinstance(found, int) and found != FORMAT:
         raise ValueError(
@@ -301,7 +302,7 @@ def _same_format(value: Any, where: str) -> None:
 
 
 def _value(value: Any, where: str) -> Any:
-    """A block or architecture: what it says is checked where a table is made of it."""
+    """A block or architecture. Its content is checked when a table is made of it."""
     if value is None:
         return value
     if not _levels(value, MAX_LEVELS):
@@ -310,14 +311,14 @@ def _value(value: Any, where: str) -> Any:
 
 
 def _resolution(value: Any, where: str) -> int | str:
-    """Pixels of a square, or height x width."""
+    """Side of a square image in pixels, or height x width."""
     if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", value):
         return value
     return int(whole(8, 4096)(value, where))
 
 
 def _levels(value: Any, most: int) -> bool:
-    """Whether lists and mappings are nested at most so deep."""
+    """Whether lists and mappings are nested at most ``most`` levels deep."""
     if not isinstance(value, (dict, list)):
         return True
     inner = value.values() if isinstance(value, dict) else value

@@ -1,9 +1,9 @@
 """Runs a device kit on its device: measures every model and writes one file of results.
 
-The kit's ``__main__.py`` calls `main`. Results reach the disk a group of models at a
-time, so an interrupted run loses at most one group; running it again measures what is missing.
+The kit's ``__main__.py`` calls `main`. Results are written after every group of models, so an
+interrupted run loses at most one group; running the kit again measures the missing models.
 
-Needs only Python's standard library and the device's runtime: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library and the device's runtime.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[int, Effort]] = {
     "block": (BLOCKS_AT_ONCE, BLOCK_EFFORT),
     "network": (NETWORKS_AT_ONCE, NETWORK_EFFORT),
 }
-"""Models measured in turns with each other, and how thoroughly, as for tables measured here."""
+"""Size of a group and effort, by the kind of model; as for tables that are measured directly."""
 
 INTERRUPTED = 130
 _LINE_EVERY_S = 5.0
@@ -40,8 +40,8 @@ def main(kit: Path, arguments: Sequence[str] | None = None) -> int:
     """Run a kit from the command line.
 
     Args:
-        kit: its zip file or folder.
-        arguments: without the program's name; None for ``sys.argv``.
+        kit: zip file or folder of the kit.
+        arguments: command-line arguments without the program's name; None for ``sys.argv``.
 
     Returns:
         Exit code: 0 done, 2 the user's mistake, 130 interrupted.
@@ -56,13 +56,15 @@ def main(kit: Path, arguments: Sequence[str] | None = None) -> int:
                 _measure(source, results)
         return 0
     except KeyboardInterrupt:
-        _say(_after_interrupt(kit, results))
+        _print_to_stderr(_interrupted_message(kit, results))
         return INTERRUPTED
     except UserError as error:
-        _say(f"error: {error}")
+        _print_to_stderr(f"error: {error}")
     except OSError as error:
         where = error.filename or tempfile.gettempdir()
-        _say(f"error: {where}: {error.strerror or error}; TMPDIR can name a folder with more space")
+        _print_to_stderr(
+            f"error: {where}: {error.strerror or error}; TMPDIR can name a folder with more space"
+        )
     return 2
 
 
@@ -70,23 +72,23 @@ def _parser(kit: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python {shlex.quote(kit.name)}",
         description="Measures the latency of blocks and networks on this device. An interrupted "
-        "run goes on where it was when it is started again.",
+        "run continues when it is started again.",
     )
     parser.add_argument(
         *("--results", "-o"),
         type=Path,
         default=Path("results.json"),
-        help="file to write, or to go on with (default: results.json)",
+        help="file to write, or to resume (default: results.json)",
     )
     parser.add_argument("--list", action="store_true", help="list the models and measure nothing")
     return parser
 
 
 def _measure(source: KitSource, path: Path) -> None:
-    """Measure what a file of results still misses."""
+    """Measure the models that are missing in a file of results."""
     conditions = _conditions(source)
     _require_writable(path)
-    results = _begun(path, source, conditions) if path.exists() else None
+    results = _resumable_results(path, source, conditions) if path.exists() else None
     manifest = source.manifest
     batch = f"{manifest.precision}, batch {manifest.batch_size}, {manifest.resolution} pixels"
     print(f"{manifest.target} {conditions.runtime_version} on {conditions.device_description}")
@@ -99,7 +101,7 @@ def _measure(source: KitSource, path: Path) -> None:
 
 
 def _conditions(source: KitSource) -> Conditions:
-    """This device and its runtime, if they can run the kit."""
+    """This device and its runtime; refused if they cannot run the kit."""
     target = source.manifest.target
     if target not in RUNTIMES:
         raise TableError(f"{source.path}: {unknown('target', target, RUNTIMES)}")
@@ -118,23 +120,23 @@ def _conditions(source: KitSource) -> Conditions:
     )
 
 
-def _begun(path: Path, source: KitSource, conditions: Conditions) -> KitResults:
-    """The results in a file, if this run can go on with them."""
+def _resumable_results(path: Path, source: KitSource, conditions: Conditions) -> KitResults:
+    """The results in a file; refused if this run cannot resume them."""
     results = read_results(path)
-    begin_anew = "name another file with --results, or delete this one"
+    start_anew = "name another file with --results, or delete this one"
     if results.manifest != source.manifest:
-        raise TableError(f"{path}: has the results of another kit: {begin_anew}")
+        raise TableError(f"{path}: has the results of another kit: {start_anew}")
     difference = results.conditions.difference(conditions)
     if difference:
         raise TableError(
             f"{path}: was measured with {difference}; new latencies would not be comparable: "
-            f"{begin_anew}"
+            f"{start_anew}"
         )
     return results
 
 
 def _require_writable(path: Path) -> None:
-    """Find out before the measurement that its results have a place."""
+    """Refuse, before anything is measured, a path that cannot be written."""
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name a file with --results")
     try:
@@ -154,8 +156,10 @@ def _measure_missing(
     conditions: Conditions,
     folder: Path,
 ) -> None:
-    """Measure blocks, then networks, in a process each: after hundreds of blocks in the same
-    one, networks took 1% longer."""
+    """Measure blocks, then networks, each in a new process.
+
+    In a process that has measured hundreds of blocks, networks are a little slower.
+    """
     manifest = source.manifest
     fixed = [*manifest.of_kind("reference"), *manifest.of_kind("empty")]
     with source.models(fixed, folder) as (reference, empty):
@@ -166,11 +170,11 @@ def _measure_missing(
             with BenchProcess(
                 manifest.target, manifest.precision, reference, empty, known_ms
             ) as bench:
-                results = results or _begin(manifest, conditions, bench)
+                results = results or _new_results(manifest, conditions, bench)
                 results = _measure_kind(kind, source, path, results, bench, folder)
 
 
-def _begin(manifest: Manifest, conditions: Conditions, bench: BenchProcess) -> KitResults:
+def _new_results(manifest: Manifest, conditions: Conditions, bench: BenchProcess) -> KitResults:
     today = _today()
     latencies = (bench.reference_ms, bench.quiet_ms(), bench.overhead_ms)
     return KitResults(manifest, conditions, today, today, *latencies, rows={})
@@ -198,7 +202,7 @@ def _measure_kind(
 
 
 class _Progress:
-    """Prints how many are measured and how long the rest takes, every few seconds."""
+    """Prints every few seconds how many models are measured, and the time that remains."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0
@@ -225,8 +229,8 @@ def _print_list(source: KitSource, path: Path) -> None:
         print(f"  {state}  {model.size_bytes / 1e6:8.2f} MB  {model.kind:<9}  {model.name}")
 
 
-def _after_interrupt(kit: Path, results: Path) -> str:
-    """What is kept, and how to go on."""
+def _interrupted_message(kit: Path, results: Path) -> str:
+    """Message after an interrupt: what is saved, and the command that resumes."""
     again = f"python {shlex.quote(str(kit))}"
     if results != Path("results.json"):
         again += f" --results {shlex.quote(str(results))}"
@@ -238,11 +242,11 @@ def _after_interrupt(kit: Path, results: Path) -> str:
 
 
 def _printable(text: str) -> str:
-    """What a results file takes as one line."""
+    """The text as one printable line of at most 200 characters, as result files require."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:200]
 
 
-def _say(text: str) -> None:
+def _print_to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""Hands out the model files of a device kit, each checked against the manifest.
+"""Extracts the model files of a device kit, and checks each against the manifest.
 
-A kit is a zip file or the folder somebody unzipped it into. No path in it is trusted: what would
-land outside the folder it is extracted to is refused.
+A kit is a zip file, or the folder it was unzipped into. Its paths are not trusted: a path that
+points outside the kit is refused.
 
-Needs only Python's standard library: device kits carry this file.
+Device kits carry this file, so it needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DAMAGED = (
 
 
 class KitSource:
-    """A kit that can be measured; made by `open_kit`.
+    """An open kit; made by `open_kit`.
 
     Attributes:
         path: of the zip file or folder.
-        manifest: what is in it.
+        manifest: the kit's manifest.
     """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile | None) -> None:
@@ -46,14 +46,14 @@ class KitSource:
 
     @contextmanager
     def models(self, models: Sequence[KitModel], folder: Path) -> Iterator[list[Path]]:
-        """Extract models for a while; they are deleted afterwards, as devices have small disks.
+        """Extract models, and delete them at the end of the block, as devices have small disks.
 
         Args:
             models: of the manifest.
-            folder: an empty folder, or one whose files have other names.
+            folder: where to extract to; it must not hold files of the same names.
 
         Raises:
-            TableError: a model is missing, damaged or not what the manifest says; names it.
+            TableError: a model is missing, damaged or differs from the manifest; names it.
         """
         paths = [folder / model.file.rpartition("/")[2] for model in models]
         try:
@@ -72,7 +72,7 @@ class KitSource:
             return file.read(MAX_FILE_BYTES + 1)
 
     def _extract(self, model: KitModel, path: Path) -> None:
-        """Copy a model's file or files, and compare size and checksum on the way."""
+        """Copy a model's file or files, and check size and checksum."""
         members = self._members(model.file)
         digest = Digest(package=members != [model.file])
         for member in members:
@@ -93,7 +93,7 @@ class KitSource:
             )
 
     def _members(self, name: str) -> list[str]:
-        """The file of that name, or the sorted files of the package of that name."""
+        """The file of this name, or the sorted files of the package of this name."""
         prefix = f"{name}/"
         if self._archive:
             found = [n for n in self._names if n == name or n.startswith(prefix)]
@@ -117,7 +117,7 @@ class KitSource:
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
-        """What goes wrong with the kit becomes one line; a full disk is told as it is."""
+        """Turn errors of a damaged kit into a TableError; errors of the disk pass unchanged."""
         again = "copy the kit to the device again"
         try:
             yield
@@ -129,10 +129,10 @@ class KitSource:
 
 @contextmanager
 def open_kit(path: Path) -> Iterator[KitSource]:
-    """A kit's zip file or folder.
+    """Open a kit's zip file or folder.
 
     Raises:
-        TableError: it is no kit, or damaged.
+        TableError: it is not a kit, or it is damaged.
     """
     if path.is_dir():
         yield KitSource(path, None)
@@ -146,7 +146,7 @@ def open_kit(path: Path) -> Iterator[KitSource]:
 
 
 def _zip_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
-    """Names of all entries that are files; refused if one could land elsewhere."""
+    """Names of all files in the archive; refused if one points outside the kit."""
     names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     for name in names:
         if not is_inside(name):

@@ -1,4 +1,4 @@
-"""Runtimes that can measure, by the name of their target."""
+"""All runtimes, by the name of their target."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ RUNTIMES: dict[str, Runtime] = {
 
 
 def runtime_here(target: str) -> Runtime:
-    """The runtime of a target that can be measured on this machine.
+    """The runtime of a target, which must be usable on this machine.
 
     Raises:
-        RuntimeUnavailableError: there is no such target, or it cannot; says why.
+        RuntimeUnavailableError: the target is unknown, or cannot be measured here; says why.
     """
     if target not in RUNTIMES:
         raise RuntimeUnavailableError(unknown("target", target, RUNTIMES))

@@ -1,8 +1,8 @@
-"""The interface every runtime implements; measuring itself is `nas.measurement.protocol`.
+"""The interface that every runtime implements.
 
-It needs Python's standard library and the runtime's own package, and runs on the device, where
-there may be no PyTorch: device kits carry this folder. What writes the model files that a runtime
-loads is `nas.models.model_files`.
+`nas.measurement.protocol` does the measuring, `nas.models.model_files` writes the model files that
+a runtime loads. Device kits carry this folder, so its modules need only Python's standard library
+and the runtime's own package.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from nas.measurement.protocol import Session
 from nas.precision import Precision
 
 MIN_RUNS, MAX_RUNS = 2, 200
-"""Timed runs of one turn."""
+"""Least and largest number of timed runs in one turn."""
 
 
 class Runtime(ABC):
     """One inference runtime on one kind of device.
 
     Optional packages are imported inside the methods, so that a runtime that is not installed
-    can still say what it is missing.
+    can still say what is missing.
 
     Attributes:
-        name: the target it stands for.
-        precisions: what it runs, the usual one first.
+        name: name of the target.
+        precisions: supported precisions, the default first.
         suffix: of its model files.
-        in_kits: whether its model files can be measured where there is no PyTorch.
+        in_kits: whether device kits can be made for it: its model files need no PyTorch.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def unavailable(self) -> str | None:
-        """What is missing to measure here and how to get it, or None if nothing is."""
+        """What is missing to measure on this machine and how to install it; None if nothing is."""
 
     @abstractmethod
     def version(self) -> str:
@@ -49,30 +49,30 @@ class Runtime(ABC):
 
     @abstractmethod
     def device(self) -> Device:
-        """The device that `load` loads for."""
+        """The device on which loaded models run."""
 
     @abstractmethod
     def load(self, path: Path, precision: Precision) -> Session:
-        """Make a model file ready to be timed.
+        """Load a model file so that it can be timed.
 
         Args:
             path: a file (for Core ML: a package) with the suffix of this runtime.
-            precision: it was made in.
+            precision: of the file.
 
         Raises:
-            RuntimeUnavailableError: the runtime cannot run it here.
+            RuntimeUnavailableError: the runtime cannot run the file on this machine.
         """
 
 
 def timed_by_clock(call: Callable[[], None]) -> Session:
-    """A session of a call that returns when the device is done."""
+    """A session that times a call, which returns when the device is done, by the host's clock."""
 
     def run(duration_s: float) -> list[float]:
         begin = time.perf_counter()
         call()
         stop = time.perf_counter()
-        # The first run warms up. Where it alone outlasts the turn it is counted: the caches it
-        # found cold are a small part of so long a run.
+        # The first run is a warm-up. If it alone takes longer than the turn, it is counted: cold
+        # caches are a small part of such a long run.
         times_ms = [(stop - begin) * 1e3] if stop - begin >= duration_s else []
         while len(times_ms) < MAX_RUNS:
             start = time.perf_counter()
@@ -87,10 +87,10 @@ def timed_by_clock(call: Callable[[], None]) -> Session:
 
 
 def timed_by_device(run_once_ms: Callable[[], float]) -> Session:
-    """A session of a call that returns the milliseconds its run took by the device's own clock."""
+    """A session of a call that returns the run's milliseconds by the clock of the device."""
 
     def run(duration_s: float) -> list[float]:
-        run_once_ms()  # warms up
+        run_once_ms()  # warm-up
         times_ms: list[float] = []
         while len(times_ms) < MAX_RUNS:
             times_ms.append(run_once_ms())

@@ -26,7 +26,7 @@ _RUNS_A_TURN = 10
 
 
 class CoreML(Runtime):
-    """ML program on all compute units (CPU, GPU and Neural Engine) of this Mac."""
+    """Core ML on all compute units (CPU, GPU and Neural Engine) of this Mac."""
 
     name = "coreml"
     precisions = ("fp16", "fp32")
@@ -61,7 +61,7 @@ class CoreML(Runtime):
 
 
 class CoreMLOnIPhone(CoreML):
-    """The same on an iPhone connected to this Mac, by coremltools' model runner app."""
+    """Core ML on an iPhone connected to this Mac, through coremltools' model runner app."""
 
     name = "coreml-iphone"
     in_kits: ClassVar[bool] = False
@@ -74,7 +74,7 @@ class CoreMLOnIPhone(CoreML):
             return f"set {TEAM_VARIABLE} to your Apple development team, which signs an app"
         try:
             _iphone()
-        except Exception as error:  # Xcode's tools fail in many ways, and all mean the same here
+        except Exception as error:  # Xcode's tools raise many kinds of errors
             return f"no iPhone can be used: {error}"
         return None
 

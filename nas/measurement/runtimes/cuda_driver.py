@@ -1,7 +1,7 @@
-"""The few calls of NVIDIA's driver API that timing needs, by ctypes.
+"""The few functions of NVIDIA's driver API that timing needs, called through ctypes.
 
-The driver library is there wherever a GPU works, also where neither PyTorch nor a CUDA toolkit
-is. What other libraries do with CUDA in the same process shares the device's primary context.
+The driver library is installed wherever a GPU works, even without PyTorch and the CUDA toolkit.
+This module uses the device's primary context, as other CUDA libraries in the process do.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NON_BLOCKING_STREAM = 1
 
 
 class CudaDriver:
-    """The first GPU of this machine, its primary context made current.
+    """The first GPU of this machine; its primary context is made current.
 
     Raises:
-        RuntimeUnavailableError: there is no driver, or no GPU that works.
+        RuntimeUnavailableError: there is no driver or no working GPU.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class CudaDriver:
         self._call("cuCtxSetCurrent", context)
 
     def allocate(self, size_bytes: int) -> int:
-        """Address of zeroed device memory; `free` gives it back."""
+        """Allocate zeroed device memory, to be released by `free`; returns its address."""
         address = ctypes.c_uint64()
         self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size_bytes))
         size = ctypes.c_size_t(size_bytes)
@@ -50,27 +50,27 @@ class CudaDriver:
         return address.value
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Release memory."""
         self._call("cuMemFree_v2", ctypes.c_uint64(address))
 
     def stream(self) -> int:
-        """Handle of a new stream."""
+        """Create a stream; returns its handle."""
         stream = ctypes.c_void_p()
         self._call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(_NON_BLOCKING_STREAM))
         return stream.value or 0
 
     def event(self) -> int:
-        """Handle of a new event that records the time."""
+        """Create an event that records the time; returns its handle."""
         event = ctypes.c_void_p()
         self._call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(0))
         return event.value or 0
 
     def record(self, event: int, stream: int) -> None:
-        """Let the event record when the stream gets there."""
+        """Record the event once the stream has reached this point."""
         self._call("cuEventRecord", ctypes.c_void_p(event), ctypes.c_void_p(stream))
 
     def elapsed_ms(self, start: int, end: int) -> float:
-        """Milliseconds between two recorded events, once the second has happened."""
+        """Wait for the second event; returns the milliseconds between the two."""
         self._call("cuEventSynchronize", ctypes.c_void_p(end))
         value = ctypes.c_float()
         self._call(
@@ -89,7 +89,7 @@ class CudaDriver:
 
 @lru_cache(maxsize=1)
 def cuda_device() -> tuple[Device | None, str | None]:
-    """The GPU, or None and why there is none."""
+    """The GPU and None, or None and the reason why there is no GPU."""
     try:
         name = CudaDriver().device_name
     except RuntimeUnavailableError as error:

@@ -1,4 +1,4 @@
-"""Inputs to time a model with."""
+"""Example inputs for timed models."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def example_input(shape: Sequence[int], dtype: Any) -> Any:
-    """An array to call a model with: standard normal values, or ones where they are whole.
+    """An input array: standard normal values for float types, ones for other types.
 
     Args:
         shape: of the input.
-        dtype: NumPy's, or its name.
+        dtype: NumPy dtype or its name.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime, with the execution providers that the installed package has."""
+"""ONNX Runtime with one of its execution providers."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _NUMPY_TYPES = {
 
 
 class OnnxRuntime(Runtime):
-    """A session of one execution provider, all graph optimisations.
+    """ONNX Runtime with one execution provider and all graph optimisations.
 
     Args:
         name: of the target.
-        provider: the execution provider; what it does not support runs on the CPU.
-        precisions: as `Runtime`.
+        provider: name of the execution provider. Operators it does not support run on the CPU.
+        precisions: see `Runtime`.
     """
 
     def __init__(self, name: str, provider: str, precisions: tuple[Precision, ...]) -> None:
@@ -102,11 +102,11 @@ class OnnxRuntime(Runtime):
 
 @lru_cache(maxsize=1)
 def _share_one_thread_pool(threads: int) -> None:
-    """One thread pool for all sessions of this process.
+    """Make all sessions of this process share one thread pool.
 
-    A session's own threads go on spinning for a while after a call. With several sessions
-    timed in turns they take the cores from each other, and a call of 2 ms takes up to 8.
-    From then on every session of the process must share it; measuring has its own process.
+    Threads of a session spin for a while after a call. If several sessions with threads of their
+    own are timed in turns, they take the cores from each other, and a call of 2 ms takes up to 8.
+    The setting lasts as long as the process, so measuring has a process of its own.
     """
     import onnxruntime as ort
 
@@ -114,7 +114,7 @@ def _share_one_thread_pool(threads: int) -> None:
 
 
 def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """A call whose inputs and outputs stay on the GPU."""
+    """A call that keeps its inputs and outputs on the GPU."""
     import onnxruntime as ort
 
     binding = session.io_binding()
@@ -131,6 +131,6 @@ def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
 
 
 def _installed_package() -> str:
-    """The distribution that supplies ``import onnxruntime``: several do."""
+    """The installed distribution that provides the module onnxruntime; there are several."""
     names = metadata.packages_distributions().get("onnxruntime", ["onnxruntime"])
     return names[0]

@@ -13,7 +13,7 @@ from nas.precision import Precision
 
 
 class OpenVino(Runtime):
-    """CPU plugin, tuned for the latency of one request, one thread a core."""
+    """OpenVINO's CPU plugin, tuned for the latency of one request, one thread for each core."""
 
     name = "openvino"
     precisions = ("fp32",)
@@ -36,7 +36,7 @@ class OpenVino(Runtime):
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.device().threads,
-            "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the CPU has it
+            "INFERENCE_PRECISION_HINT": "f32",  # the default is bf16 on CPUs that support it
         }
         model = core.compile_model(core.read_model(str(path)), "CPU", settings)
         request = model.create_infer_request()

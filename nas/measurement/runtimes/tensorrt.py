@@ -1,8 +1,8 @@
 """TensorRT 10 and 11 on this machine's NVIDIA GPU.
 
-Both versions build a strongly typed engine from a network exported in the wanted precision;
-TensorRT 11 has no other way. Where the Python package is missing, ``trtexec`` is used, which
-every TensorRT installation has. Neither needs PyTorch on the device.
+Both versions build a strongly typed engine from a network exported in the wanted precision, which
+is the only way in TensorRT 11. If the Python package is missing, ``trtexec`` is used, which every
+TensorRT installation has. Neither needs PyTorch on the device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nas.system import folders
 
 
 class TensorRT(Runtime):
-    """One engine a model, static shapes, input and output kept on the GPU."""
+    """One engine for each model, with static shapes; inputs and outputs stay on the GPU."""
 
     name = "tensorrt"
     precisions = ("fp16", "fp32")
@@ -58,7 +58,7 @@ class TensorRT(Runtime):
 
 
 def timing_cache_path(version: str, device: str) -> Path:
-    """Where what TensorRT learns about kernels is kept between builds."""
+    """Path of TensorRT's timing cache, which is kept between builds."""
     return folders.user_cache() / f"tensorrt-{slugify(version)}-{device}.cache"
 
 
@@ -67,7 +67,7 @@ def _has_python_package() -> bool:
 
 
 def _engine_session(path: Path, cache: Path) -> Session:
-    """An engine of the Python package, timed by CUDA events."""
+    """Build an engine with the Python package; the session times it with CUDA events."""
     import tensorrt as trt
 
     logger = trt.Logger(trt.Logger.WARNING)
@@ -92,13 +92,13 @@ def _engine_session(path: Path, cache: Path) -> Session:
         driver.record(end, stream)
         return driver.elapsed_ms(start, end)
 
-    for address in buffers:  # given back with the session
+    for address in buffers:  # released with the session
         weakref.finalize(run_once_ms, driver.free, address)
     return timed_by_device(run_once_ms)
 
 
 def _build(path: Path, cache: Path, logger: Any) -> Any:
-    """The serialised engine of an ONNX file; what was learnt about kernels goes to the cache."""
+    """Build the serialised engine of an ONNX file, and update the timing cache."""
     import tensorrt as trt
 
     builder = trt.Builder(logger)
@@ -117,6 +117,6 @@ def _build(path: Path, cache: Path, logger: Any) -> Any:
         partial = cache.with_suffix(f".{os.getpid()}.part")
         partial.write_bytes(bytes(config.get_timing_cache().serialize()))
         partial.replace(cache)
-    except OSError as error:  # the next build takes longer, no more
+    except OSError as error:  # only makes the next build slower
         print(f"{cache}: timing cache not kept: {error.strerror}", file=sys.stderr)
     return plan

@@ -1,4 +1,4 @@
-"""PyTorch itself: eager or compiled, on the CPU, an NVIDIA GPU or Apple's GPU."""
+"""PyTorch, eager or compiled, on the CPU, an NVIDIA GPU or an Apple GPU."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 class Torch(Runtime):
-    """A module in channels_last memory, under inference mode.
+    """Runs a module in channels_last memory format and inference mode.
 
-    Its model file is a pickled module, made and read within one measurement on this machine.
+    The model file is a pickled module. It is written and read within one measurement on this
+    machine.
 
     Args:
         name: of the target.
-        device_type: where it runs. On a GPU of NVIDIA the run is captured as a CUDA graph.
-        compiled: by `torch.compile`, with its defaults.
+        device_type: where it runs. On an NVIDIA GPU the run is captured as a CUDA graph.
+        compiled: whether to compile it with `torch.compile`, with the default settings.
     """
 
     suffix: ClassVar[str] = ".pt"
@@ -90,7 +91,7 @@ class Torch(Runtime):
 
 
 def _cuda_graph_session(module: Callable[[Any], Any], image_BCHW: torch.Tensor) -> Session:
-    """Replays of a captured graph, timed by CUDA events: what a server's GPU is busy with."""
+    """A session that replays a captured CUDA graph and times it with CUDA events."""
     import torch
 
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
-"""TensorRT through its command ``trtexec``, where the Python package is missing.
+"""TensorRT through its command ``trtexec``, for devices without the Python package.
 
-An engine is built once and saved; every turn loads it and runs it a fixed number of times, as
-starting the program takes longest. ``--exportTimes`` writes a
-list of one object a run, of which ``computeMs`` is the time on the GPU without transfers (the
-format of NVIDIA/TensorRT's samples/common/sampleReporting.cpp).
+An engine is built once and saved. Every turn loads it and runs it a fixed number of times, because
+starting the program takes most of the time. ``--exportTimes`` writes a list with one object for
+each run; its ``computeMs`` is the time on the GPU without transfers (format:
+samples/common/sampleReporting.cpp of NVIDIA/TensorRT).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BUILD_LIMIT_S, _RUN_LIMIT_S = 1800, 300
 
 
 def find() -> str | None:
-    """Path of ``trtexec``: environment variable TRTEXEC, PATH, or where packages put it."""
+    """Path of ``trtexec``: from the variable TRTEXEC, from PATH, or where packages install it."""
     given = os.environ.get("TRTEXEC") or shutil.which("trtexec")
     return given or next((place for place in _USUAL_PLACES if Path(place).exists()), None)
 
@@ -55,7 +55,7 @@ def load(path: Path, cache: Path) -> Session:
     Raises:
         RuntimeUnavailableError: trtexec failed; quotes its last error.
     """
-    # Next to the model, whose folder is removed even if this process is killed.
+    # In the model's folder, which is removed even if this process is killed.
     folder = tempfile.TemporaryDirectory(prefix="trtexec-", dir=path.parent)
     engine, times = Path(folder.name) / "engine.plan", Path(folder.name) / "times.json"
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,10 @@ def load(path: Path, cache: Path) -> Session:
 
 
 def read_times(path: Path) -> list[float]:
-    """Milliseconds on the GPU of every run in a file that ``--exportTimes`` wrote.
+    """GPU milliseconds of every run, read from a file of ``--exportTimes``.
 
     Raises:
-        RuntimeUnavailableError: it is no such file.
+        RuntimeUnavailableError: the file cannot be read, or a time in it is not valid.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))

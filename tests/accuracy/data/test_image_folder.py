@@ -1,4 +1,4 @@
-"""Folders of images: layouts, splits, decoding, cache, and every error's message."""
+"""Folders of images: layouts, splits, decoding, cache, and error messages."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_class_folders_are_split_by_class(root: Path, tmp_path: Path) -> None:
 
 def test_split_depends_on_paths_alone(root: Path, tmp_path: Path) -> None:
     before = index_folder(root).splits
-    moved = tmp_path / "elsewhere"
+    moved = tmp_path / "moved"
     shutil.copytree(root, moved)
     assert index_folder(moved).splits == before
     members = [path for images in before.values() for path, _ in images]

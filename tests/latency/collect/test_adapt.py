@@ -1,4 +1,4 @@
-"""A new device's table from a few measured networks, with real ONNX Runtime measurements."""
+"""Adapting a table to a new device, with real ONNX Runtime measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kits: what is in them, what they refuse, and running them as a device does."""
+"""Device kits: their content, what they refuse, and a run as on a device."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def device_modules() -> dict[str, Path]:
 
 
 def imports_at_load(tree: ast.Module) -> set[str]:
-    """What a module imports when it is loaded: not in functions, not for type checkers."""
+    """Modules imported when a module is loaded: not those in functions or for type checkers."""
     names: set[str] = set()
     nodes: list[ast.AST] = list(tree.body)
     while nodes:

@@ -1,4 +1,4 @@
-"""Results of kits become tables; whatever else a file holds is one clear error."""
+"""Results of kits become tables; any other file gives one clear error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NETWORK = RESULTS.manifest.of_kind("network")[3].name
 
 @pytest.fixture
 def refused(tmp_path):
-    """Imports a document that must be refused; returns the one line."""
+    """Import a document that must be refused; returns the error's one line."""
 
     def run(document) -> str:
         path = write_json(tmp_path / "results.json", document)
@@ -48,7 +48,7 @@ def refused(tmp_path):
 
 
 def changed(*place, value=None, seal=True):
-    """The document with one entry replaced; its checksums fit unless ``seal`` is off."""
+    """The document with one entry replaced, and with correct checksums unless ``seal`` is off."""
     document = copy.deepcopy(DOCUMENT)
     node = document
     for key in place[:-1]:
@@ -83,7 +83,10 @@ def test_results_become_a_table_that_predicts(tmp_path):
     assert (meta.reference_ms, meta.overhead_ms) == (1.9, OVERHEAD_MS)
     assert (meta.created, meta.updated) == ("2026-11-22", "2026-11-23")
     assert len(table.networks) == 24
-    for block, timing in table.blocks.items():  # at quiet speed, without a call's overhead
+    for (
+        block,
+        timing,
+    ) in table.blocks.items():  # scaled to the quiet machine, without the overhead of a call
         assert timing.latency_ms == pytest.approx(0.95 * made_up_ms(block), abs=2e-5)
     assert LatencyPredictor.fit(table).mean_error < 0.02
     left = {path.name for path in (tmp_path / "tables").rglob("*")}
@@ -210,7 +213,7 @@ def test_a_file_that_holds_no_results(content, expected, tmp_path):
 def test_files_that_are_huge_missing_or_folders(tmp_path):
     huge = tmp_path / "huge.json"
     with huge.open("wb") as file:
-        file.truncate(2_000_000_000)  # no disk is used, and only the first 64 MB are read
+        file.truncate(2_000_000_000)  # a sparse file: only the first 64 MB are read
     for path, expected in (
         (huge, "larger than 64 MB"),
         (tmp_path / "none.json", "No such file"),

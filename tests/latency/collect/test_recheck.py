@@ -1,4 +1,4 @@
-"""Whether a table still holds."""
+"""Checking whether a table is still valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring a table for real, interrupting it, and going on."""
+"""Measuring a table with a real runtime, interrupting it, and resuming."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_measures_every_block_and_the_calibration_networks(measured):
 
 
 def test_predicts_networks_it_has_not_seen(measured):
-    """A loose bound: tests share the machine; the claim is benchmarks/latency_predictor.py's."""
+    """A loose bound, as tests share the machine; benchmarks/latency_predictor.py has the claim."""
     space, table, _ = measured
     predictor = LatencyPredictor.fit(table)
     known = {row.architecture for row in table.networks}
@@ -178,7 +178,7 @@ def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
         assert time.monotonic() < gone, "what measured must end with what asked it to"
         time.sleep(0.1)
     kept = (folder / "blocks.csv").read_text()
-    # What a kill in the middle of a write can leave behind.
+    # A kill during a write can leave this behind.
     (folder / "blocks.csv").write_text(kept + "ncb,32,3")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

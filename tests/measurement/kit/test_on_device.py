@@ -1,4 +1,4 @@
-"""Kits run as a device runs them: in another Python, by another process, killed on the way."""
+"""Kits run as on a device: in another Python environment and process, and killed halfway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOUBLES = Path(__file__).resolve().parents[2] / "doubles"
 
 
 def started(command, folder, **environment):
-    """A run of a kit in a folder."""
+    """Start a kit in a folder."""
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -39,7 +39,7 @@ def started(command, folder, **environment):
 
 @pytest.mark.slow
 def test_in_a_bare_environment_killed_and_started_again(tmp_path):
-    """The device has onnxruntime, numpy and what they need; nothing of this project."""
+    """The environment has onnxruntime, numpy and their dependencies, and not this project."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     wanted = [f"{name}=={metadata.version(name)}" for name in ("onnxruntime", "numpy")]
@@ -84,7 +84,7 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
 def test_by_trtexec_where_there_is_no_tensorrt_package(tmp_path):
-    """The driver and trtexec are doubles; the latter's latencies follow from file sizes."""
+    """The driver and trtexec are test doubles; that trtexec derives latencies from file sizes."""
     built = tiny_kit(tmp_path, "tensorrt", networks=5)
     library = tmp_path / "libcuda.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, DOUBLES / "libcuda.c"], check=True)

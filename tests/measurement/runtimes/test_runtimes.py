@@ -1,4 +1,4 @@
-"""Every runtime: what it says where it cannot run, and that it runs where it can."""
+"""Every runtime: it runs where it is available, and says what is missing where it is not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_runs_or_says_what_is_missing(name, tmp_path):
             (timing,) = bench.measure([block], QUICK)
         assert timing.latency_ms > bench.overhead_ms > 0
         assert timing.runs >= 4
-        assert timing.spread_pct < 1000  # what a first run does once is not in it
+        assert timing.spread_pct < 1000  # without the one-time work of a first run
 
 
 @pytest.mark.skipif(

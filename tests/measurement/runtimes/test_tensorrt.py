@@ -1,4 +1,4 @@
-"""TensorRT without an NVIDIA GPU: doubles of the driver and of trtexec, real bindings' names."""
+"""TensorRT without an NVIDIA GPU: test doubles of driver and trtexec, and the real bindings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_neither_package_nor_trtexec(monkeypatch):
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
 def test_driver_calls_name_the_gpu_and_time_by_events(tmp_path):
-    """The ctypes calls against a double of libcuda.so.1, in a process that finds it."""
+    """The ctypes calls run against a test double of libcuda.so.1, in a process that finds it."""
     library = tmp_path / "libcuda.so.1"
     source = DOUBLES / "libcuda.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
@@ -109,7 +109,7 @@ def test_timing_caches_of_versions_and_devices_differ(monkeypatch, tmp_path):
 
 
 def used_names() -> set[str]:
-    """Every attribute that the TensorRT runtime uses of TensorRT's objects."""
+    """Every attribute of TensorRT's objects that the runtime uses."""
     tree = ast.parse(Path(tensorrt.__file__).read_text(encoding="utf-8"))
     names = set()
     ours = {"driver", "path", "cache", "weakref", "partial", "os", "sys"}
