@@ -94,7 +94,7 @@ class SearchConfig(BaseModel):
 
     Attributes:
         targets: the devices to deploy to, each with its budget; a network must keep all.
-        space: name or path of the search space.
+        space: name or path of the search space, or ``package.module:NAME`` of one in Python.
         resolution: of the network to deploy in pixels; a text such as 512x683 is height x width.
         num_classes: outputs of the network to deploy.
         max_params, max_macs: highest number of parameters, and of multiply-accumulates for one

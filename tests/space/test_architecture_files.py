@@ -1,4 +1,4 @@
-"""Presets are the published networks, and smaller ones for small images; a wrong file is refused by name."""
+"""Presets are the published networks, and smaller ones; a wrong file is refused by name."""
 
 from __future__ import annotations
 
