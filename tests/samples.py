@@ -94,6 +94,7 @@ TINY = Architecture(
 
 BLOCKS = {
     "stem": Block("stem", 3, 32, 4, 61, 61),
+    "stem stride 2": Block("stem", 3, 32, 2, 31, 33),
     "ncb": Block("ncb", 64, 64, 1, 14, 14, 3.0),
     "ncb stride 2": Block("ncb", 32, 96, 2, 15, 15, 2.5),
     "ntb": Block("ntb", 96, 128, 1, 14, 14, 2.0, 0.75, 4),

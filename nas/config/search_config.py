@@ -201,7 +201,7 @@ class SearchConfig(BaseModel):
             the precision that takes most.
         confidence: a network counts as within a budget if the upper end of its latency's interval
             of this confidence is.
-        space: name or path of the search space.
+        space: name or path of the search space, or ``package.module:NAME`` of one in Python.
         trials: candidates to train, at most.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.samplers.SAMPLERS`.
         rungs: in how many parts a candidate is trained, see `nas.accuracy.fidelity`; only the best
@@ -256,7 +256,12 @@ class SearchConfig(BaseModel):
         Option("Estimate blocks that were not measured from those that were.", "Target"),
     ] = False
     space: Annotated[
-        str, Option("Search space: a name (see spaces) or a YAML file.", "Search", metavar="SPACE")
+        str,
+        Option(
+            "Search space: a name (see spaces), a YAML file, or package.module:NAME.",
+            "Search",
+            metavar="SPACE",
+        ),
     ] = "nextvit"
     trials: Annotated[int, Option("Candidates to train.", "Search")] = Field(default=24, ge=1)
     sampler: Annotated[

@@ -48,7 +48,10 @@ class Network(nn.Module):
         return logits
 
     def features(self, x_B3HW: Tensor) -> list[Tensor]:
-        """Outputs of the four stages, [B, C, H/s, W/s] with s = 4, 8, 16, 32 (rounded up)."""
+        """Outputs of the four stages, [B, C, H/s, W/s] rounded up.
+
+        With s = 4, 8, 16, 32, or half of that after a stem of stride 2.
+        """
         ends, depth = [], 0
         for stage in self.architecture.stages:
             depth += stage.depth

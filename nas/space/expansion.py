@@ -85,10 +85,5 @@ def distinct(parts: Iterable[Part]) -> set[Block]:
     return {block for part in parts for group in part.groups for block, _ in group.runs}
 
 
-def runs(*counted: Run) -> tuple[Run, ...]:
-    """Runs without those that are empty."""
-    return tuple(run for run in counted if run[1])
-
-
 def _single(name: str, block: Block) -> Part:
     return Part(name, (Group(((block, 1),), 1),))

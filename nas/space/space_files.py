@@ -19,7 +19,7 @@ from nas.space.expansion import STAGE_STRIDES
 from nas.space.search_space import USUAL_STRIDE, SearchSpace
 from nas.space.stage import CONVOLUTION, PLACES, TRANSFORMER, USUAL_KINDS
 from nas.space.stage import Place as StagePlace
-from nas.space.stage_choices import StageChoices
+from nas.space.stage_choices import Numbers, StageChoices
 from nas.system import folders
 from nas.system.paths import is_file
 from nas.system.references import is_reference, load_reference
@@ -233,10 +233,11 @@ def _report_stuck(stage: StageChoices, where: Place, report: Report) -> bool:
     """Report widths at which a kind that mixes has no ratio; whether there are some."""
     found = False
     for place in PLACES:
-        name, widths = place.field("mix_ratio"), stage.choices(f"{place.prefix}_width")
+        name = place.field("mix_ratio")
+        widths: Numbers = getattr(stage, f"{place.prefix}_width")
         for kind, width in itertools.product(stage.kinds(place), widths):
-            mixes = [field for field in kind.fields if field.name == "mix_ratio"]
-            if width and any(not stage.offered(place, field, int(width))[1] for field in mixes):
+            offered = stage.offered(place, kind, width) if width else {}
+            if name in offered and not offered[name][1]:
                 report(
                     (*where, name),
                     f"stage {int(where[1]) + 1}: no {name} leaves channels to convolution at "

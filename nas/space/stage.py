@@ -15,7 +15,7 @@ from typing import Any
 from nas.errors import ArchitectureError, brief
 from nas.space.block import HEAD_DIM, Block, checked_mapping, make_divisible, plain, short_id
 from nas.space.block_kinds import COMMON, BlockKind, Extra, Field, Number, canonical, kind_of
-from nas.space.expansion import STAGE_STRIDES, Group, Part, Run, runs, strided
+from nas.space.expansion import STAGE_STRIDES, Group, Part, Run, strided
 from nas.space.workload import Workload
 
 
@@ -126,24 +126,23 @@ class Stage:
             in_channels: channels that enter it.
             size: height and width of the map that enters it.
         """
-        width, kind = self.ncb_width, self.ncb_kind
+        width, kind, inner = self.ncb_width, self.ncb_kind, self.num_ncb - 1
         values = self._block_values(CONVOLUTION, kind)
         stride = STAGE_STRIDES[number - 1]
-        height, width_in = size
-        out_height, out_width = strided(size, stride)
-        first = Block(kind, in_channels, width, stride, height, width_in, *values)
-        inner = Block(kind, width, width, 1, out_height, out_width, *values)
-        again = Block(kind, self.out_width, width, 1, out_height, out_width, *values)
-        end: tuple[Run, ...] = ()
+        first = Block(kind, in_channels, width, stride, size[0], size[1], *values)
+        height, out_width = strided(size, stride)
+        rest: list[Run] = []
+        if inner:
+            rest.append((Block(kind, width, width, 1, height, out_width, *values), inner))
         if self.ntb_width:
-            values = self._block_values(TRANSFORMER, self.ntb_kind)
-            ntb = Block(self.ntb_kind, width, self.ntb_width, 1, out_height, out_width, *values)
-            end = ((ntb, 1),)
-        groups = (
-            Group(runs((first, 1), (inner, self.num_ncb - 1), *end), 1),
-            Group(runs((again, 1), (inner, self.num_ncb - 1), *end), self.repeats - 1),
-        )
-        return Part(f"stage {number}", tuple(group for group in groups if group.repeats))
+            further = self._block_values(TRANSFORMER, self.ntb_kind)
+            ntb = Block(self.ntb_kind, width, self.ntb_width, 1, height, out_width, *further)
+            rest.append((ntb, 1))
+        groups = [Group(((first, 1), *rest), 1)]
+        if self.repeats > 1:
+            again = Block(kind, self.out_width, width, 1, height, out_width, *values)
+            groups.append(Group(((again, 1), *rest), self.repeats - 1))
+        return Part(f"stage {number}", tuple(groups))
 
     def _block_values(self, place: Place, kind: str) -> tuple[float, float, int, Extra]:
         """The last fields of the blocks in a place: MLP, mix and reduction ratio, and the extra."""

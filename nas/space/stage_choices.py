@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from nas.errors import ArchitectureError
@@ -16,7 +16,11 @@ from nas.space.stage import CONVOLUTION, OWN_FIELDS, TRANSFORMER, USUAL_KINDS, P
 
 Numbers = tuple[Number, ...]
 
+Offer = tuple[str, Choices]
+"""A parameter's name, which says what narrowed its choices, and the choices."""
+
 _STAGE_FIELDS = frozenset(field.name for field in fields(Stage))
+_NO_RATIOS: dict[str, Any] = dict.fromkeys(OWN_FIELDS, 0)
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,33 @@ class StageChoices:
         found: Choices = dict(self.extra).get(name, ()) if self.extra else ()
         return found or getattr(self, name, ())
 
-    def offered(self, place: Place, field: Field, width: Number) -> tuple[Choices, Choices]:
-        """Choices of a field of the kind in a place, and what of them differs at a width.
+    def offered(self, place: Place, kind: BlockKind, width: Number) -> dict[str, Offer]:
+        """What a block of a kind in a place is asked for, by the stage's names of the fields.
 
         Raises:
-            ArchitectureError: there are none, and the field has no default.
+            ArchitectureError: a field has neither choices nor a default.
         """
-        name = place.field(field.name)
+        key = (place.prefix, kind.name, width)
+        found = self._offered.get(key)
+        if found is None:
+            names = {place.field(field.name): field for field in kind.fields}
+            found = {name: self._offer(name, field, width) for name, field in names.items()}
+            self._offered[key] = found
+        return found
+
+    def _offer(self, name: str, field: Field, width: Number) -> Offer:
         choices = self.choices(name)
         if not choices and field.default is not None:
             choices = (field.default,)
         if not choices:
             raise ArchitectureError(f"missing choices of {name}")
-        return choices, _narrowed(name, choices, width)
+        narrowed = _narrowed(name, choices, width)
+        return (name if choices == narrowed else f"{name}@{width}"), narrowed
+
+    @cached_property
+    def _offered(self) -> dict[tuple[str, str, Number], dict[str, Offer]]:
+        """Kept: a search builds hundreds of thousands of stages."""
+        return {}
 
     def kinds(self, place: Place) -> list[BlockKind]:
         """The kinds of block that may stand in a place."""
@@ -99,11 +117,8 @@ class StageChoices:
             name = f"{place.prefix}_kind"
             usual = USUAL_KINDS[name]
             kind = kind_of(usual if self.choices(name) == (usual,) else ask(name))
-            for field in kind.fields:
-                choices, narrowed = self.offered(place, field, width)
-                name = place.field(field.name)
-                asked = name if choices == narrowed else f"{name}@{width}"
-                values[name] = pick(f"{prefix}.{asked}", narrowed)
+            for name, (asked, choices) in self.offered(place, kind, width).items():
+                values[name] = pick(f"{prefix}.{asked}", choices)
 
         values: dict[str, Any] = {"repeats": 1}
         ask("num_ncb")
@@ -123,19 +138,20 @@ class StageChoices:
         """Values of every different block that may stand in a place with a width."""
         found: list[dict[str, Any]] = []
         for kind in self.kinds(place):
-            names = [place.field(field.name) for field in kind.fields]
-            lists = (self.offered(place, field, width)[1] for field in kind.fields)
+            offered = self.offered(place, kind, width)
             of_kind = {f"{place.prefix}_kind": kind.name}
-            for values in itertools.product(*lists):
-                found.append(of_kind | dict(zip(names, values, strict=True)))
+            for values in itertools.product(*(choices for _, choices in offered.values())):
+                found.append(of_kind | dict(zip(offered, values, strict=True)))
         return found
 
 
 def _stage(values: dict[str, Any]) -> Stage:
     """The stage of some values by name; ratios that are not among them are 0."""
-    extra = tuple((name, v) for name, v in values.items() if name not in _STAGE_FIELDS)
+    if values.keys() <= _STAGE_FIELDS:
+        return _kept(**(_NO_RATIOS | values))
     own = {name: v for name, v in values.items() if name in _STAGE_FIELDS}
-    return _kept(**(dict.fromkeys(OWN_FIELDS, 0) | own), extra=extra)
+    extra = tuple((name, v) for name, v in values.items() if name not in _STAGE_FIELDS)
+    return _kept(**(_NO_RATIOS | own), extra=extra)
 
 
 @lru_cache(maxsize=100_000, typed=True)

@@ -100,3 +100,10 @@ def test_every_parameter_is_trained(block: Block) -> None:
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+def test_a_stem_of_stride_2_keeps_the_stride_of_its_first_convolution() -> None:
+    for stride, expected in ((4, [2, 1, 1, 2]), (2, [2, 1, 1, 1])):
+        stem = build_block(Block("stem", 3, 32, stride, 32, 32))
+        found = [conv.stride[0] for conv in stem.modules() if isinstance(conv, nn.Conv2d)]
+        assert found == expected

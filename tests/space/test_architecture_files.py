@@ -1,4 +1,4 @@
-"""Presets are the published networks; a wrong file is refused by name."""
+"""Presets are the published networks, and smaller ones; a wrong file is refused by name."""
 
 from __future__ import annotations
 
@@ -8,22 +8,36 @@ from pathlib import Path
 import pytest
 
 from nas.errors import ArchitectureError
-from nas.space.architecture_files import load_architecture, preset_names
+from nas.models.cost import network_cost
+from nas.space.architecture_files import (
+    PUBLISHED,
+    load_architecture,
+    load_presets,
+    preset_names,
+)
+from nas.space.workload import Workload
 from tests.samples import TINY
 
 PRESET_IDS = {
     "nextvit-small": "c7bcf68ff3",
     "nextvit-base": "f3babcb456",
     "nextvit-large": "dc1d57f4c5",
+    "nextvit-tiny-small": "5da7d83edd",
+    "nextvit-tiny-base": "732fb90cad",
+    "nextvit-tiny-large": "d65d9eab0c",
 }
 
 
-def test_ids_of_published_networks_never_change() -> None:
+def test_ids_of_presets_never_change() -> None:
     assert {name: load_architecture(name).id for name in preset_names()} == PRESET_IDS
 
 
-def test_presets_come_smallest_first() -> None:
+def test_presets_come_smallest_first_in_each_family() -> None:
     assert preset_names() == list(PRESET_IDS)
+    assert preset_names()[:3] == list(PUBLISHED)
+    at = Workload.square(32)
+    macs = [network_cost(preset.blocks(at)).macs for _, preset in load_presets()]
+    assert macs[:3] == sorted(macs[:3]) and macs[3:] == sorted(macs[3:])
 
 
 @pytest.mark.parametrize(

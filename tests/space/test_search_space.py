@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nas.errors import ArchitectureError
 from nas.space.architecture import Architecture, Stage
-from nas.space.architecture_files import load_architecture, preset_names
+from nas.space.architecture_files import load_architecture, load_presets
 from nas.space.block import make_divisible
 from nas.space.search_space import Choice, Choices, SearchSpace, StageChoices
 from nas.space.space_files import load_space
@@ -102,12 +102,17 @@ def test_the_default_space_yields_only_its_blocks_and_has_a_known_size() -> None
         assert blocks.issuperset(space.sample(rng).blocks())
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_the_default_space_holds_the_published_networks(name: str) -> None:
-    space, architecture = load_space("nextvit"), load_architecture(name)
-    assert architecture in space
-    assert space.build_from(space.params(architecture)) == architecture
-    assert set(architecture.blocks()) <= set(space.blocks())
+@pytest.mark.parametrize(("name", "side"), [("nextvit", 224), ("nextvit-tiny", 32)])
+def test_a_space_holds_its_presets(name: str, side: int) -> None:
+    space, at = load_space(name), Workload.square(side)
+    presets = load_presets(space)
+    assert len(presets) == 3
+    for preset, architecture in presets:
+        assert preset.startswith(name)
+        assert architecture in space
+        assert space.build_from(space.params(architecture)) == architecture
+        assert set(architecture.blocks(at)) <= set(space.blocks(at))
+    assert not any(architecture in space for _, architecture in load_presets()[:3]) or side == 224
 
 
 def test_samples_are_reproducible_and_tilt_moves_them() -> None:
@@ -169,8 +174,10 @@ def _differences(one: Architecture, other: Architecture) -> list[str]:
 def test_neighbours_differ_in_one_parameter() -> None:
     space, architecture = load_space("nextvit"), load_architecture("nextvit-small")
     neighbours = list(space.neighbours(architecture))
-    stage_choices = [f for stage in space.stages for f in vars(stage).values() if f]
-    expected = sum(len(choices) - 1 for choices in [space.stem_width, *stage_choices])
+    stage_choices = [
+        f for stage in space.stages for f in vars(stage).values() if f and isinstance(f, tuple)
+    ]
+    expected = sum(max(0, len(c) - 1) for c in [space.stem_width, *stage_choices])
     assert len({n.id for n in neighbours}) == len(neighbours) == expected
     assert all(len(_differences(architecture, other)) == 1 for other in neighbours)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 
@@ -62,6 +63,18 @@ def test_a_file_is_a_space_named_after_it(tmp_path: Path) -> None:
     assert space.stages[2] == space.stages[3]
 
 
+def test_a_stem_stride_is_a_choice(tmp_path: Path) -> None:
+    text = GOOD.replace("stem_width: [32]", "stem_width: [32]\nstem_stride: [2, 4]")
+    space, usual = load_space(written(tmp_path, text)), load_space(written(tmp_path, GOOD))
+    assert space.size == 2 * load_space(written(tmp_path, GOOD)).size
+    strides = {space.sample(random.Random(seed)).stem_stride for seed in range(20)}
+    assert strides == {2, 4}
+    assert "stem_stride" not in usual.walk(lambda _, choices: choices[0]).params
+    only = load_space(written(tmp_path, text.replace("[2, 4]", "[2]")))
+    network = only.build_from({})
+    assert (network.stem_stride, network in only, network in usual) == (2, True, False)
+
+
 def test_spaces_that_come_with_the_project_load_by_name() -> None:
     assert "nextvit" in space_names()
     for name in space_names():
@@ -83,6 +96,12 @@ def test_an_unknown_space_is_answered_with_the_nearest() -> None:
          ["8: stage 2: mix_ratio is missing", "14: stage 2: unknown entry 'mix': did you mean"]),
         ("stem_width: [32]", "stem_width: 32",
          ["2: stem_width must be a list of at least one value, got 32"]),
+        ("stem_width: [32]", "stem_width: [32]\nstem_stride: 2",
+         ["3: stem_stride must be a list of at least one value, got 2"]),
+        ("stem_width: [32]", "stem_width: [32]\nstem_stride: [2, 3]",
+         ["3: stem_stride: 3 is neither 2 nor 4"]),
+        ("stem_width: [32]", "stem_width: [32]\nstem_stride: [8]",
+         ["3: stem_stride: 8 is not from 2 to 4"]),
         ("stem_width: [32]", "stem_width: []",
          ["2: stem_width must be a list of at least one value, got []"]),
         ("num_ncb: [1, 2]", "num_ncb: '12'",

@@ -70,7 +70,11 @@ class Scorer:
         """Sum the parts of an architecture that were not seen before."""
         width, stride = architecture.stem_width, architecture.stem_stride
         sizes = stage_sizes(self._workload, stride)
-        ends_ms = self._sum(stem_part(width, stride, self._workload))
+        ends = (width, stride, architecture.stages[-1].out_width)
+        if ends not in self._ends_ms:
+            ends_ms = self._sum(stem_part(width, stride, self._workload))
+            ends_ms += self._sum(head_part(ends[-1], sizes[-1], self._workload))
+            self._ends_ms[ends] = self._constant_ms + ends_ms
         channels = width
         for index, stage in enumerate(architecture.stages):
             known = self._stages_ms[stride][index]
@@ -78,8 +82,10 @@ class Scorer:
                 stage.check_tokens(index + 1, sizes[index + 1], self._workload)
                 known[stage, channels] = self._sum(stage.part(index + 1, channels, sizes[index]))
             channels = stage.out_width
-        ends_ms += self._sum(head_part(channels, sizes[-1], self._workload))
-        self._ends_ms[width, stride, channels] = self._constant_ms + ends_ms
 
     def _sum(self, part: Part) -> float:
-        return sum(count * self._block_ms(block) for block, count in part.counts())
+        block_ms, total_ms = self._block_ms, 0.0
+        for group in part.groups:
+            for block, count in group.runs:
+                total_ms += count * group.repeats * block_ms(block)
+        return total_ms
