@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import TINY_YAML
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "blocks-and-spaces.md"
+EVALUATORS = ROOT / "docs" / "evaluators.md"
 
 FILES = re.compile(r"```(?:python|yaml)\n# (?P<name>[\w.]+)\n(?P<content>.*?)```", re.DOTALL)
 
@@ -83,3 +87,22 @@ def test_the_search_of_the_page_runs(folder: Path, tmp_path: Path) -> None:
     more = [str(ROOT / "run_search.py"), "--resume", str(tmp_path / "run"), "--trials", "3"]
     done = run(folder, *more, "--tables-dir", str(tmp_path / "t"))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_evaluator_of_the_page_ranks_candidates(tmp_path: Path) -> None:
+    """In real worker processes, from the folder of its file."""
+    (match,) = FILES.finditer(EVALUATORS.read_text())
+    (tmp_path / match["name"]).write_text(match["content"], encoding="utf-8")
+    (tmp_path / "tiny.yaml").write_text(TINY_YAML, encoding="utf-8")
+    done = run(
+        tmp_path,
+        *("-m", "nas", "--target", "tensorrt", "--budget", "8ms", "--space", "tiny.yaml"),
+        *("--evaluator", "my_evaluator:evaluate", "--trials", "3", "--proxy-images", "640"),
+        *("--finalists", "2", "--output", "run", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["trained"] == 3 and result["failed"] == 0
+    best = result["recommended"]
+    assert best["score"] == best["accuracy"] > 0.2 and best["longer_images"] == 2560

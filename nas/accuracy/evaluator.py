@@ -133,6 +133,12 @@ def evaluate_here(
         return EvaluationFailure(message, traceback.format_exc()[-10_000:])
 
 
+def forget_set_up() -> None:
+    """Have this process set evaluators up anew: what they have loaded may have changed."""
+    with _ready_lock:
+        _ready.clear()
+
+
 def _set_up_once(evaluator: Evaluator[Architecture]) -> Evaluator[Architecture]:
     """The evaluator, or an equal one that was set up before."""
     with _ready_lock:

@@ -14,6 +14,7 @@ from nas.accuracy.evaluator import (
     Evaluator,
     Request,
     evaluate_here,
+    forget_set_up,
 )
 from nas.results.values import StopReason
 from nas.search.executors.local import stop_executor
@@ -85,6 +86,7 @@ class TrialRunner:
     def __init__(
         self, evaluator: Evaluator[Architecture], make_executor: MakeExecutor, workers: int
     ) -> None:
+        forget_set_up()  # of an earlier search, where an executor evaluates in this process
         self._evaluator = evaluator
         self._make_executor = make_executor
         self._workers = workers

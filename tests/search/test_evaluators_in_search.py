@@ -1,0 +1,114 @@
+"""Searches with other evaluators than training: a user's function, recorded accuracies."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+
+from nas.api import resume, search
+from nas.errors import EvaluatorError
+from nas.results.values import StopReason
+from nas.search.callbacks import Listener
+from nas.search.store.records import TrialStatus
+from nas.search.store.run_store import RunStore
+from tests.search.conftest import every
+from tests.search.runs import THREADS, run_config
+from tests.tiny import tiny_space
+
+
+@pytest.fixture
+def places(folder):
+    return {"tables_dir": folder / "tables", **THREADS}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Writes a module `mine` with the function `evaluate` of this body."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(body: str) -> str:
+        sys.modules.pop("mine", None)
+        text = f"def evaluate(request):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
+        (tmp_path / "mine.py").write_text(text)
+        return "mine:evaluate"
+
+    yield write
+    sys.modules.pop("mine", None)
+
+
+def test_a_users_function_ranks_the_candidates(folder, tmp_path, places, mine):
+    evaluator = mine("return request.architecture.depth / 100")
+    config = run_config(folder, trials=6, evaluator=evaluator)
+    result = search(config, tmp_path / "run", **places)
+    assert {c.score for c in result.candidates} == {
+        c.architecture.depth / 100 for c in result.candidates
+    }
+    assert result.recommended.score == max(c.score for c in result.candidates)
+
+
+def test_recorded_accuracies_make_a_search_that_trains_nothing(folder, tmp_path, places):
+    networks = every(tiny_space(tmp_path))
+    path = tmp_path / "known.csv"
+    rows = (f"{n.id},{int(n.id, 16) % 1000 / 1000}" for n in networks)
+    path.write_text("\n".join(["id,accuracy", *rows]) + "\n")
+    config = run_config(folder, trials=8, evaluator=f"recorded:{path}")
+    result = search(config, tmp_path / "run", **places)
+    known = {n.id: int(n.id, 16) % 1000 / 1000 for n in networks}
+    assert all(c.score == known[c.architecture.id] for c in result.candidates)
+    assert len(result.candidates) == 8
+
+
+def test_what_a_function_raises_fails_its_trial_with_the_message(folder, tmp_path, places, mine):
+    evaluator = mine(
+        """
+        if int(request.architecture.id, 16) % 2:
+            raise RuntimeError(f"no {request.architecture.id}")
+        return 0.5
+        """
+    )
+    told = []
+    config = run_config(folder, trials=6, evaluator=evaluator, seed=2)
+    result = search(config, tmp_path / "run", listener=Listener(trained=told.append), **places)
+    with RunStore.opened_for_reading(tmp_path / "run") as store:
+        failed = store.trials.read().of(TrialStatus.FAILED)
+    assert failed and all(
+        record.message == f"RuntimeError: no {record.architecture.id}" for record in failed
+    )
+    assert [event.failure for event in told if event.failure] == [r.message for r in failed]
+    assert result.failed == len(failed) and len(result.candidates) + len(failed) == 6
+
+
+def test_three_failures_in_a_row_stop_a_search_of_nothing_with_an_error(
+    folder, tmp_path, places, mine
+):
+    config = run_config(folder, trials=9, evaluator=mine("raise OSError('no camera')"))
+    with pytest.raises(EvaluatorError) as caught:
+        search(config, tmp_path / "run", **places)
+    said = str(caught.value)
+    assert "failed 3 times in a row" in said and "OSError: no camera" in said
+    assert "--resume" in said and len(said.splitlines()) == 1
+    mine("return 0.5")
+    result = resume(tmp_path / "run", **places)
+    assert len(result.candidates) == 6 and result.failed == 3
+
+
+def test_three_failures_in_a_row_end_a_search_with_what_it_has(folder, tmp_path, places, mine):
+    evaluator = mine(
+        """
+        from pathlib import Path
+        import tempfile
+        counter = Path(__file__).with_name("count")
+        count = len(counter.read_text()) if counter.exists() else 0
+        counter.write_text("x" * (count + 1))
+        if count >= 2:
+            raise ValueError("broken")
+        return 0.5
+        """
+    )
+    config = run_config(folder, trials=9, evaluator=evaluator)
+    result = search(config, tmp_path / "run", **places)
+    assert result.stopped is StopReason.EVALUATOR_FAILED
+    assert len(result.candidates) == 2 and result.recommended
+    assert (tmp_path / "run" / "report.html").exists()
