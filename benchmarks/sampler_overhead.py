@@ -60,12 +60,14 @@ def filled_study(budget: Budget, count: int) -> optuna.Study:
         found = space.sample(rng, rng.uniform(-4, 2))
         if not budget.fits(found):
             continue
-        walk = space.walk(picked_from(space.params(found)))
+        selection = space.select(picked_from(space.params(found)))
         choices = optuna.distributions.CategoricalDistribution
         study.add_trial(
             optuna.trial.create_trial(
-                params=walk.params,
-                distributions={name: choices(offered) for name, offered in walk.offered.items()},
+                params=selection.params,
+                distributions={
+                    name: choices(offered) for name, offered in selection.offered.items()
+                },
                 values=[made_up_accuracy(found, rng), budget.latencies(found)[0].latency_ms],
             )
         )

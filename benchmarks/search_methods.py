@@ -188,7 +188,7 @@ def search_with(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for params, objectives in known:
-        offered = space.walk(picked_from(params)).offered
+        offered = space.select(picked_from(params)).offered
         distributions = {
             name: CategoricalDistribution(choices) for name, choices in offered.items()
         }
@@ -201,4 +201,4 @@ def search_with(
 
 
 def _offered(space: OfaSpace) -> dict[str, tuple[Choice, ...]]:
-    return space.walk(picked_from({})).offered
+    return space.select(picked_from({})).offered

@@ -214,7 +214,7 @@ def test_a_space_offers_it_where_it_says(space: SearchSpace) -> None:
         assert space.build_from(space.params(network)) == network
         assert all(near in space for near in space.neighbours(network))
     assert TINY not in space
-    offered = space.walk(lambda _, choices: choices[-1]).offered
+    offered = space.select(lambda _, choices: choices[-1]).offered
     assert offered["s1.ncb_kind"] == ("ncb", "wide")
     assert offered["s1.ncb_kernel"] == (3, 5)
 
@@ -256,7 +256,7 @@ def test_mistakes_of_a_space_are_reported_with_their_line(
 def test_a_sampler_suggests_it(space: SearchSpace) -> None:
     import optuna
 
-    from nas.space.parameter_space import tilted
+    from nas.space.parameter_space import biased
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5))
@@ -267,7 +267,7 @@ def test_a_sampler_suggests_it(space: SearchSpace) -> None:
         study.tell(trial, float(network_cost(network.blocks(AT)).macs))
         found |= {stage.ncb_kind for stage in network.stages}
     assert found == {"ncb", "wide"}
-    assert SAMPLERS and tilted(random.Random(0))("s1.ncb_kind", ("ncb", "wide")) in ("ncb", "wide")
+    assert SAMPLERS and biased(random.Random(0))("s1.ncb_kind", ("ncb", "wide")) in ("ncb", "wide")
 
 
 def test_a_table_gets_its_column_when_it_comes(tmp_path: Path, space: SearchSpace) -> None:

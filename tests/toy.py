@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.space.parameter_space import Choice, Choices, ParameterSpace, Pick, Walk
+from nas.space.parameter_space import Choice, Choices, ParameterSpace, Pick, Selection
 
 WIDTHS = (16, 32, 64, 128)
 RATIOS = (0.25, 0.5, 0.75)
@@ -58,7 +58,7 @@ class _MorePicksError(Exception):
         self.choices = choices
 
 
-def every_walk(space: ParameterSpace) -> Iterator[Walk]:
+def every_selection(space: ParameterSpace) -> Iterator[Selection]:
     """All ways through a space."""
     pending: list[tuple[Choice, ...]] = [()]
     while pending:
@@ -72,7 +72,7 @@ def every_walk(space: ParameterSpace) -> Iterator[Walk]:
             return value
 
         try:
-            yield space.walk(pick)
+            yield space.select(pick)
         except _MorePicksError as stopped:
             pending += [(*prefix, value) for value in stopped.choices]
 

@@ -1,4 +1,4 @@
-"""The course of a search: evaluate candidates, measure the front, train finalists longer, confirm.
+"""The search loop: evaluate candidates, measure the front, train finalists longer, confirm.
 
 Measuring may show that more candidates should be evaluated, and measuring the recommended one again
 that another is to be recommended. So this repeats until the recommended network was measured twice.

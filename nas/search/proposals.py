@@ -149,7 +149,7 @@ class Proposer:
         budget, rng = self._leaderboard.budget, self._rng(number)
         generator = CandidateGenerator(budget.space, self._leaderboard.latency_ratio, rng)
         params = [budget.space.params(c.architecture) for c in self._leaderboard.front()]
-        parents = [generator.walk(p) for p in params] or generator.random(CHANGES)
+        parents = [generator.select(p) for p in params] or generator.random(CHANGES)
         new, _ = generator.fitting(
             generator.offspring(parents, CHANGES), {key(parent) for parent in parents}
         )

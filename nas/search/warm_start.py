@@ -123,9 +123,9 @@ def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> N
         images=trial.images,
         imported=True,
     )
-    walk = budget.space.walk(picked_from(record.params))
+    selection = budget.space.select(picked_from(record.params))
     latencies_ms = [latency.latency_ms for latency in budget.latencies(architecture)]
-    store.trials.import_trained(walk, record, latencies_ms)
+    store.trials.import_trained(selection, record, latencies_ms)
 
 
 def as_observations(

@@ -1,8 +1,9 @@
-"""What a search can walk: anything that builds itself by asking for one parameter after another.
+"""Conditional parameter spaces, which a sampler can search without knowing what they are of.
 
-Every way of walking a space (an Optuna trial, a random sample, given values, a change of them) is
-the same traversal, `ParameterSpace.build`, with another ``pick``. What is not asked for does not
-exist, so parameters may depend on each other.
+A space builds an architecture by asking for one parameter after the other. Every way of choosing
+(an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build`, with
+another ``pick``. A parameter that is not asked for does not exist, so that parameters may depend on
+each other.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True)
-class Walk(Generic[A]):
-    """One way through a space.
+class Selection(Generic[A]):
+    """An architecture with the parameters that it was built from.
 
     Attributes:
         architecture: what was built.
-        params: the values picked, by name in the order they were asked for.
-        offered: what each could have been.
+        params: the chosen values by name, in the order they were asked for.
+        offered: the choices of each parameter.
     """
 
     architecture: A
@@ -41,20 +42,19 @@ class Walk(Generic[A]):
 
 
 class ParameterSpace(ABC, Generic[A]):
-    """A space of architectures ``A``; a subclass says how one is built."""
+    """A space of architectures of type ``A``; a subclass says how one is built."""
 
     @abstractmethod
     def build(self, pick: Pick) -> A:
-        """Walk the space once, asking ``pick`` for every value.
+        """Build one architecture, asking ``pick`` for every value.
 
         A name must always stand for one set of choices: where an earlier choice narrows a later
-        one, append what it was narrowed by, as in ``s2.mix_ratio@64``. Names that end in the same
-        word after a dot (``s1.width``, ``s2.width``) are taken for the same property of different
-        places.
+        one, append what narrowed it, as in ``s2.mix_ratio@64``. Names that end in the same word
+        after a dot (``s1.width``, ``s2.width``) count as one property in different places.
         """
 
-    def walk(self, pick: Pick) -> Walk[A]:
-        """`build`, with what was asked and answered."""
+    def select(self, pick: Pick) -> Selection[A]:
+        """`build`, and what was asked and answered on the way."""
         params: dict[str, Choice] = {}
         offered: dict[str, Choices] = {}
 
@@ -63,7 +63,7 @@ class ParameterSpace(ABC, Generic[A]):
             params[name] = value = pick(name, choices)
             return value
 
-        return Walk(self.build(recorded), params, offered)
+        return Selection(self.build(recorded), params, offered)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> A:
         """An architecture whose parameters an Optuna trial suggests (all categorical)."""
@@ -75,28 +75,28 @@ class ParameterSpace(ABC, Generic[A]):
 
         return self.build(pick)
 
-    def sample(self, rng: random.Random, tilt: float = 0.0) -> A:
-        """A random architecture; see `tilted`."""
-        return self.build(tilted(rng, tilt))
+    def sample(self, rng: random.Random, size_bias: float = 0.0) -> A:
+        """A random architecture; see `biased`."""
+        return self.build(biased(rng, size_bias))
 
     def build_from(self, params: Mapping[str, Choice], rng: random.Random | None = None) -> A:
         """The architecture of ``params``; what is missing is the first choice, or random."""
         return self.build(picked_from(params, rng))
 
 
-def tilted(rng: random.Random, tilt: float = 0.0) -> Pick:
-    """Picks at random.
+def biased(rng: random.Random, size_bias: float = 0.0) -> Pick:
+    """Picks at random, with a preference for small or large values.
 
     Args:
         rng: where the randomness comes from.
-        tilt: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
-            large ones. The largest is ``exp(tilt)`` times as likely as the smallest.
+        size_bias: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
+            large ones. The largest is ``exp(size_bias)`` times as likely as the smallest.
     """
 
     def pick(_: str, choices: Choices) -> Choice:
         ordered = sorted(choices)
         steps = max(1, len(ordered) - 1)
-        weights = [math.exp(tilt * index / steps) for index in range(len(ordered))]
+        weights = [math.exp(size_bias * index / steps) for index in range(len(ordered))]
         return rng.choices(ordered, weights)[0]
 
     return pick
@@ -107,7 +107,7 @@ def picked_from(params: Mapping[str, Choice], rng: random.Random | None = None) 
     by_field = {field(name): value for name, value in params.items()}
 
     def pick(name: str, choices: Choices) -> Choice:
-        # A value keeps its place where another width narrows its parameter to other choices.
+        # A value is kept where another width narrows its parameter to other choices.
         value = params.get(name, by_field.get(field(name)))
         if value is not None and value in choices:
             return value

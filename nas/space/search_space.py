@@ -1,7 +1,7 @@
 """A search space: which values each part of an `Architecture` may take.
 
-A space is one YAML file in ``search_spaces/``; how it is walked is `nas.space.parameter_space`'s. A
-combination that cannot exist is never offered.
+A space is one YAML file in ``search_spaces/``. `nas.space.parameter_space` says how parameters are
+chosen from it. A combination that cannot exist is never offered.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SearchSpace(ParameterSpace[Architecture]):
         return stems * math.prod(stage.size() for stage in self.stages)
 
     def build(self, pick: Pick) -> Architecture:
-        """Walk the space once, asking ``pick`` for every value.
+        """Selection the space once, asking ``pick`` for every value.
 
         A parameter's name is ``stem_width``, ``stem_stride`` (where it is not the usual one), or
         ``s<stage>.<field>``. Where an earlier choice narrows a later one, the later parameter's
@@ -113,7 +113,7 @@ class SearchSpace(ParameterSpace[Architecture]):
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one parameter."""
         params = self.params(architecture)
-        for name, choices in self.walk(lambda name, _: params[name]).offered.items():
+        for name, choices in self.select(lambda name, _: params[name]).offered.items():
             for choice in choices:
                 if choice != params[name]:
                     yield self.build_from({**params, name: choice})

@@ -1,4 +1,4 @@
-"""A space is walked in one way, whoever answers."""
+"""A space is selected in one way, whoever answers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from nas.space.parameter_space import (
     Choice,
+    biased,
     field,
     picked_from,
-    tilted,
 )
 from tests.tiny import tiny_space
-from tests.toy import PER_PLACE, WIDTHS, Layer, Toy, every_walk
+from tests.toy import PER_PLACE, WIDTHS, Layer, Toy, every_selection
 
 
 def test_a_walk_says_what_was_asked_and_answered() -> None:
     answers: dict[str, Choice] = {"depth": 1, "s1.width": 16, "s1.gated": 1, "s1.ratio@16": 0.75}
-    walk = Toy().walk(lambda name, _: answers[name])
-    assert walk.architecture == (Layer(16, 0.75),)
-    assert list(walk.params.items()) == list(answers.items())
-    assert walk.offered == {
+    selection = Toy().select(lambda name, _: answers[name])
+    assert selection.architecture == (Layer(16, 0.75),)
+    assert list(selection.params.items()) == list(answers.items())
+    assert selection.offered == {
         "depth": (1, 2, 3),
         "s1.width": WIDTHS,
         "s1.gated": (0, 1),
@@ -36,39 +36,39 @@ def test_a_walk_says_what_was_asked_and_answered() -> None:
 
 
 def test_every_walk_builds_another_architecture() -> None:
-    walks = list(every_walk(Toy()))
-    assert len(walks) == PER_PLACE + PER_PLACE**2 + PER_PLACE**3
-    assert len({walk.architecture for walk in walks}) == len(walks)
-    offered = Counter(item for walk in walks for item in walk.offered.items())
+    selections = list(every_selection(Toy()))
+    assert len(selections) == PER_PLACE + PER_PLACE**2 + PER_PLACE**3
+    assert len({selection.architecture for selection in selections}) == len(selections)
+    offered = Counter(item for selection in selections for item in selection.offered.items())
     assert len({name for name, _ in offered}) == len(offered)
 
 
 def test_values_build_what_they_were_taken_from() -> None:
     space = Toy(2)
-    for walk in every_walk(space):
-        assert space.build_from(walk.params) == walk.architecture
-        assert space.walk(picked_from(walk.params)) == walk
+    for selection in every_selection(space):
+        assert space.build_from(selection.params) == selection.architecture
+        assert space.select(picked_from(selection.params)) == selection
 
 
 @given(st.integers(0, 2**32), st.floats(-5, 5))
-def test_samples_are_in_the_space_and_reproducible(seed: int, tilt: float) -> None:
+def test_samples_are_in_the_space_and_reproducible(seed: int, size_bias: float) -> None:
     space = Toy()
-    sample = space.sample(random.Random(seed), tilt)
+    sample = space.sample(random.Random(seed), size_bias)
     assert sample in _toy_architectures()
-    assert sample == space.sample(random.Random(seed), tilt)
+    assert sample == space.sample(random.Random(seed), size_bias)
 
 
-@pytest.mark.parametrize("tilt", [-2.0, 0.0, 3.0])
-def test_the_largest_is_exp_tilt_times_as_likely_as_the_smallest(tilt: float) -> None:
-    pick = tilted(random.Random(0), tilt)
+@pytest.mark.parametrize("size_bias", [-2.0, 0.0, 3.0])
+def test_the_largest_is_exp_tilt_times_as_likely_as_the_smallest(size_bias: float) -> None:
+    pick = biased(random.Random(0), size_bias)
     counts = Counter(pick("any", (64, 16, 32)) for _ in range(20_000))
-    weights = np.exp([0, tilt / 2, tilt])
+    weights = np.exp([0, size_bias / 2, size_bias])
     shares = np.array([counts[value] for value in (16, 32, 64)]) / 20_000
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.02)
 
 
 def test_a_single_choice_is_picked_whatever_the_tilt() -> None:
-    assert tilted(random.Random(0), 4.0)("any", (7,)) == 7
+    assert biased(random.Random(0), 4.0)("any", (7,)) == 7
 
 
 def test_what_is_missing_is_the_first_choice_or_random() -> None:
@@ -113,13 +113,13 @@ def test_a_trial_suggests_what_its_parameters_build(tmp_path) -> None:
 
 
 def test_a_fixed_trial_suggests_its_values() -> None:
-    for walk in itertools.islice(every_walk(Toy()), 0, None, 97):
-        assert Toy().suggest(optuna.trial.FixedTrial(walk.params)) == walk.architecture
+    for selection in itertools.islice(every_selection(Toy()), 0, None, 97):
+        assert Toy().suggest(optuna.trial.FixedTrial(selection.params)) == selection.architecture
 
 
 def _toy_architectures() -> set[tuple[Layer, ...]]:
     if not _TOY:
-        _TOY.update(walk.architecture for walk in every_walk(Toy()))
+        _TOY.update(selection.architecture for selection in every_selection(Toy()))
     return _TOY
 
 

@@ -20,7 +20,7 @@ from nas.space.search_space import Choice, Choices, SearchSpace, StageChoices
 from nas.space.space_files import load_space
 from nas.space.workload import Workload
 from tests.samples import TINY, spaces
-from tests.toy import every_walk
+from tests.toy import every_selection
 
 NARROW = SearchSpace(
     "narrow",
@@ -56,13 +56,13 @@ def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
 @given(spaces())
 @settings(max_examples=60)
 def test_the_size_is_that_of_a_brute_force_enumeration(space: SearchSpace) -> None:
-    walked = [found.architecture for found in every_walk(space)]
+    selected = [found.architecture for found in every_selection(space)]
     stages = [len(stage_networks(choices)) for choices in space.stages]
     brute_force = len(space.stem_width) * stages[0] * stages[1] * stages[2] * stages[3]
-    assert space.size == brute_force == len(walked)
-    assert len({architecture.id for architecture in walked}) == space.size
+    assert space.size == brute_force == len(selected)
+    assert len({architecture.id for architecture in selected}) == space.size
     assert (
-        len({tuple(architecture.blocks(Workload.square(128))) for architecture in walked})
+        len({tuple(architecture.blocks(Workload.square(128))) for architecture in selected})
         == space.size
     )
 
@@ -72,7 +72,7 @@ def test_the_size_is_that_of_a_brute_force_enumeration(space: SearchSpace) -> No
 def test_blocks_are_those_of_all_architectures(space: SearchSpace) -> None:
     union = {
         block
-        for found in every_walk(space)
+        for found in every_selection(space)
         for block in found.architecture.blocks(Workload.square(100, 9))
     }
     assert space.blocks(Workload.square(100, 9)) == sorted(union)
@@ -80,10 +80,10 @@ def test_blocks_are_those_of_all_architectures(space: SearchSpace) -> None:
 
 @given(spaces(), st.integers(0, 2**32), st.sampled_from([0.0, -2.0, 3.0]))
 def test_what_is_sampled_exists_and_is_in_the_space(
-    space: SearchSpace, seed: int, tilt: float
+    space: SearchSpace, seed: int, size_bias: float
 ) -> None:
     rng = random.Random(seed)
-    architecture = space.sample(rng, tilt)
+    architecture = space.sample(rng, size_bias)
     assert Architecture.from_json(architecture.to_json()) == architecture
     assert architecture in space
     assert space.build_from(space.params(architecture)) == architecture
@@ -119,8 +119,8 @@ def test_samples_are_reproducible_and_tilt_moves_them() -> None:
     space = load_space("nextvit")
     assert space.sample(random.Random(3)) == space.sample(random.Random(3))
     depth = {
-        tilt: sum(space.sample(random.Random(seed), tilt).depth for seed in range(100))
-        for tilt in (-3.0, 0.0, 3.0)
+        size_bias: sum(space.sample(random.Random(seed), size_bias).depth for seed in range(100))
+        for size_bias in (-3.0, 0.0, 3.0)
     }
     assert depth[-3.0] < depth[0.0] < depth[3.0]
 

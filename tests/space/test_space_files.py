@@ -69,7 +69,7 @@ def test_a_stem_stride_is_a_choice(tmp_path: Path) -> None:
     assert space.size == 2 * load_space(written(tmp_path, GOOD)).size
     strides = {space.sample(random.Random(seed)).stem_stride for seed in range(20)}
     assert strides == {2, 4}
-    assert "stem_stride" not in usual.walk(lambda _, choices: choices[0]).params
+    assert "stem_stride" not in usual.select(lambda _, choices: choices[0]).params
     only = load_space(written(tmp_path, text.replace("[2, 4]", "[2]")))
     network = only.build_from({})
     assert (network.stem_stride, network in only, network in usual) == (2, True, False)

@@ -101,7 +101,7 @@ def unmeasured_networks(
     networks: dict[Architecture, None] = {}
     attempts = 0
     while len(networks) < count and attempts < 100 * count:
-        network = space.sample(rng, tilt=rng.uniform(-3.0, 3.0))
+        network = space.sample(rng, size_bias=rng.uniform(-3.0, 3.0))
         attempts += 1
         if network not in known:
             networks[network] = None

@@ -109,8 +109,8 @@ def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[
     networks: dict[Architecture, None] = {}
     attempts = 0
     while len(networks) < count and attempts < 50 * count:
-        tilt = 3.0 * (2 * len(networks) / max(1, count - 1) - 1)
-        networks[space.sample(rng, tilt)] = None
+        size_bias = 3.0 * (2 * len(networks) / max(1, count - 1) - 1)
+        networks[space.sample(rng, size_bias)] = None
         attempts += 1
     return list(networks)
 

@@ -87,7 +87,7 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
     pattern = 0.02 * torch.randn(PATTERN_LENGTH, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for number, parameter in enumerate(module.parameters()):
-            # Each begins elsewhere in the pattern: exporters store equal weights only once,
+            # Each begins at another place of the pattern: exporters store equal weights only once,
             # and what is read twice is in the cache.
             shifted = pattern.roll(37 * number)
             repeats = -(-parameter.numel() // PATTERN_LENGTH)

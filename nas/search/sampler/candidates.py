@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
-from nas.space.parameter_space import A, Choice, ParameterSpace, Walk, picked_from, tilted
+from nas.space.parameter_space import A, Choice, ParameterSpace, Selection, biased, picked_from
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,35 +54,41 @@ class CandidateGenerator(Generic[A]):
         self._latency_ratio = latency_ratio
         self._rng = rng
 
-    def walk(self, params: Mapping[str, Choice]) -> Walk[A]:
-        """The walk that gave these values."""
-        return self._space.walk(picked_from(params))
+    def select(self, params: Mapping[str, Choice]) -> Selection[A]:
+        """The selection that gave these values."""
+        return self._space.select(picked_from(params))
 
-    def latency_ratio(self, walks: Sequence[Walk[A]]) -> NDArray[np.float64]:
+    def latency_ratio(self, selections: Sequence[Selection[A]]) -> NDArray[np.float64]:
         """Latency ratios, at most `MAX_RATIO`: [n, devices]."""
-        return np.minimum(self._latency_ratio([walk.architecture for walk in walks]), MAX_RATIO)
+        return np.minimum(
+            self._latency_ratio([selection.architecture for selection in selections]), MAX_RATIO
+        )
 
-    def random(self, count: int) -> list[Walk[A]]:
+    def random(self, count: int) -> list[Selection[A]]:
         """Random candidates, each biased towards small or large values by another amount."""
         biases = [self._rng.uniform(-MAX_BIAS, MAX_BIAS) for _ in range(count)]
-        return [self._space.walk(tilted(self._rng, bias)) for bias in biases]
+        return [self._space.select(biased(self._rng, bias)) for bias in biases]
 
-    def offspring(self, parents: Sequence[Walk[A]], count: int) -> list[Walk[A]]:
+    def offspring(self, parents: Sequence[Selection[A]], count: int) -> list[Selection[A]]:
         """Mutated copies of parents, and crossovers of two of them."""
         return [self._child(parents) for _ in range(count)]
 
     def fitting(
-        self, walks: Sequence[Walk[A]], known: Container[Key]
-    ) -> tuple[list[Walk[A]], NDArray[np.float64]]:
+        self, selections: Sequence[Selection[A]], known: Container[Key]
+    ) -> tuple[list[Selection[A]], NDArray[np.float64]]:
         """What is within the limits and not ``known``, each once, and its ratios: [n, devices]."""
-        new = list({key(walk): walk for walk in walks if key(walk) not in known}.values())
+        new = list(
+            {
+                key(selection): selection for selection in selections if key(selection) not in known
+            }.values()
+        )
         if not new:
             return [], np.empty((0, 1))
         ratio = self.latency_ratio(new)
         fits = np.all(ratio <= 1.0, axis=1)
-        return [walk for walk, fit in zip(new, fits, strict=True) if fit], ratio[fits]
+        return [selection for selection, fit in zip(new, fits, strict=True) if fit], ratio[fits]
 
-    def near(self, ratio: float, known: Container[Key]) -> Walk[A] | None:
+    def near(self, ratio: float, known: Container[Key]) -> Selection[A] | None:
         """A candidate whose highest latency ratio is close to ``ratio``; None if nothing new fits.
 
         Args:
@@ -90,7 +96,7 @@ class CandidateGenerator(Generic[A]):
             known: what does not count as new.
         """
         parents = self.random(2 * OFFSPRING)
-        best: tuple[float, Walk[A]] | None = None
+        best: tuple[float, Selection[A]] | None = None
         for _ in range(GENERATIONS):
             made = (*parents, *self.offspring(parents, OFFSPRING))
             generation = list({key(w): w for w in made}.values())
@@ -107,7 +113,7 @@ class CandidateGenerator(Generic[A]):
                 break
         return best[1] if best else None
 
-    def _child(self, parents: Sequence[Walk[A]]) -> Walk[A]:
+    def _child(self, parents: Sequence[Selection[A]]) -> Selection[A]:
         parent = self._rng.choice(parents)
         params = dict(parent.params)
         if self._rng.random() < CROSSOVER_RATE:
@@ -120,9 +126,9 @@ class CandidateGenerator(Generic[A]):
             if others:
                 params[name] = self._rng.choice(others)
             if self._rng.random() >= FURTHER_MUTATION_RATE:
-                return self._space.walk(picked_from(params, self._rng))
+                return self._space.select(picked_from(params, self._rng))
 
 
-def key(walk: Walk[Any]) -> Key:
-    """What two walks to the same architecture have in common."""
-    return tuple(walk.params.items())
+def key(selection: Selection[Any]) -> Key:
+    """What two selections to the same architecture have in common."""
+    return tuple(selection.params.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.space.parameter_space import Choice, Walk, field
+from nas.space.parameter_space import Choice, Selection, field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Several walks as numbers.
+    """Several selections as numbers.
 
     Attributes:
         ranks: of each field's value among its choices, 0 (smallest) to 1; 0 where the field was
@@ -32,16 +32,16 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes walks by the fields and choices that some of them met.
+    """Encodes selections by the fields and choices that some of them met.
 
     Args:
-        walks: what to learn fields and choices from; one that only others met is left out.
+        selections: what to learn fields and choices from; one that only others met is left out.
     """
 
-    def __init__(self, walks: Sequence[Walk[Any]]) -> None:
+    def __init__(self, selections: Sequence[Selection[Any]]) -> None:
         choices: dict[str, set[Choice]] = {}
-        for walk in walks:
-            for name, offered in walk.offered.items():
+        for selection in selections:
+            for name, offered in selection.offered.items():
                 choices.setdefault(field(name), set()).update(offered)
         self._columns: dict[tuple[str, Choice], tuple[int, int, float]] = {}
         for place, (name, values) in enumerate(choices.items()):
@@ -55,13 +55,13 @@ class Encoder:
         for place, name in enumerate(choices):
             self._properties[place, order[properties[name]]] = 1.0
 
-    def encode(self, walks: Sequence[Walk[Any]]) -> Encoded:
-        """The walks as numbers."""
-        ranks = np.zeros((len(walks), self.fields))
-        asked = np.zeros((len(walks), self.fields))
-        one_hot = np.zeros((len(walks), len(self._columns)))
-        for row, walk in enumerate(walks):
-            for name, value in walk.params.items():
+    def encode(self, selections: Sequence[Selection[Any]]) -> Encoded:
+        """The selections as numbers."""
+        ranks = np.zeros((len(selections), self.fields))
+        asked = np.zeros((len(selections), self.fields))
+        one_hot = np.zeros((len(selections), len(self._columns)))
+        for row, selection in enumerate(selections):
+            for name, value in selection.params.items():
                 known = self._columns.get((field(name), value))
                 if known is not None:
                     column, place, share = known

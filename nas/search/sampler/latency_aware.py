@@ -26,7 +26,7 @@ from nas.search.sampler.candidates import CandidateGenerator, Key, LatencyRatio,
 from nas.search.sampler.hypervolume import REFERENCE_RATIO, expected_gain
 from nas.search.sampler.observation import Observation
 from nas.search.sampler.surrogate import NOISE, Hyperparameters, ScoreSurrogate
-from nas.space.parameter_space import A, Choice, ParameterSpace, Walk
+from nas.space.parameter_space import A, Choice, ParameterSpace, Selection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ class LatencyAware(Generic[A]):
         self._noise = noise
         self._rng = random.Random(seed)
         self._candidates = CandidateGenerator(space, latency_ratio, self._rng)
-        self._known: dict[Key, Walk[A]] = {}
+        self._known: dict[Key, Selection[A]] = {}
         self._hyperparameters: tuple[int, Hyperparameters] | None = None
         self._from_surrogate = 0
 
@@ -92,7 +92,7 @@ class LatencyAware(Generic[A]):
         observations: Sequence[Observation],
         pending: Sequence[Mapping[str, Choice]] = (),
         proposed: Iterable[Mapping[str, Choice]] = (),
-    ) -> Walk[A] | None:
+    ) -> Selection[A] | None:
         """The architecture to evaluate next, None where nothing new fits.
 
         Args:
@@ -100,14 +100,14 @@ class LatencyAware(Generic[A]):
             pending: parameters of what is being evaluated.
             proposed: parameters of everything that is not to be suggested again, beside these.
         """
-        own = [self._walk(o.params) for o in observations]
-        waiting = [self._walk(params) for params in pending]
-        seen = {key(walk) for walk in (*own, *waiting)}
-        seen |= {key(self._walk(params)) for params in proposed}
-        evaluated = {key(walk) for walk in own}
+        own = [self._select(o.params) for o in observations]
+        waiting = [self._select(params) for params in pending]
+        seen = {key(selection) for selection in (*own, *waiting)}
+        seen |= {key(self._select(params)) for params in proposed}
+        evaluated = {key(selection) for selection in own}
         if len(evaluated) < MIN_OBSERVATIONS:
-            return self._spread(len(evaluated | {key(walk) for walk in waiting}), seen)
-        known = [*(self._walk(o.params) for o in self._prior), *own]
+            return self._spread(len(evaluated | {key(selection) for selection in waiting}), seen)
+        known = [*(self._select(o.params) for o in self._prior), *own]
         score = np.array([o.score for o in (*self._prior, *observations)])
         groups = [o.group for o in (*self._prior, *observations)]
         ratio = self._candidates.latency_ratio(known)
@@ -130,13 +130,13 @@ class LatencyAware(Generic[A]):
         self._from_surrogate += 1
         return BEST_REFERENCE_RATIO if for_best else REFERENCE_RATIO
 
-    def _walk(self, params: Mapping[str, Choice]) -> Walk[A]:
+    def _select(self, params: Mapping[str, Choice]) -> Selection[A]:
         given = tuple(params.items())
         if given not in self._known:
-            self._known[given] = self._candidates.walk(params)
+            self._known[given] = self._candidates.select(params)
         return self._known[given]
 
-    def _spread(self, count: int, seen: set[Key]) -> Walk[A] | None:
+    def _spread(self, count: int, seen: set[Key]) -> Selection[A] | None:
         """A candidate of another latency than the ``count`` ones before it."""
         place, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
         while count:
@@ -146,7 +146,7 @@ class LatencyAware(Generic[A]):
 
     def _surrogate(
         self,
-        known: Sequence[Walk[A]],
+        known: Sequence[Selection[A]],
         ratio: NDArray[np.float64],
         score: NDArray[np.float64],
         groups: Sequence[int],
@@ -160,12 +160,12 @@ class LatencyAware(Generic[A]):
 
     def _breed(
         self,
-        known: Sequence[Walk[A]],
+        known: Sequence[Selection[A]],
         ratio: NDArray[np.float64],
         surrogate: ScoreSurrogate,
         reference: tuple[float, float],
         seen: set[Key],
-    ) -> Walk[A] | None:
+    ) -> Selection[A] | None:
         """The best of some generations selected by expected gain; None if nothing fits.
 
         What only earlier runs evaluated (the first of the known) is among the first parents and may
@@ -183,7 +183,7 @@ class LatencyAware(Generic[A]):
         points = list(zip(expected, ratio.max(axis=1), strict=True))
         parents = pareto_front(known, points)
         offspring = [*self._candidates.random(RANDOM_CANDIDATES), *known[:prior]]
-        gain_of: dict[Key, tuple[float, Walk[A]]] = {}
+        gain_of: dict[Key, tuple[float, Selection[A]]] = {}
         for _ in range(GENERATIONS):
             offspring += self._candidates.offspring(parents, OFFSPRING)
             new, new_ratio = self._candidates.fitting(offspring, seen | gain_of.keys())
@@ -202,5 +202,5 @@ class LatencyAware(Generic[A]):
                 )
             gain_of |= {key(w): (float(g), w) for w, g in zip(new, gain, strict=True)}
             ranked = sorted(gain_of.values(), key=lambda entry: -entry[0])
-            parents = [walk for _, walk in ranked[:PARENTS]]
+            parents = [selection for _, selection in ranked[:PARENTS]]
         return parents[0] if gain_of else None

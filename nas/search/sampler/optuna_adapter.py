@@ -17,7 +17,7 @@ from nas.search.sampler.candidates import LatencyRatio
 from nas.search.sampler.latency_aware import LatencyAware
 from nas.search.sampler.observation import Observation
 from nas.search.sampler.surrogate import NOISE
-from nas.space.parameter_space import A, Choice, ParameterSpace, Walk
+from nas.space.parameter_space import A, Choice, ParameterSpace, Selection
 
 Observe = Callable[[FrozenTrial, dict[str, Choice]], Observation | None]
 """What a trial with these parameters tells; None where it tells nothing."""
@@ -48,7 +48,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._observe = observe
         self._independent = RandomSampler(seed=seed)
         self._lock = threading.Lock()
-        self._suggested: dict[int, Walk[A]] = {}  # by the trial's id in its storage
+        self._suggested: dict[int, Selection[A]] = {}  # by the trial's id in its storage
 
     def reseed_rng(self) -> None:
         """Give each process of a parallel study its own random numbers."""
@@ -89,7 +89,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         """A random value: of an enqueued trial that fixed only some, or where nothing new fits."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _suggest(self, study: optuna.Study, number: int) -> Walk[A] | None:
+    def _suggest(self, study: optuna.Study, number: int) -> Selection[A] | None:
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
         observations, pending, proposed = [], [], []
         for trial in study.get_trials(deepcopy=False):

@@ -25,7 +25,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from nas.search.sampler.encoding import Encoded, Encoder
-from nas.space.parameter_space import Walk
+from nas.space.parameter_space import Selection
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -114,7 +114,7 @@ class ScoreSurrogate:
     """A Gaussian process from architectures to score.
 
     Args:
-        walks: the evaluated architectures, at least two.
+        selections: the evaluated architectures, at least two.
         ratio: their latency ratios, [n, devices], above 0.
         score: of each, [n].
         groups: of each observation, [n]; all alike by default. Predictions are for the largest
@@ -126,7 +126,7 @@ class ScoreSurrogate:
 
     def __init__(
         self,
-        walks: Sequence[Walk[Any]],
+        selections: Sequence[Selection[Any]],
         ratio: ArrayLike,
         score: ArrayLike,
         hyperparameters: Hyperparameters | None = None,
@@ -134,7 +134,7 @@ class ScoreSurrogate:
         groups: ArrayLike | None = None,
         noise: float = NOISE,
     ) -> None:
-        self._encoder = Encoder(walks)
+        self._encoder = Encoder(selections)
         observed = np.asarray(score, dtype=np.float64)
         group = np.zeros(len(observed), int) if groups is None else np.asarray(groups, dtype=int)
         kinds = sorted(set(group.tolist()), key=lambda kind: (-np.sum(group == kind), kind))
@@ -144,10 +144,10 @@ class ScoreSurrogate:
         deviation = float(observed[self._place == 0].std())
         self._center = float(means[0])
         self._scale = deviation if deviation > 1e-9 else 1.0
-        raw = _raw_trend(self._encoder.encode(walks), ratio)
+        raw = _raw_trend(self._encoder.encode(selections), ratio)
         self._trend_center, spread = raw.mean(axis=0), raw.std(axis=0)
         self._trend_scale = np.where(spread > 1e-9, spread, np.inf)
-        self._features = self._featurise(walks, ratio, self._place)
+        self._features = self._featurise(selections, ratio, self._place)
         self._target = (observed - means[self._place]) / self._scale
         prior = Hyperparameters.prior(tuple(kinds), noise)
         start = hyperparameters or prior
@@ -157,15 +157,15 @@ class ScoreSurrogate:
         self._condition()
 
     def predict(
-        self, walks: Sequence[Walk[Any]], ratio: ArrayLike
+        self, selections: Sequence[Selection[Any]], ratio: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of the score without the noise of evaluations, [n] each.
 
         Args:
-            walks: architectures, evaluated or not.
+            selections: architectures, evaluated or not.
             ratio: their latency ratios, [n, devices].
         """
-        features = self._featurise(walks, ratio, np.zeros(len(walks), int))
+        features = self._featurise(selections, ratio, np.zeros(len(selections), int))
         cross = self._covariance(_distances(features, self._features))
         mean = cross @ self._weights
         half = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
@@ -174,9 +174,9 @@ class ScoreSurrogate:
         return mean * self._scale + self._center, np.sqrt(variance) * self._scale
 
     def _featurise(
-        self, walks: Sequence[Walk[Any]], ratio: ArrayLike, place: NDArray[np.int_]
+        self, selections: Sequence[Selection[Any]], ratio: ArrayLike, place: NDArray[np.int_]
     ) -> _Features:
-        encoded = self._encoder.encode(walks)
+        encoded = self._encoder.encode(selections)
         trend = (_raw_trend(encoded, ratio) - self._trend_center) / self._trend_scale
         trend /= math.sqrt(trend.shape[1])
         choices = encoded.one_hot / math.sqrt(max(1, self._encoder.fields))

@@ -20,7 +20,7 @@ from nas.results.values import SEARCHED
 from nas.search.sampler.observation import Observation
 from nas.search.store.records import TrialRecord, Trials, TrialStatus
 from nas.space.architecture import Architecture
-from nas.space.parameter_space import Choice, Walk
+from nas.space.parameter_space import Choice, Selection
 from nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -178,26 +178,26 @@ class TrialStore:
         return Asked(trial.number, record.known_architecture, record.origin)
 
     def import_trained(
-        self, walk: Walk[Architecture], record: TrialRecord, latencies_ms: Sequence[float]
+        self, selection: Selection[Architecture], record: TrialRecord, latencies_ms: Sequence[float]
     ) -> None:
         """Add what an earlier run has trained in full.
 
         Args:
-            walk: its architecture with the parameters of this space.
+            selection: its architecture with the parameters of this space.
             record: its score, images and origin.
             latencies_ms: predicted, one a device.
         """
         distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(offered) for name, offered in walk.offered.items()
+            name: CategoricalDistribution(offered) for name, offered in selection.offered.items()
         }
         self._study.add_trial(
             optuna.trial.create_trial(
-                params=walk.params,
+                params=selection.params,
                 distributions=distributions,
                 values=[record.score, *latencies_ms],
                 user_attrs={
-                    "id": walk.architecture.id,
-                    "architecture": walk.architecture.to_json(),
+                    "id": selection.architecture.id,
+                    "architecture": selection.architecture.to_json(),
                     "origin": record.origin,
                     "images": record.images,
                     "accuracy": record.accuracy,

@@ -69,7 +69,7 @@ def test_half_precision_is_weights_and_values_in_half(block: Block) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_random_networks_onnx_equals_torch(seed: int) -> None:
-    architecture = load_space("nextvit").sample(random.Random(seed), tilt=-4.0)
+    architecture = load_space("nextvit").sample(random.Random(seed), size_bias=-4.0)
     network = fused(build_network(architecture, num_classes=10), seed)
     x = images(2, 3, 75, 75, seed=seed)
     with torch.no_grad():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nas.search.sampler.candidates import CandidateGenerator, key
-from nas.space.parameter_space import Walk
-from tests.toy import Layer, One, Toy, every_walk, shares, toy_latency, two_devices
+from nas.space.parameter_space import Selection
+from tests.toy import Layer, One, Toy, every_selection, shares, toy_latency, two_devices
 
 SPACE = Toy()
-EVERY = {walk.architecture: walk for walk in every_walk(SPACE)}
+EVERY = {selection.architecture: selection for selection in every_selection(SPACE)}
 
 
 def made(load=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
@@ -21,21 +21,21 @@ def made(load=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
 
 
 def test_values_are_walked_again():
-    for walk in list(EVERY.values())[::50]:
-        assert made().walk(walk.params) == walk
+    for selection in list(EVERY.values())[::50]:
+        assert made().select(selection.params) == selection
 
 
 def test_loads_are_those_of_the_architectures():
-    walks = list(EVERY.values())[:5]
-    expected = [[toy_latency(w.architecture) / 2.5, len(w.architecture) / 2] for w in walks]
-    np.testing.assert_array_equal(made(two_devices).latency_ratio(walks), expected)
+    selections = list(EVERY.values())[:5]
+    expected = [[toy_latency(w.architecture) / 2.5, len(w.architecture) / 2] for w in selections]
+    np.testing.assert_array_equal(made(two_devices).latency_ratio(selections), expected)
 
 
 def test_random_ones_are_in_the_space_and_of_all_sizes():
     fresh = made().random(300)
     assert len(fresh) == 300
-    assert all(EVERY[walk.architecture] == walk for walk in fresh)
-    latency = [toy_latency(walk.architecture) for walk in fresh]
+    assert all(EVERY[selection.architecture] == selection for selection in fresh)
+    latency = [toy_latency(selection.architecture) for selection in fresh]
     assert min(latency) < 0.6
     assert max(latency) > 4.0
     assert fresh == made().random(300)
@@ -69,41 +69,45 @@ def test_a_child_of_one_differs_from_it_in_little():
 
 def test_offspring_reach_every_architecture():
     candidates = made()
-    walks = [EVERY[(Layer(16, 0.0),)]]
+    selections = [EVERY[(Layer(16, 0.0),)]]
     for _ in range(40):
-        walks = list(
-            {w.architecture: w for w in (*walks, *candidates.offspring(walks, 600))}.values()
+        selections = list(
+            {
+                w.architecture: w for w in (*selections, *candidates.offspring(selections, 600))
+            }.values()
         )
-    assert len(walks) > 0.95 * len(EVERY)
+    assert len(selections) > 0.95 * len(EVERY)
 
 
 @pytest.mark.parametrize("load", [shares(2.5), two_devices])
 def test_what_fits_is_within_all_limits_new_and_there_once(load):
     candidates = made(load)
-    walks = candidates.random(400)
-    known = {key(walk) for walk in walks[:50]}
-    fitting, found = candidates.fitting([*walks, *walks], known)
-    keys = [key(walk) for walk in fitting]
-    expected = {key(walk) for walk in walks if np.all(load([walk.architecture]) <= 1.0)} - known
+    selections = candidates.random(400)
+    known = {key(selection) for selection in selections[:50]}
+    fitting, found = candidates.fitting([*selections, *selections], known)
+    keys = [key(selection) for selection in fitting]
+    expected = {
+        key(selection) for selection in selections if np.all(load([selection.architecture]) <= 1.0)
+    } - known
     assert len(keys) == len(set(keys))
     assert set(keys) == expected
-    np.testing.assert_array_equal(found, load([walk.architecture for walk in fitting]))
+    np.testing.assert_array_equal(found, load([selection.architecture for selection in fitting]))
 
 
 def test_nothing_fits_where_all_is_over_or_known():
     candidates = made(shares(0.1))
-    walks = candidates.random(20)
-    fitting, load = candidates.fitting(walks, set())
+    selections = candidates.random(20)
+    fitting, load = candidates.fitting(selections, set())
     assert (fitting, len(load)) == ([], 0)
-    fitting, load = made().fitting(walks, {key(walk) for walk in walks})
+    fitting, load = made().fitting(selections, {key(selection) for selection in selections})
     assert (fitting, len(load)) == ([], 0)
     assert made().fitting([], set())[0] == []
 
 
 def test_the_limit_itself_fits():
-    walk = EVERY[(Layer(64, 0.5),)]
-    fitting, load = made(shares(toy_latency(walk.architecture))).fitting([walk], set())
-    assert (fitting, load.tolist()) == ([walk], [[1.0]])
+    selection = EVERY[(Layer(64, 0.5),)]
+    fitting, load = made(shares(toy_latency(selection.architecture))).fitting([selection], set())
+    assert (fitting, load.tolist()) == ([selection], [[1.0]])
 
 
 @pytest.mark.parametrize("aim", [0.2, 0.4, 0.7, 1.0])
@@ -135,12 +139,12 @@ def test_what_is_near_is_new():
 
 def test_nothing_is_near_where_nothing_fits_or_all_is_known():
     assert made(shares(0.1)).near(1.0, set()) is None
-    assert made().near(0.5, {key(walk) for walk in EVERY.values()}) is None
+    assert made().near(0.5, {key(selection) for selection in EVERY.values()}) is None
 
 
 def test_the_last_new_one_is_found_far_from_the_aim():
     last = EVERY[(Layer(16, 0.0),)]
-    known = {key(walk) for walk in EVERY.values()} - {key(last)}
+    known = {key(selection) for selection in EVERY.values()} - {key(last)}
     assert made().near(1.0, known) == last
 
 
@@ -159,7 +163,7 @@ def test_a_space_of_one_ends():
     candidates = CandidateGenerator(
         One(), lambda made: np.full((len(made), 1), 0.5), random.Random(0)
     )
-    only = Walk(7, {"a": 3, "b": 4}, {"a": (3,), "b": (4,)})
+    only = Selection(7, {"a": 3, "b": 4}, {"a": (3,), "b": (4,)})
     assert candidates.random(3) == [only] * 3
     assert candidates.offspring([only], 2000) == [only] * 2000
     assert candidates.near(0.9, set()) == only

@@ -1,4 +1,4 @@
-"""What numbers say of a walk, by hand."""
+"""What numbers say of a selection, by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nas.search.sampler.encoding import Encoder
-from nas.space.parameter_space import Choices, Walk
-from tests.toy import RATIOS, WIDTHS, Toy, every_walk
+from nas.space.parameter_space import Choices, Selection
+from tests.toy import RATIOS, WIDTHS, Toy, every_selection
 
 OFFERED: dict[str, Choices] = {
     "depth": (1, 2),
@@ -18,15 +18,15 @@ OFFERED: dict[str, Choices] = {
 }
 
 
-def walked(**values) -> Walk[None]:
-    """A walk that answered these; ``__`` stands for a dot and ``_at_`` for an @."""
+def selected(**values) -> Selection[None]:
+    """A selection that answered these; ``__`` stands for a dot and ``_at_`` for an @."""
     params = {n.replace("__", ".").replace("_at_", "@"): v for n, v in values.items()}
-    return Walk(None, params, {name: OFFERED.get(name, (params[name],)) for name in params})
+    return Selection(None, params, {name: OFFERED.get(name, (params[name],)) for name in params})
 
 
-DEEP = walked(depth=2, s1__width=64, s2__width=32, s2__ratio=0.5)
-NARROWED = walked(depth=2, s1__width=32, s2__width=16, s2__ratio_at_16=1)
-FLAT = walked(depth=1, s1__width=16)
+DEEP = selected(depth=2, s1__width=64, s2__width=32, s2__ratio=0.5)
+NARROWED = selected(depth=2, s1__width=32, s2__width=16, s2__ratio_at_16=1)
+FLAT = selected(depth=1, s1__width=16)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_was_not_asked_for_has_no_value(encoder):
     encoded = encoder.encode([FLAT, DEEP])
     assert encoded.one_hot.sum(axis=1).tolist() == [2, 4]
     assert set(encoded.one_hot.ravel()) == {0.0, 1.0}
-    smallest = walked(depth=1, s1__width=16, s2__width=16)
+    smallest = selected(depth=1, s1__width=16, s2__width=16)
     one, other = encoder.encode([FLAT, smallest]).one_hot
     assert np.abs(one - other).sum() == 1  # though the ranks are equal
 
@@ -66,15 +66,15 @@ def test_places_share_their_properties(encoder):
 
 
 def test_a_narrowed_name_is_the_same_field(encoder):
-    narrowed = walked(depth=2, s1__width=64, s2__width=16, s2__ratio_at_16=0.5)
-    free = walked(depth=2, s1__width=64, s2__width=16, s2__ratio=0.5)
+    narrowed = selected(depth=2, s1__width=64, s2__width=16, s2__ratio_at_16=0.5)
+    free = selected(depth=2, s1__width=64, s2__width=16, s2__ratio=0.5)
     one, other = encoder.encode([narrowed]), encoder.encode([free])
     for name in ("ranks", "one_hot", "shared"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_what_no_known_walk_met_is_left_out(encoder):
-    strange = walked(depth=2, s1__width=48, s3__width=16, elsewhere=1)
+    strange = selected(depth=2, s1__width=48, s3__width=16, elsewhere=1)
     encoded = encoder.encode([strange])
     assert encoded.ranks.tolist() == [[1, 0, 0, 0]]
     assert encoded.one_hot.sum() == 1
@@ -82,26 +82,29 @@ def test_what_no_known_walk_met_is_left_out(encoder):
 
 
 def test_equal_numbers_are_one_value_whatever_their_type(encoder):
-    one = encoder.encode([walked(depth=2, s1__width=64, s2__width=32, s2__ratio=1)])
-    other = encoder.encode([walked(depth=2.0, s1__width=64.0, s2__width=32.0, s2__ratio=1.0)])
+    one = encoder.encode([selected(depth=2, s1__width=64, s2__width=32, s2__ratio=1)])
+    other = encoder.encode([selected(depth=2.0, s1__width=64.0, s2__width=32.0, s2__ratio=1.0)])
     np.testing.assert_array_equal(one.one_hot, other.one_hot)
     np.testing.assert_array_equal(one.ranks, other.ranks)
-    mixed = [Walk(None, {"a": 1}, {"a": (1, 2)}), Walk(None, {"a": 1.0}, {"a": (1.0, 2.0)})]
+    mixed = [
+        Selection(None, {"a": 1}, {"a": (1, 2)}),
+        Selection(None, {"a": 1.0}, {"a": (1.0, 2.0)}),
+    ]
     assert Encoder(mixed).encode(mixed).one_hot.shape == (2, 2)
 
 
 def test_a_single_choice_has_rank_zero_and_counts_as_asked():
-    walk = Walk(None, {"a": 7}, {"a": (7,)})
-    encoded = Encoder([walk]).encode([walk])
+    selection = Selection(None, {"a": 7}, {"a": (7,)})
+    encoded = Encoder([selection]).encode([selection])
     assert (encoded.ranks.tolist(), encoded.one_hot.tolist()) == ([[0]], [[1]])
     assert encoded.shared.tolist() == [[0, 1]]
 
 
 def test_different_walks_of_a_space_have_different_values():
-    walks = list(every_walk(Toy(2)))
-    encoder = Encoder(walks)
-    encoded = encoder.encode(walks)
-    assert len({row.tobytes() for row in encoded.one_hot}) == len(walks)
+    selections = list(every_selection(Toy(2)))
+    encoder = Encoder(selections)
+    encoded = encoder.encode(selections)
+    assert len({row.tobytes() for row in encoded.one_hot}) == len(selections)
     assert encoded.one_hot.shape[1] == 2 + 2 * (len(WIDTHS) + 2 + len(RATIOS))
     assert encoded.ranks.min() == 0
     assert encoded.ranks.max() == 1

@@ -20,7 +20,7 @@ from tests.tiny import AT_64, made_up_ms, tiny_space
 from tests.toy import (
     One,
     Toy,
-    every_walk,
+    every_selection,
     shares,
     toy_accuracy,
     toy_latency,
@@ -33,7 +33,7 @@ LOAD = shares(2.5)
 
 SMALL = Toy(2)
 SMALL_LOAD = shares(1.0)
-FITTING = {key(w) for w in every_walk(SMALL) if toy_latency(w.architecture) <= 1.0}
+FITTING = {key(w) for w in every_selection(SMALL) if toy_latency(w.architecture) <= 1.0}
 """What fits the limit of a space that a study can exhaust."""
 
 
@@ -70,7 +70,7 @@ def test_what_is_proposed_fits_is_new_and_is_in_the_space():
     built = run(study_of(), 24)
     assert len(set(built)) == 24
     assert LOAD(built).max() <= 1.0
-    assert set(built) <= {walk.architecture for walk in every_walk(SPACE)}
+    assert set(built) <= {selection.architecture for selection in every_selection(SPACE)}
 
 
 def test_the_first_are_spread_over_the_loads():
@@ -149,7 +149,7 @@ def test_the_seed_decides_what_is_proposed():
 
 def test_queued_trials_get_their_values():
     study = study_of()
-    wanted = [w.params for w in every_walk(SPACE)][5::300]
+    wanted = [w.params for w in every_selection(SPACE)][5::300]
     for params in wanted[:4]:
         study.enqueue_trial(params)
     run(study, 4 + ENOUGH)
@@ -225,8 +225,8 @@ def test_pending_architectures_count_by_their_expected_score(monkeypatch):
 
 def test_a_whole_space_may_be_queued_in_part():
     study = study_of(SMALL, SMALL_LOAD)
-    for walk in sorted(FITTING)[::3]:
-        study.enqueue_trial(dict(walk))
+    for selection in sorted(FITTING)[::3]:
+        study.enqueue_trial(dict(selection))
     run(study, len(FITTING), SMALL, SMALL_LOAD)
     assert len(set(keys_of(study))) == len(FITTING)
 
@@ -273,7 +273,7 @@ def test_equal_accuracies_stop_nothing():
 
 def test_a_queued_architecture_may_be_over_the_limit():
     study = study_of()
-    slowest = max(every_walk(SPACE), key=lambda walk: toy_latency(walk.architecture))
+    slowest = max(every_selection(SPACE), key=lambda selection: toy_latency(selection.architecture))
     study.enqueue_trial(slowest.params)
     built = run(study, ENOUGH + 6)
     assert LOAD(built[:1])[0, 0] > 1.5
@@ -284,7 +284,7 @@ def test_a_queued_architecture_may_be_over_the_limit():
 def test_a_study_in_a_database_is_continued(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
     study = study_of(storage=storage, study_name="toy")
-    fastest = min(every_walk(SPACE), key=lambda walk: toy_latency(walk.architecture))
+    fastest = min(every_selection(SPACE), key=lambda selection: toy_latency(selection.architecture))
     study.enqueue_trial(fastest.params)
     before = run(study, ENOUGH + 1)
     again = optuna.load_study(
@@ -303,9 +303,9 @@ def test_the_limits_of_two_devices_are_kept():
     assert len(set(built)) == ENOUGH + 12
     assert two_devices(built).max() <= 1.0
     best = max(
-        toy_accuracy(walk.architecture)
-        for walk in every_walk(SPACE)
-        if two_devices([walk.architecture]).max() <= 1.0
+        toy_accuracy(selection.architecture)
+        for selection in every_selection(SPACE)
+        if two_devices([selection.architecture]).max() <= 1.0
     )
     assert max(map(toy_accuracy, built)) > best - 0.03
 
@@ -316,7 +316,7 @@ def _area(layers) -> float:
 
 @pytest.mark.slow
 def test_it_finds_far_better_fronts_than_chance():
-    fitting = [w.architecture for w in every_walk(SPACE) if toy_latency(w.architecture) <= 2.5]
+    fitting = [w.architecture for w in every_selection(SPACE) if toy_latency(w.architecture) <= 2.5]
     most = _area(fitting)
     missing = [most - _area(run(study_of(seed=seed), 24)) for seed in range(3)]
     by_chance = [most - _area(random.Random(seed).sample(fitting, 24)) for seed in range(10)]
@@ -329,7 +329,7 @@ def test_a_queued_architecture_may_break_a_limit_infinitely():
         return np.where([[len(layers) == 3] for layers in made], np.inf, LOAD(made))
 
     study = study_of(load=load)
-    study.enqueue_trial(max(every_walk(SPACE), key=lambda w: len(w.params)).params)
+    study.enqueue_trial(max(every_selection(SPACE), key=lambda w: len(w.params)).params)
     for _ in range(ENOUGH + 2):
         trial = study.ask()
         study.tell(trial, [toy_accuracy(SPACE.suggest(trial)), 1.0])
@@ -352,7 +352,7 @@ def test_a_trial_seen_while_it_is_suggested_elsewhere_is_not_taken_for_another()
 
 def test_a_queued_trial_that_was_asked_for_is_not_proposed_again():
     study = study_of(SMALL, SMALL_LOAD)
-    best = max(FITTING, key=lambda walk: toy_accuracy(SMALL.build_from(dict(walk))))
+    best = max(FITTING, key=lambda selection: toy_accuracy(SMALL.build_from(dict(selection))))
     study.enqueue_trial(dict(best))
     slow = study.ask()
     run(study, len(FITTING) - 1, SMALL, SMALL_LOAD)
@@ -375,8 +375,8 @@ def test_a_first_parameter_of_one_choice_hides_nothing():
     """Optuna draws a single choice before it asks the sampler."""
     space, load = Toy(1), shares(9.0)  # its depth is 1
     study = study_of(space, load)
-    run(study, len(list(every_walk(space))), space, load)
-    assert set(keys_of(study)) == {key(walk) for walk in every_walk(space)}
+    run(study, len(list(every_selection(space))), space, load)
+    assert set(keys_of(study)) == {key(selection) for selection in every_selection(space)}
 
 
 @pytest.mark.slow
@@ -406,9 +406,9 @@ def test_any_loop_may_ask_it_and_it_learns_as_much_from_what_stopped_at_a_rung()
 
 def test_with_a_prior_it_begins_as_without_and_then_trains_the_best_that_others_found():
     rng = random.Random(5)
-    walks = [w for w in every_walk(SPACE) if LOAD([w.architecture]).max() <= 1.0]
-    best = max(walks, key=lambda w: toy_accuracy(w.architecture))
-    chosen = [best, *rng.sample(walks, 15)]
+    selections = [w for w in every_selection(SPACE) if LOAD([w.architecture]).max() <= 1.0]
+    best = max(selections, key=lambda w: toy_accuracy(w.architecture))
+    chosen = [best, *rng.sample(selections, 15)]
     prior = [Observation(dict(w.params), 0.5 * toy_accuracy(w.architecture), 1) for w in chosen]
     study = study_of(sampler=LatencyAwareSampler(SPACE, LOAD, 0, prior, best_every=1))
     built = run(study, ENOUGH + 6)

@@ -20,41 +20,41 @@ from nas.search.sampler.surrogate import (
     _distances,
     _log_loss,
 )
-from nas.space.parameter_space import Walk, tilted
-from tests.toy import Layer, Toy, every_walk, toy_accuracy, toy_latency
+from nas.space.parameter_space import Selection, biased
+from tests.toy import Layer, Toy, every_selection, toy_accuracy, toy_latency
 
 THETA = np.log([0.8, 1.3, 0.4, 0.7, 0.02])
 ALONE = Hyperparameters((0,), THETA)
 """Where all were trained alike."""
 
 
-def sampled(count: int, seed: int = 0, places: int = 3) -> list[Walk[tuple[Layer, ...]]]:
-    """Different random walks."""
+def sampled(count: int, seed: int = 0, places: int = 3) -> list[Selection[tuple[Layer, ...]]]:
+    """Different random selections."""
     space, rng = Toy(places), random.Random(seed)
-    found: dict[tuple[Layer, ...], Walk[tuple[Layer, ...]]] = {}
+    found: dict[tuple[Layer, ...], Selection[tuple[Layer, ...]]] = {}
     while len(found) < count:
-        walk = space.walk(tilted(rng))
-        found[walk.architecture] = walk
+        selection = space.select(biased(rng))
+        found[selection.architecture] = selection
     return list(found.values())
 
 
-def loads(walks) -> np.ndarray:
-    return np.array([[toy_latency(walk.architecture)] for walk in walks])
+def loads(selections) -> np.ndarray:
+    return np.array([[toy_latency(selection.architecture)] for selection in selections])
 
 
-def accuracies(walks) -> np.ndarray:
-    return np.array([toy_accuracy(walk.architecture) for walk in walks])
+def accuracies(selections) -> np.ndarray:
+    return np.array([toy_accuracy(selection.architecture) for selection in selections])
 
 
 def covariance(left, right, left_load, right_load, known, known_load, theta) -> np.ndarray:
     """Sum of a constant, a linear kernel, a kernel that counts equal values, and a Gaussian one."""
     encoder = Encoder(known)
 
-    def raw(walks, load):
+    def raw(selections, load):
         return np.array(
             [
-                [*np.log(row), *encoder.encode([walk]).shared[0]]
-                for walk, row in zip(walks, load, strict=True)
+                [*np.log(row), *encoder.encode([selection]).shared[0]]
+                for selection, row in zip(selections, load, strict=True)
             ]
         )
 
@@ -62,10 +62,10 @@ def covariance(left, right, left_load, right_load, known, known_load, theta) -> 
     varies = base.std(axis=0) > 1e-9
     center, spread = base.mean(axis=0)[varies], base.std(axis=0)[varies]
     trends = [
-        (raw(walks, load)[:, varies] - center) / spread / math.sqrt(base.shape[1])
-        for walks, load in ((left, left_load), (right, right_load))
+        (raw(selections, load)[:, varies] - center) / spread / math.sqrt(base.shape[1])
+        for selections, load in ((left, left_load), (right, right_load))
     ]
-    ranks = [encoder.encode(walks).ranks for walks in (left, right)]
+    ranks = [encoder.encode(selections).ranks for selections in (left, right)]
     found = np.empty((len(left), len(right)))
     for i, one in enumerate(left):
         for j, other in enumerate(right):
@@ -83,8 +83,8 @@ def covariance(left, right, left_load, right_load, known, known_load, theta) -> 
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_the_posterior_is_that_of_the_documented_kernels(devices):
-    walks = sampled(40)
-    known, new = walks[:25], walks[25:]
+    selections = sampled(40)
+    known, new = selections[:25], selections[25:]
     known_load, new_load = (
         np.hstack([loads(w), loads(w) ** 1.5 + 0.3][:devices]) for w in (known, new)
     )
@@ -161,8 +161,8 @@ def test_fitting_lowers_the_loss():
 
 
 def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
-    walks = sampled(60)
-    known, new = walks[:20], walks[20:]
+    selections = sampled(60)
+    known, new = selections[:20], selections[20:]
     theta = THETA.copy()
     theta[4] = math.log(1e-9)
     exact = Hyperparameters((0,), theta)
@@ -176,7 +176,7 @@ def test_data_without_noise_are_met_and_what_is_unknown_is_unsure():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_learns_an_additive_function_better_than_a_line_over_latency(seed):
-    everything = list(every_walk(Toy()))
+    everything = list(every_selection(Toy()))
     random.Random(seed).shuffle(everything)
     known, new = everything[:50], everything[50:600]
     noise = np.random.default_rng(seed).normal(0, 0.01, len(known))
@@ -192,8 +192,8 @@ def test_it_learns_an_additive_function_better_than_a_line_over_latency(seed):
 
 
 def test_predictions_follow_the_scale_of_accuracy_and_not_the_unit_of_load():
-    walks = sampled(40)
-    known, new = walks[:25], walks[25:]
+    selections = sampled(40)
+    known, new = selections[:25], selections[25:]
     accuracy = accuracies(known)
     base = ScoreSurrogate(known, loads(known), accuracy)
     mean, deviation = base.predict(new, loads(new))
@@ -204,8 +204,8 @@ def test_predictions_follow_the_scale_of_accuracy_and_not_the_unit_of_load():
 
 
 def test_the_order_of_observations_does_not_matter():
-    walks = sampled(40)
-    known, new = walks[:25], walks[25:]
+    selections = sampled(40)
+    known, new = selections[:25], selections[25:]
     fitted = [
         ScoreSurrogate(part, loads(part), accuracies(part), ALONE, refit=False)
         for part in (known, known[::-1])
@@ -222,10 +222,10 @@ def test_two_observations_are_enough():
 
 
 def test_the_same_architecture_may_be_observed_twice():
-    walk, *new = sampled(5)
-    twice = [walk, walk]
+    selection, *new = sampled(5)
+    twice = [selection, selection]
     fitted = ScoreSurrogate(twice, loads(twice), [0.4, 0.6])
-    mean, deviation = fitted.predict([walk], loads([walk]))
+    mean, deviation = fitted.predict([selection], loads([selection]))
     assert mean[0] == pytest.approx(0.5, abs=1e-6)
     assert np.all(deviation > 0)
     assert np.all(np.isfinite(fitted.predict(new, loads(new))))
@@ -233,8 +233,8 @@ def test_the_same_architecture_may_be_observed_twice():
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 0.7])
 def test_equal_accuracies_are_predicted_for_everything(value):
-    walks = sampled(20)
-    known, new = walks[:7], walks[7:]
+    selections = sampled(20)
+    known, new = selections[:7], selections[7:]
     fitted = ScoreSurrogate(known, loads(known), [value] * 7)
     mean, deviation = fitted.predict(new, loads(new))
     np.testing.assert_allclose(mean, value, atol=1e-9)
@@ -302,11 +302,11 @@ def test_nothing_to_predict_gives_nothing():
 )
 def test_a_group_counts_by_its_differences(factor, level, noise):
     """What was trained otherwise has another level, smaller or larger differences, and noise."""
-    walks = list(every_walk(Toy()))[::7]
-    load = np.array([[toy_latency(walk.architecture)] for walk in walks])
-    truth = np.array([toy_accuracy(walk.architecture) for walk in walks])
+    selections = list(every_selection(Toy()))[::7]
+    load = np.array([[toy_latency(selection.architecture)] for selection in selections])
+    truth = np.array([toy_accuracy(selection.architecture) for selection in selections])
     rng = random.Random(0)
-    order = rng.sample(range(len(walks)), len(walks))
+    order = rng.sample(range(len(selections)), len(selections))
     other, here, unseen = order[:40], order[40:52], order[52:]
     known = other + here
     elsewhere = [level + factor * truth[i] + rng.gauss(0.0, noise) for i in other]
@@ -316,9 +316,9 @@ def test_a_group_counts_by_its_differences(factor, level, noise):
         groups = ([1] * len(other) + [0] * len(here))[used]
         chosen = known[used]
         surrogate = ScoreSurrogate(
-            [walks[i] for i in chosen], load[chosen], accuracy[used], groups=groups
+            [selections[i] for i in chosen], load[chosen], accuracy[used], groups=groups
         )
-        mean, _ = surrogate.predict([walks[i] for i in unseen], load[unseen])
+        mean, _ = surrogate.predict([selections[i] for i in unseen], load[unseen])
         return float(kendalltau(mean, truth[unseen]).statistic)
 
     both, alone = tau(slice(None)), tau(slice(40, None))
