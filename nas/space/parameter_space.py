@@ -1,7 +1,7 @@
 """Conditional parameter spaces, which a sampler can search without knowing what they are of.
 
 A space builds an architecture by asking for one parameter after the other. Every way of choosing
-(an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build`, with
+(an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build` with
 another ``pick``. A parameter that is not asked for does not exist, so that parameters may depend on
 each other.
 """
