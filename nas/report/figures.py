@@ -20,6 +20,7 @@ from nas.report.wording import (
     confidence_text,
     difference_text,
     final_text,
+    gmacs_text,
     latency_text,
     ms_text,
     off_front,
@@ -361,7 +362,7 @@ def _candidate_hover(candidate: Candidate, result: SearchResult) -> str:
     over = over_budget_text(candidate, result.config)
     if over:
         lines.append(f"{over} of {budget_text(result.config)}")
-    lines.append(f"{macs:.2f} GMACs, {params:.1f} M parameters")
+    lines.append(f"{gmacs_text(macs)} GMACs, {params:.1f} M parameters")
     return _hover(
         f"{candidate.architecture.id} (trial {candidate.number}{kind})",
         [*lines, *architecture_lines(candidate.architecture)],
@@ -381,7 +382,7 @@ def _reference_hover(reference: Reference, result: SearchResult) -> str:
         *([f"{top1} ImageNet-1k top-1, published, at 224x224"] if top1 else []),
         trained,
         table_latency_text(reference.predicted, result),
-        f"{macs:.2f} GMACs, {params:.1f} M parameters",
+        f"{gmacs_text(macs)} GMACs, {params:.1f} M parameters",
     ]
     return _hover(reference.name, [*lines, *architecture_lines(reference.architecture)])
 

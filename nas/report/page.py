@@ -31,6 +31,7 @@ from nas.report.wording import (
     estimate_warning,
     final_text,
     finalists_rule,
+    gmacs_text,
     headline,
     interval_text,
     ms_text,
@@ -195,7 +196,7 @@ def _row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
         "accuracy": accuracy_text(candidate.accuracy),
         "bonus": points_text(candidate.bonus) if score_rule(result.config) else None,
         "final": final_text(candidate),
-        "gmacs": f"{macs:.2f}",
+        "gmacs": gmacs_text(macs),
         "mparams": f"{params:.1f}",
         "stem": candidate.architecture.stem_width,
         "stages": [stage_text(stage) for stage in candidate.architecture.stages],
@@ -296,7 +297,7 @@ def _parts(architecture: Architecture, result: SearchResult) -> list[dict[str, A
                     (str(block), ms_text(block_ms))
                     for block, block_ms in zip(part, part_ms, strict=True)
                 ],
-                "gmacs": f"{cost.macs / 1e9:.2f}",
+                "gmacs": gmacs_text(cost.macs / 1e9, total.macs / 1e9),
                 "macs_share": f"{100 * cost.macs / total.macs:.1f}",
                 "mparams": f"{cost.params / 1e6:.2f}",
                 "params_share": f"{100 * cost.params / total.params:.1f}",
@@ -340,7 +341,7 @@ def _family_row(result: SearchResult, index: int) -> dict[str, Any]:
         "over": reference.predicted.latency_ms > config.budget_ms,
         "top1": top1_text(reference),
         "score": accuracy_text(reference.score) if reference.score is not None else None,
-        "gmacs": f"{cost.macs / 1e9:.2f}",
+        "gmacs": gmacs_text(cost.macs / 1e9),
         "mparams": f"{cost.params / 1e6:.1f}",
         "stages": [stage_text(stage) for stage in reference.architecture.stages],
     }

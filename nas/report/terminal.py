@@ -16,6 +16,7 @@ from nas.report.wording import (
     duration_text,
     estimate_warning,
     finalists_rule,
+    gmacs_text,
     headline,
     interval_text,
     latency_text,
@@ -113,7 +114,7 @@ def _further_cells(candidate: Candidate, result: SearchResult) -> dict[str, str]
     return {
         _FINAL: _final_cell(candidate.final),
         "diff.": difference_text(candidate) or "-",
-        "GMACs": f"{macs:.2f}",
+        "GMACs": gmacs_text(macs),
         "params": f"{params:.1f} M",
     }
 
