@@ -177,9 +177,9 @@ class Stage:
         # Kept: a search looks up the same stages hundreds of thousands of times a second.
         kept: int | None = getattr(self, "_hash", None)
         if kept is None:
+            # Kinds are left out: stages that differ in them alone are few, and a text is slower.
             widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
-            ratios = (self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio)
-            kept = hash((widths, ratios, self.ncb_kind, self.ntb_kind, self.extra))
+            kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
             object.__setattr__(self, "_hash", kept)
         return kept
 
