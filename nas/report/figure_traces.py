@@ -10,7 +10,13 @@ import plotly.graph_objects as go
 
 from nas.config import SearchConfig
 from nas.models.cost import network_cost
-from nas.report.notation import accuracy_text, architecture_lines, difference_text, ms_text
+from nas.report.notation import (
+    accuracy_text,
+    architecture_lines,
+    difference_text,
+    gmacs_text,
+    ms_text,
+)
 from nas.report.wording import (
     budget_text,
     confidence_text,
@@ -256,7 +262,7 @@ def _candidate_hover(candidate: Candidate, result: SearchResult, device: DeviceR
     over_other = over_other_budgets_text(candidate, result, device)
     if over_other:
         lines.append(over_other)
-    lines.append(f"{macs:.2f} GMACs, {params:.1f} M parameters")
+    lines.append(f"{gmacs_text(macs)} GMACs, {params:.1f} M parameters")
     return _hover(
         f"{candidate.architecture.id} (trial {candidate.number}{kind})",
         [*lines, *architecture_lines(candidate.architecture)],
@@ -276,7 +282,7 @@ def _reference_hover(reference: Reference, result: SearchResult, device: DeviceR
         top1,
         trained,
         predicted_text(reference.predicted[device.index], device, config),
-        f"{cost.macs / 1e9:.2f} GMACs, {cost.params / 1e6:.1f} M parameters",
+        f"{gmacs_text(cost.macs / 1e9)} GMACs, {cost.params / 1e6:.1f} M parameters",
     ]
     return _hover(reference.name, [*lines, *architecture_lines(reference.architecture)])
 

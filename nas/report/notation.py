@@ -10,6 +10,17 @@ from nas.space.architecture import Architecture
 from nas.space.stage import CONVOLUTION, TRANSFORMER, Stage
 
 
+def gmacs_text(gmacs: float, of: float | None = None) -> str:
+    """G multiply-accumulates with two decimals, four for networks below 0.1 G.
+
+    Args:
+        gmacs: of a network or a part of one.
+        of: of the whole network, where it is a part.
+    """
+    whole = gmacs if of is None else of
+    return f"{gmacs:.2f}" if whole >= 0.1 else f"{gmacs:.4f}"
+
+
 def ms_text(latency_ms: float) -> str:
     """Milliseconds with three significant digits and without a unit: 0.482, 4.82, 48.2, 482."""
     decimals = 3 if latency_ms < 0.9995 else 2 if latency_ms < 9.995 else int(latency_ms < 99.95)

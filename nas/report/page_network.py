@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.config import SearchConfig, TargetConfig
 from nas.models.cost import Cost, network_cost
-from nas.report.notation import ms_text
+from nas.report.notation import gmacs_text, ms_text
 from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.space.architecture import Architecture, Stage
 from nas.space.block import Block
@@ -123,7 +123,7 @@ def network_parts(architecture: Architecture, result: SearchResult) -> list[dict
 def _part_cost(part: Sequence[Block], total: Cost) -> dict[str, str]:
     cost = network_cost(part)
     return {
-        "gmacs": f"{cost.macs / 1e9:.2f}",
+        "gmacs": gmacs_text(cost.macs / 1e9, total.macs / 1e9),
         "macs_share": f"{100 * cost.macs / total.macs:.1f}",
         "mparams": f"{cost.params / 1e6:.2f}",
         "params_share": f"{100 * cost.params / total.params:.1f}",

@@ -12,6 +12,7 @@ from nas.report.notation import (
     accuracy_text,
     difference_text,
     duration_text,
+    gmacs_text,
     interval_text,
     ms_text,
 )
@@ -129,7 +130,7 @@ def _further_cells(
     return {
         _LONGER: _longer_cell(candidate.longer),
         "diff.": difference_text(device.latency(candidate)) or "-",
-        "GMACs": f"{macs:.2f}",
+        "GMACs": gmacs_text(macs),
         "params": f"{params:.1f} M",
     }
 

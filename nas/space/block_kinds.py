@@ -96,7 +96,7 @@ COMMON = tuple(field.name for field in (MLP_RATIO, MIX_RATIO, SR_RATIO))
 """Names of fields that every `Block` has; they are 0 in blocks whose kind does not declare them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BlockKind:
     """What blocks of one kind are. Callables take the `Block`.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from nas.errors import ArchitectureError, brief
@@ -34,11 +34,6 @@ class Place:
     def field(self, name: str) -> str:
         """The stage's name of a field of the kind: ``kernel`` is ``ncb_kernel``."""
         return name if name in self.bare else f"{self.prefix}_{name}"
-
-    def extra_fields(self, kind: BlockKind) -> list[Field]:
-        """Fields of a kind that only stages with it here have, under the stage's names."""
-        named = [replace(field, name=self.field(field.name)) for field in kind.fields]
-        return [field for field in named if field.name not in OWN_FIELDS]
 
 
 CONVOLUTION = Place("ncb")
@@ -87,9 +82,9 @@ class Stage:
         problem = stage_problem(self)
         if problem:
             raise ArchitectureError(problem)
-        extra = canonical(extra_fields(self.kinds()), self.extra)
-        if extra != self.extra:
-            object.__setattr__(self, "extra", extra)
+        known = extra_fields(self.kinds())
+        if known or self.extra:
+            object.__setattr__(self, "extra", canonical(known, self.extra))
 
     def kinds(self) -> dict[Place, BlockKind]:
         """What stands in each place of the stage."""
@@ -99,14 +94,11 @@ class Stage:
         return found
 
     def value(self, name: str) -> Any:
-        """A field by its name, a further one of its kinds too."""
-        for known, value in self.extra:
-            if known == name:
-                return value
-        for field in extra_fields(self.kinds()):
-            if field.name == name:
-                return field.default
-        return getattr(self, name)
+        """A field by its name, a further one too; 0 where the kinds have no such field."""
+        if name in self.__dataclass_fields__:
+            return getattr(self, name)
+        defaults = {field.name: field.default for field in extra_fields(self.kinds())}
+        return dict(self.extra).get(name, defaults.get(name, 0))
 
     @property
     def out_width(self) -> int:
@@ -173,7 +165,7 @@ class Stage:
         height, width = size
         sr_ratio = self.sr_ratio
         if self.extra:
-            sr_ratio = max(sr_ratio, dict(self.extra).get("ncb_sr_ratio", 0))  # type: ignore[assignment]
+            sr_ratio = max(sr_ratio, self.value(CONVOLUTION.field("sr_ratio")))
         if height * width < sr_ratio**2:
             raise ArchitectureError(
                 f"stage {number}: sr_ratio {sr_ratio} needs at least "
@@ -185,9 +177,9 @@ class Stage:
         # Kept: a search looks up the same stages hundreds of thousands of times a second.
         kept: int | None = getattr(self, "_hash", None)
         if kept is None:
+            # Kinds are left out: stages that differ in them alone are few, and a text is slower.
             widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
-            ratios = (self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio)
-            kept = hash((widths, ratios, self.ncb_kind, self.ntb_kind, self.extra))
+            kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
             object.__setattr__(self, "_hash", kept)
         return kept
 
@@ -233,8 +225,14 @@ class Stage:
 
 
 def extra_fields(kinds: Mapping[Place, BlockKind]) -> list[Field]:
-    """Fields of a stage that come with the kinds of block in its places."""
-    return [field for place, kind in kinds.items() for field in place.extra_fields(kind)]
+    """Fields of a stage that come with the kinds of block in its places, under its names."""
+    return [field for place, kind in kinds.items() for field in _extra_fields(place, kind)]
+
+
+@lru_cache
+def _extra_fields(place: Place, kind: BlockKind) -> tuple[Field, ...]:
+    named = (replace(field, name=place.field(field.name)) for field in kind.fields)
+    return tuple(field for field in named if field.name not in OWN_FIELDS)
 
 
 def stage_problem(stage: Stage) -> str | None:
@@ -279,18 +277,22 @@ def _place_problem(stage: Stage, place: Place) -> str | None:
     if kind.role == "end":
         return f"{place.prefix}_kind {kind.name} is no block of a stage"
     given = dict(stage.extra)
-    declared = {place.field(field.name) for field in kind.fields}
-    for name in ("mlp_ratio", "sr_ratio", "mix_ratio"):
-        name = place.field(name)
+    for name, declared in _common_fields(place, kind):
         value: Number = getattr(stage, name) if name in OWN_FIELDS else given.get(name, 0)
-        if name not in declared:
-            if value:
-                return f"{name} must be 0: kind {kind.name} has none, got {brief(value)}"
-            continue
-        problem = _common_problem(name, value, place, stage)
-        if problem:
-            return problem
+        if declared:
+            problem = _common_problem(name, value, place, stage)
+            if problem:
+                return problem
+        elif value:
+            return f"{name} must be 0: kind {kind.name} has none, got {brief(value)}"
     return None
+
+
+@lru_cache
+def _common_fields(place: Place, kind: BlockKind) -> tuple[tuple[str, bool], ...]:
+    """The stage's names of the fields that every block has, and whether the kind declares them."""
+    names = ("mlp_ratio", "sr_ratio", "mix_ratio")
+    return tuple((place.field(name), name in kind.field_names) for name in names)
 
 
 def _common_problem(name: str, value: Number, place: Place, stage: Stage) -> str | None:

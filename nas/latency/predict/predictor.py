@@ -215,13 +215,14 @@ class LatencyPredictor:
         Raises:
             TableError: a block was never measured; names it.
         """
-        if workload not in self._scorers:
+        scorers = self._scorers.get(workload)
+        if scorers is None:
             half_width = self.table.interpolated.get
-            self._scorers[workload] = (
+            scorers = self._scorers[workload] = (
                 Scorer(self.constant_ms, self.predict_block, workload),
                 Scorer(0.0, lambda block: half_width(block, 0.0), workload),
             )
-        latencies, interpolated = self._scorers[workload]
+        latencies, interpolated = scorers
         latency = np.array(latencies.latencies_ms(architectures))
         factor = self.error.factor(confidence)
         low, high = latency / factor, latency * factor
