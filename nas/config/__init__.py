@@ -3,13 +3,12 @@
 from nas.config.command_line import config_of
 from nas.config.files import CONFIG_FORMAT, config_text, read_config
 from nas.config.option import OptionField
+from nas.config.parts import ProxyConfig, TargetConfig
 from nas.config.search_config import (
     MAX_RUNGS,
     MIN_RESOLUTION,
     OPTIONS,
-    ProxyConfig,
     SearchConfig,
-    TargetConfig,
     checked_resolution,
     option_error,
 )
