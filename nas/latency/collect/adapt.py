@@ -16,7 +16,7 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
 from nas.latency.table.catalog import list_tables, new_table_folder, table_folders, table_path
 from nas.latency.table.files import read_table, write_table
-from nas.latency.table.table import LatencyTable
+from nas.latency.table.table import LatencyTable, TableMeta
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
@@ -85,22 +85,28 @@ def adapt_table(
         rows = network_rows(bench, networks, workload, progress)
         meta = new_meta(key, bench)
     transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
-    weights = transfer.model.coefficients
-    names = [source.table.name for source in sources]
-    meta = meta.model_copy(
-        update={
-            "kind": "adapted",
-            "source": ", ".join(names),
-            "relative_errors": transfer.relative_errors,
-        }
-    )
     mixed = {block: _row(block, sources, transfer) for block in blocks}
+    meta = _adapted_meta(meta, sources, transfer)
     # Blocks that were put below zero and lifted have made the networks longer than the mix says.
     sums_ms = [sum(mixed[block].latency_ms for block in row.blocks()) for row in rows]
     mixed_ms = transfer.model.predict(source_ms[chosen])
     meta = meta.model_copy(update={"constant_ms": float(np.mean(mixed_ms - sums_ms))})
     table = write_table(new_table_folder(tables_dir), meta, mixed, rows)
-    return Adapted(table, dict(zip(names, map(float, weights), strict=True)))
+    weights = map(float, transfer.model.coefficients)
+    return Adapted(table, dict(zip((s.table.name for s in sources), weights, strict=True)))
+
+
+def _adapted_meta(
+    meta: TableMeta, sources: Sequence[LatencyPredictor], transfer: Transfer
+) -> TableMeta:
+    """What a table of this machine says that was mixed from others."""
+    return meta.model_copy(
+        update={
+            "kind": "adapted",
+            "source": ", ".join(source.table.name for source in sources),
+            "relative_errors": transfer.relative_errors,
+        }
+    )
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:
