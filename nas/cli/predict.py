@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,12 @@ from nas.cli.options import (
     workload_of,
 )
 from nas.cli.tables import print_replace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.latency.predict.predictor import LatencyPredictor
+    from nas.space.block import Block
 
 
 def predict(
@@ -67,11 +73,18 @@ def predict(
     changed = changes(table.meta)
     if changed:
         console.print(f"it was measured with {changed}", style="yellow", soft_wrap=True)
-    for block, block_ms in predictor.breakdown(network.blocks(workload)):
-        share = 100 * block_ms / prediction.latency_ms[0]
-        flag = "  interpolated" if block in table.interpolated else ""
+    _print_breakdown(console, predictor, network.blocks(workload), float(prediction.latency_ms[0]))
+    if kind == "estimated":
+        print_replace(console, table, workload)
+
+
+def _print_breakdown(
+    console: Console, predictor: LatencyPredictor, blocks: list[Block], total_ms: float
+) -> None:
+    """Print the milliseconds of every block, and those that no block has."""
+    for block, block_ms in predictor.breakdown(blocks):
+        share = 100 * block_ms / total_ms
+        flag = "  interpolated" if block in predictor.table.interpolated else ""
         console.print(f"  {block_ms:8.3f} ms  {share:4.1f}%  {block}{flag}", soft_wrap=True)
     if predictor.constant_ms:
         console.print(f"  {predictor.constant_ms:8.3f} ms  of every network", soft_wrap=True)
-    if kind == "estimated":
-        print_replace(console, table, workload)

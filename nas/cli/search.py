@@ -44,6 +44,12 @@ Finds the most accurate Next-ViT-style network within a latency budget on your d
 """
 
 
+def _file(value: str) -> Path:
+    if not value.strip():
+        raise typer.BadParameter("is empty; name a file")
+    return Path(value)
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How a search is run, apart from what is searched for."""
@@ -51,6 +57,7 @@ class RunOptions:
     config: Annotated[
         Path | None,
         typer.Option(
+            parser=_file,
             metavar="FILE",
             help="Read options from a file such as a run's config.yaml; those given here count "
             "more, and targets replace the file's.",

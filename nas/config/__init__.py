@@ -3,14 +3,13 @@
 from nas.config.command_line import config_of
 from nas.config.files import CONFIG_FORMAT, config_text, read_config
 from nas.config.option import OptionField
+from nas.config.parts import ProxyConfig, TargetConfig
 from nas.config.search_config import (
     MAX_RUNGS,
     MIN_RESOLUTION,
     OPTIONS,
     TRAINING,
-    ProxyConfig,
     SearchConfig,
-    TargetConfig,
     checked_resolution,
     option_error,
 )

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from nas.config.search_config import Mistake, SearchConfig, TargetConfig, mistake_of, structured
+from nas.config.parts import TargetConfig
+from nas.config.search_config import Mistake, SearchConfig, mistake_of, structured
 from nas.errors import ConfigError, brief
 
 CONFIG_FORMAT = 1

@@ -23,7 +23,7 @@ from nas.latency.collect.tables import Missing, missing_for, table_networks
 from nas.latency.table.catalog import find_table, own_key
 from nas.models.cost import network_cost
 from nas.search.callbacks import Listener
-from nas.search.executors.local import LocalExecutor
+from nas.search.executors.local import LocalExecutor, stop_executor
 from nas.search.limits import Budget
 from nas.search.preparation import check, prepare
 from nas.search.rungs import promotions_of
@@ -202,9 +202,12 @@ def _training(
 ) -> tuple[PlannedTraining, int]:
     """What is trained, and the parameters of a typical candidate."""
     typical = _typical(config, space, budget)
-    with LocalExecutor(config.workers) as executor:
+    executor = LocalExecutor(config.workers)
+    try:
         timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
         images_per_s, evaluation_s = timing.result()
+    finally:
+        stop_executor(executor)
     at_rung = [config.trials]
     for _ in range(config.rungs - 1):
         at_rung.append(promotions_of(at_rung[-1], no_more=True))

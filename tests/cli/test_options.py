@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli import main
-from nas.config import OPTIONS, SearchConfig, read_config
-from nas.config.search_config import ProxyConfig, TargetConfig
+from nas.config import OPTIONS, ProxyConfig, SearchConfig, TargetConfig, read_config
 from nas.results.values import SearchResult
 from tests.cli.test_search_mistakes import TRT
 
