@@ -34,8 +34,8 @@ from nas.accuracy.training import ProxyTraining, evaluate
 from nas.config import ProxyConfig, SearchConfig
 from nas.results.values import SEARCHED, Candidate, SearchResult
 from nas.search.callbacks import Listener, Trained
-from nas.search.rungs import rung_images
 from nas.search.sampler.hypervolume import hypervolume
+from nas.search.schedule.rungs import rung_images
 from nas.space.architecture import Architecture
 
 ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 18}}

@@ -13,8 +13,8 @@ from nas.search.executors.local import LocalExecutor
 from nas.search.leaderboard import Leaderboard
 from nas.search.loop import SearchLoop
 from nas.search.preparation import Prepared, check, prepare
-from nas.search.proposals import Proposer
 from nas.search.sampler.samplers import make_sampler
+from nas.search.schedule.proposals import Proposer
 from nas.search.store.run_folder import (
     create_run,
     read_run,

@@ -14,9 +14,9 @@ from nas.results.values import SearchResult, StopReason
 from nas.search.callbacks import Listener
 from nas.search.leaderboard import Leaderboard
 from nas.search.preparation import Prepared
-from nas.search.proposals import Proposer
 from nas.search.recommendation import Outcome, conclude, recommend
-from nas.search.sources import CandidateSource, FinalistSource, unfinished_finalists
+from nas.search.schedule.proposals import Proposer
+from nas.search.schedule.sources import CandidateSource, FinalistSource, unfinished_finalists
 from nas.search.stopping import TimeLimit, extension, extensions_to_come
 from nas.search.store.run_store import RunStore
 from nas.search.trial_runner import MakeExecutor, TrialRunner

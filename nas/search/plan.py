@@ -26,8 +26,8 @@ from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor, stop_executor
 from nas.search.limits import Budget
 from nas.search.preparation import check, prepare
-from nas.search.rungs import promotions_of
-from nas.search.sources import LONGER
+from nas.search.schedule.rungs import promotions_of
+from nas.search.schedule.sources import LONGER
 from nas.search.store.run_folder import refuse_existing, require_writable
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture

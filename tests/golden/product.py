@@ -34,8 +34,8 @@ from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.search.engine import resume, search
 from nas.search.leaderboard import Leaderboard
 from nas.search.limits import Budget, DeviceBudget
-from nas.search.proposals import Proposer
 from nas.search.sampler.samplers import make_sampler
+from nas.search.schedule.proposals import Proposer
 from nas.search.store.run_folder import read_run
 from nas.search.store.run_store import RunStore
 from nas.search.warm_start import read_earlier

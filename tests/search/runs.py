@@ -17,8 +17,8 @@ from nas.report.wording import verification_note
 from nas.results.values import Candidate, SearchResult
 from nas.search.leaderboard import Leaderboard
 from nas.search.limits import Budget
-from nas.search.promotion import best_at_rung, never_promoted
-from nas.search.proposals import Proposal, Proposer
+from nas.search.schedule.promotion import best_at_rung, never_promoted
+from nas.search.schedule.proposals import Proposal, Proposer
 from nas.search.store.records import TrialRecord, Trials
 from nas.search.store.run_store import RunStore
 from tests.tiny import TINY_PROXY

@@ -14,7 +14,7 @@ import nas
 from nas.api import resume, search
 from nas.errors import RunError
 from nas.results.values import StopReason
-from nas.search.sources import CandidateSource
+from nas.search.schedule.sources import CandidateSource
 from tests.search.runs import OTHER_DEVICE, THREADS, run_config
 from tests.tiny import AT_64, TINY_PROXY
 
@@ -63,7 +63,7 @@ def test_a_time_limit_leaves_one_candidate_trained_in_full(folder, tmp_path):
 
 
 def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.search.proposals.REJECTIONS_UNTIL_EXHAUSTED", 40)
+    monkeypatch.setattr("nas.search.schedule.proposals.REJECTIONS_UNTIL_EXHAUSTED", 40)
     table = nas.load_table("onnxruntime", device=OTHER_DEVICE, tables_dir=folder / "tables")
     space = nas.load_space(str(folder / "tiny.yaml"))
     networks = {space.sample(random.Random(seed)) for seed in range(999)}

@@ -32,7 +32,7 @@ def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTa
             f"{table.path}: was adapted, and only what was measured can be interpolated; delete "
             f"that folder and adapt or measure it for what is wanted now"
         )
-    from nas.latency.predict.interpolation import interpolate_blocks
+    from nas.latency.predict.block_interpolation import interpolate_blocks
 
     estimates = interpolate_blocks(table.blocks, missing, table.meta.batch_size)
     rows, half_widths = dict(table.blocks), dict(table.interpolated)

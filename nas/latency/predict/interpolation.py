@@ -18,18 +18,14 @@ Importing this is light, for those who only read tables: scipy and scikit-learn 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.errors import TableError
 from nas.latency.predict.intervals import CONFIDENCE, Prediction
-from nas.models.cost import block_cost, block_ops
-from nas.space.block import Block
-from nas.space.block_kinds import kind_of, kinds
-from nas.system import folders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -290,117 +286,3 @@ def _quantile(scores: NDArray[np.float64]) -> float:
 
 def _range(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return features.min(axis=0), features.max(axis=0)
-
-
-class Measured(Protocol):
-    """What a table's row has at least; `nas.measurement.protocol.Timing` is one."""
-
-    @property
-    def latency_ms(self) -> float: ...
-
-
-class BlockEstimate(NamedTuple):
-    """An estimated latency in ms with its 90% interval."""
-
-    latency_ms: float
-    low_ms: float
-    high_ms: float
-
-
-def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArray[np.float64]:
-    """What the trees see of blocks, sizes as natural logarithms: [n, 15 + extra].
-
-    Args:
-        blocks: to describe.
-        extra: names of fields that only some kinds have; 0 where a block's kind has it not.
-    """
-    sizes, others = [], []
-    for block in blocks:
-        cost, c_in, c_out = block_cost(block), block.in_channels, block.out_channels
-        work = (cost.macs, cost.weights, cost.activations, cost.macs / cost.activations)
-        pixels = (block.height * block.width, block.out_height * block.out_width)
-        sizes.append((*work, c_in, c_out, c_in / c_out, *pixels, block.stride, block.sr_ratio or 1))
-        ratios = (block.mlp_ratio, block.mix_ratio)
-        own = kind_of(block.kind).field_names
-        further = (block[name] if name in own else 0.0 for name in extra)
-        others.append((*ratios, len(block_ops(block)), _family(block), *further))
-    logs = np.log(np.array(sizes, dtype=np.float64).reshape(-1, 11))
-    return np.hstack([logs, np.array(others, dtype=np.float64).reshape(-1, 4 + len(extra))])
-
-
-def _family(block: Block) -> int:
-    """A block's family is its kind's place in the order of registration."""
-    return [kind.name for kind in kinds()].index(block.kind)
-
-
-def _extra_names(blocks: Iterable[Block]) -> list[str]:
-    """Names of the fields that only some kinds of these blocks have."""
-    found = {kind_of(name) for name in {block.kind for block in blocks}}
-    return sorted({field.name for kind in found for field in kind.extra_fields})
-
-
-def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[str] = ()) -> Shapes:
-    """Blocks as the interpolator takes them; ``extra`` as in `block_features`.
-
-    The width of a value is left out of ``gbyte``: all rows of a table have the same, so it is
-    part of the fitted bandwidth.
-    """
-    widest = max((len(block_ops(block)) for block in blocks), default=0)
-    work = np.zeros((len(blocks), widest, 2))
-    for row, block in enumerate(blocks):
-        for column, op in enumerate(block_ops(block)):
-            values = op.weights + op.activations * batch_size
-            work[row, column] = 2e-9 * op.macs * batch_size, 1e-9 * values
-    family = np.array([_family(block) for block in blocks], dtype=np.int64)
-    return Shapes(
-        block_features(blocks, extra), work[..., 0], work[..., 1], family, np.arange(len(blocks))
-    )
-
-
-def fit_blocks(
-    table_rows: Mapping[Block, Measured], batch_size: int = 1, extra: Sequence[str] = ()
-) -> Interpolator:
-    """An interpolator for the blocks of a latency table.
-
-    Args:
-        table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
-        batch_size: of the measurements.
-        extra: as in `block_features`; shapes to estimate are made with the same.
-
-    Raises:
-        TableError: the table has too few blocks.
-    """
-    # The order of the file's lines is chance; the fit must not depend on it.
-    blocks = sorted(table_rows)
-    measured_ms = np.array([table_rows[block].latency_ms for block in blocks], dtype=np.float64)
-    return Interpolator.fit(block_shapes(blocks, batch_size, extra), measured_ms)
-
-
-def interpolate_blocks(
-    table_rows: Mapping[Block, Measured], missing: Sequence[Block], batch_size: int = 1
-) -> list[BlockEstimate]:
-    """Estimate blocks that a table has no row for, one entry each, in order.
-
-    Args:
-        table_rows: the measured blocks of one table.
-        missing: what to estimate, of kinds of which the table has at least `MIN_FAMILY`.
-        batch_size: of the measurements.
-
-    Raises:
-        TableError: the table has too few blocks, of all or of a kind; says how many.
-    """
-    if not missing:
-        return []
-    for kind in sorted({block.kind for block in missing}):
-        count = sum(block.kind == kind for block in table_rows)
-        if count < MIN_FAMILY:
-            raise TableError(
-                f"the table has {count} measured block(s) of kind {kind}, an estimate needs at "
-                f"least {MIN_FAMILY}: measure the space's blocks, see "
-                f"{folders.command()} tables measure --help"
-            )
-    extra = _extra_names([*table_rows, *missing])
-    shapes = block_shapes(missing, batch_size, extra)
-    estimates = fit_blocks(table_rows, batch_size, extra).predict(shapes)
-    columns = (estimates.latency_ms, estimates.low_ms, estimates.high_ms)
-    return [BlockEstimate(*map(float, row)) for row in zip(*columns, strict=True)]

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 
 from nas.errors import TableError
-from nas.latency.predict.interpolation import (
-    MIN_ROWS,
-    Interpolator,
+from nas.latency.predict.block_interpolation import (
     block_features,
     block_shapes,
     fit_blocks,
     interpolate_blocks,
 )
+from nas.latency.predict.interpolation import MIN_ROWS, Interpolator
 from nas.latency.table.files import read_table
 from nas.models.cost import block_ops
 from nas.space.block import Block
@@ -211,7 +210,7 @@ def test_twins_are_held_out_together() -> None:
 
 def test_importing_it_is_light() -> None:
     code = (
-        "import sys, nas.latency.predict.interpolation;"
+        "import sys, nas.latency.predict.block_interpolation;"
         "print([m for m in ('sklearn', 'scipy', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

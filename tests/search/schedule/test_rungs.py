@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.accuracy.fidelity import rung_images
-from nas.search.rungs import next_promotion, promotions_of, ranking
 from nas.search.sampler.hypervolume import hypervolume
+from nas.search.schedule.rungs import next_promotion, promotions_of, ranking
 
 VALUES = st.integers(1, 6).map(lambda tenths: tenths / 10)
 

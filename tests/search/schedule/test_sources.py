@@ -19,7 +19,7 @@ from nas.results.values import SEARCHED, LongerTraining, StopReason
 from nas.search import trial_runner
 from nas.search.callbacks import Listener
 from nas.search.recommendation import recommend
-from nas.search.sources import LONGER, finalists_s
+from nas.search.schedule.sources import LONGER, finalists_s
 from nas.search.stopping import TimeLimit
 from nas.search.store.study_notes import EarlierTrial
 from nas.search.warm_start import take_over

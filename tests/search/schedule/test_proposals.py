@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from nas.accuracy.evaluator import EvaluationFailure
 from nas.results.values import SEARCHED
-from nas.search.proposals import INITIAL_CANDIDATES
+from nas.search.schedule.proposals import INITIAL_CANDIDATES
 from nas.search.store.records import TrialStatus
 from nas.space.architecture_files import load_architecture
 from tests.search.conftest import every

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.search.leaderboard import Leaderboard
-from nas.search.rungs import next_promotion, promotions_of, ranking
+from nas.search.schedule.rungs import next_promotion, promotions_of, ranking
 from nas.search.store.records import TrialRecord, Trials, TrialStatus
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from nas.results.values import (
 )
 from nas.search.callbacks import Listener, Trained
 from nas.search.leaderboard import Leaderboard
-from nas.search.promotion import best_at_rung, never_promoted
-from nas.search.proposals import Proposal, Proposer
 from nas.search.sampler.hypervolume import hypervolume
+from nas.search.schedule.promotion import best_at_rung, never_promoted
+from nas.search.schedule.proposals import Proposal, Proposer
 from nas.search.stopping import TimeLimit, extension, extensions_to_come
 from nas.search.store.records import TrialRecord
 from nas.search.store.run_store import RunStore
