@@ -27,10 +27,10 @@ from rich.table import Table
 from searches import about, search_or_go_on
 
 import nas
-from nas.config import SearchConfig
 from nas.errors import UserError
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.search.limits import Budget, DeviceBudget
+from nas.space.workload import IMAGENET
 
 SPACE = "nextvit"
 TIMES_THE_FASTEST = (1.15, 1.35, 1.55, 1.75, 1.95, 2.15, 2.35, 2.55, 2.75, 2.95)
@@ -75,7 +75,7 @@ def main() -> int:
                 "budget_ms": budget_ms,
                 "seed": seed,
                 "id": best.architecture.id if best else None,
-                "verified_ms": round(best.latency_ms, 3) if best else None,
+                "verified_ms": round(best.latencies[0].latency_ms, 3) if best else None,
                 "again_ms": round(measured_again(run_dir), 3) if best else None,
                 **about(found),
             }
@@ -115,12 +115,8 @@ def figures(result: dict[str, Any]) -> dict[str, str]:
 def budgets_ms() -> list[float]:
     """Of the ten searches: from hardly more than nothing fits in to nearly everything does."""
     predictor = LatencyPredictor.fit(nas.load_table("onnxruntime"))
-    config = SearchConfig(target="onnxruntime", space=SPACE, budget_ms=1.0)
-    budget = Budget(
-        space=nas.load_space(SPACE),
-        devices=(DeviceBudget(predictor, config.budget_ms),),
-        workload=config.workload,
-    )
+    # The limit is of no matter: what is asked for is the fastest network.
+    budget = Budget(nas.load_space(SPACE), (DeviceBudget(predictor, 1.0),), IMAGENET)
     (fastest,) = budget.latencies(budget.fastest())
     return [round(times * fastest.latency_ms, 1) for times in TIMES_THE_FASTEST]
 

@@ -92,7 +92,7 @@ def main() -> int:
         by_id |= {architecture.id: architecture for architecture in found.values()}
         if args.every_finalist:
             for result in searches.values():
-                by_id |= {c.architecture.id: c.architecture for c in result.candidates if c.final}
+                by_id |= {c.architecture.id: c.architecture for c in result.candidates if c.longer}
     jobs = [Job(network, args.images, 32, seed) for network in by_id for seed in SEEDS]
     trainings = args.work / "trainings.jsonl"
     train_all(jobs, by_id, trainings, args.processes)
@@ -236,7 +236,7 @@ def judge(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
         finalist["id"]: finalist
         for row in here
         for finalist in row.get("finalists", ())
-        if "test" in finalist and finalist["final"] is not None
+        if "test" in finalist and finalist["longer"] is not None
     }
     return {
         "budget_ms": budget_ms,
@@ -258,7 +258,7 @@ def how_they_differ(finalists: Sequence[dict[str, Any]]) -> dict[str, Any]:
     of_networks = max(0.0, statistics.variance(means) - of_seeds / len(SEEDS))
     doublings = [math.log2(finalist["gmacs"]) for finalist in finalists]
     short = [finalist["score"] for finalist in finalists]
-    final = [finalist["final"] for finalist in finalists]
+    final = [finalist["longer"] for finalist in finalists]
     return {
         "networks": len(finalists),
         "sd_networks_points": round(100 * math.sqrt(of_networks), 2),
@@ -320,7 +320,7 @@ def show(result: dict[str, Any]) -> None:
 def passed_over(row: dict[str, Any]) -> str:
     """What a search recommended next to the other finalists, all trained long."""
     tried = row["finalists"]
-    by_longer = max(tried, key=lambda finalist: finalist["final"] or 0.0)
+    by_longer = max(tried, key=lambda finalist: finalist["longer"] or 0.0)
     return (
         f"{100 * _mean([row]):.2f}% of finalists of {100 * _mean(tried):.2f}% on average, "
         f"the best {100 * max(_mean([finalist]) for finalist in tried):.2f}%, "

@@ -30,12 +30,12 @@ from rich.table import Table
 
 import nas
 from nas.accuracy.data.dataset import load_data
+from nas.accuracy.fidelity import rung_images
 from nas.accuracy.training import ProxyTraining, evaluate
 from nas.config import ProxyConfig, SearchConfig
 from nas.results.values import SEARCHED, Candidate, SearchResult
 from nas.search.callbacks import Listener, Trained
 from nas.search.sampler.hypervolume import hypervolume
-from nas.search.schedule.rungs import rung_images
 from nas.space.architecture import Architecture
 
 ARMS = {"in full": {"rungs": 1, "trials": 24}, "in rungs": {"rungs": 2, "trials": 18}}
@@ -64,8 +64,7 @@ def main() -> int:
         for arm, options in ARMS.items():
             trials = 6 if args.quick else options["trials"]
             config = SearchConfig(
-                target="onnxruntime",
-                budget_ms=args.budget_ms,
+                targets=[{"target": "onnxruntime", "budget_ms": args.budget_ms}],
                 proxy=proxy,
                 trials=trials,
                 rungs=options["rungs"],
@@ -124,6 +123,7 @@ def run(config: SearchConfig) -> dict[str, Any]:
     """One search: what it cost, its front by both judgements, and how the front grew."""
     curve: list[dict[str, float]] = []
     full: list[Candidate] = []
+    budget_ms = config.targets[0].budget_ms
     images_at = rung_images(config.proxy.train_images, config.rungs)
 
     def trained(event: Trained) -> None:
@@ -132,11 +132,11 @@ def run(config: SearchConfig) -> dict[str, Any]:
         before = images_at[event.rung - 2] if event.rung > 1 and not preset else 0
         if event.candidate is not None and event.rung == config.rungs:
             full.append(event.candidate)
-        points = [(c.score, c.predicted.latency_ms / config.budget_ms) for c in full]
+        points = [(c.score, c.latencies[0].predicted.latency_ms / budget_ms) for c in full]
         curve.append(
             {
                 "images": last["images"] + images_at[event.rung - 1] - before,
-                "train_s": round(last["train_s"] + event.train_s, 2),
+                "train_s": round(last["train_s"] + event.seconds, 2),
                 "hypervolume": round(area(points), 5),
             }
         )
@@ -149,7 +149,7 @@ def run(config: SearchConfig) -> dict[str, Any]:
         "train_s": curve[-1]["train_s"],
         "begun": len(result.candidates) + len(result.partly_trained),
         "full": len(result.candidates),
-        "front": len(result.front),
+        "front": len(result.devices[0].front),
         "hypervolume": round(area(points_of(result)), 5),
         "hypervolume_again": round(area(trained_again(result)), 5),
         "recommended": result.recommended.architecture.id if result.recommended else None,
@@ -164,19 +164,26 @@ def end_before_measuring(stage: str) -> None:
 
 
 def points_of(result: SearchResult) -> list[tuple[float, float]]:
-    """Score and load of the front, as the search saw them."""
-    return [(c.score, c.latency_ms / result.config.budget_ms) for c in result.front]
+    """Score and latency ratio of the front, as the search saw them."""
+    (device,) = result.devices
+    return [(c.score, latency_ratio(c, result)) for c in device.front]
+
+
+def latency_ratio(candidate: Candidate, result: SearchResult) -> float:
+    """Latency over the budget, on the search's one device."""
+    (device,) = result.devices
+    return device.latency(candidate).latency_ms / device.target.budget_ms
 
 
 def trained_again(result: SearchResult) -> list[tuple[float, float]]:
-    """Score by test accuracy, trained in full with a seed of its own, and load of the front."""
-    config = result.config
-    networks = [c.architecture.to_json() for c in result.front]
+    """The front's scores by test accuracy, trained in full with another seed, and latency ratios."""
+    config, (device,) = result.config, result.devices
+    networks = [c.architecture.to_json() for c in device.front]
     with ProcessPoolExecutor(WORKERS) as pool:
         accuracies = list(pool.map(test_accuracy, networks, repeat(config)))
     return [
-        (accuracy + c.bonus, c.latency_ms / config.budget_ms)
-        for accuracy, c in zip(accuracies, result.front, strict=True)
+        (accuracy + c.bonus, latency_ratio(c, result))
+        for accuracy, c in zip(accuracies, device.front, strict=True)
     ]
 
 
@@ -191,7 +198,7 @@ def test_accuracy(network: dict[str, Any], config: SearchConfig) -> float:
 
 
 def area(points: list[tuple[float, float]]) -> float:
-    """Hypervolume of scores and loads above chance, within the budget."""
+    """Hypervolume of scores and latency ratios above chance, within the budget."""
     return hypervolume([a for a, _ in points], [x for _, x in points], (CHANCE, 1.0))
 
 

@@ -87,7 +87,7 @@ def main() -> int:
     for count in (int(text) for text in args.trials.split(",")):
         studies = {name: filled_study(budget, count) for name in SAMPLERS}
         for name, study in studies.items():
-            study.sampler = make_sampler(name, 0, budget.space, budget.load)
+            study.sampler = make_sampler(name, 0, budget.space, budget.latency_ratio)
         seconds: dict[str, list[float]] = {name: [] for name in SAMPLERS}
         for _ in range(args.suggestions):
             for name, study in studies.items():

@@ -17,8 +17,10 @@ from ofa import ACCURACY_NOISE, AccuracyModel, CostModel, OfaSpace, Subnet
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
-from nas.search.sampler.candidates import Load
-from nas.search.sampler.latency_aware import LatencyAwareSampler
+from nas.accuracy.evaluator import Evaluator, Request
+from nas.accuracy.recorded import ModelledAccuracy
+from nas.search.sampler.candidates import LatencyRatio
+from nas.search.sampler.optuna_adapter import LatencyAwareSampler
 from nas.search.sampler.samplers import make_sampler
 from nas.space.parameter_space import Choice, picked_from
 
@@ -29,6 +31,8 @@ SMALL_POPULATION = 20
 @dataclass
 class Problem:
     """Accuracy and cost of networks, and what was evaluated.
+
+    The accuracy comes through the interface that a search has to it, `Evaluator`.
 
     Attributes:
         top1, cost: of each network evaluated, in order; top-1 in percent with its noise.
@@ -42,10 +46,13 @@ class Problem:
 
     def __post_init__(self) -> None:
         self._noise = random.Random(self.seed)
+        self._evaluator: Evaluator[Subnet] = ModelledAccuracy(
+            lambda subnet: float(self.accuracy.predict([subnet])[0])
+        )
 
     def evaluate(self, subnet: Subnet) -> tuple[float, float]:
         """Top-1 in percent, and cost."""
-        top1 = float(self.accuracy.predict([subnet])[0])
+        top1 = self._evaluator.evaluate(Request(subnet, images=0, seed=self.seed)).score
         self.top1.append(top1 + self._noise.gauss(0.0, ACCURACY_NOISE))
         self.cost.append(float(self.cost_model.predict([subnet])[0]))
         return self.top1[-1], self.cost[-1]
@@ -57,18 +64,18 @@ Method = Callable[[Problem, int, int], None]
 def ours(problem: Problem, evaluations: int, seed: int) -> None:
     """Every suggestion is for the front."""
     space = OfaSpace()
-    sampler = LatencyAwareSampler(space, load_of(problem.cost_model), seed)
+    sampler = LatencyAwareSampler(space, latency_ratio_of(problem.cost_model), seed)
     search_with(problem, evaluations, sampler, space)
 
 
 def ours_in_a_search(problem: Problem, evaluations: int, seed: int) -> None:
     """As `run_search.py` uses it: some suggestions are for the best network alone."""
     space = OfaSpace()
-    sampler = make_sampler("latency-aware", seed, space, load_of(problem.cost_model))
+    sampler = make_sampler("latency-aware", seed, space, latency_ratio_of(problem.cost_model))
     search_with(problem, evaluations, sampler, space)
 
 
-def load_of(model: CostModel) -> Load[Subnet]:
+def latency_ratio_of(model: CostModel) -> LatencyRatio[Subnet]:
     """Costs as shares of the limit: [n, 1]."""
     return lambda subnets: model.predict(subnets)[:, None] / model.limit
 

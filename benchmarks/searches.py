@@ -16,12 +16,13 @@ from nas.search.callbacks import Listener, Trained
 from nas.search.store.run_folder import STUDY, read_run
 
 
-def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
+def search_or_go_on(run_dir: Path, budget_ms: float, **options: Any) -> SearchResult:
     """Run or resume a search on this machine's ONNX Runtime table.
 
     Args:
         run_dir: its folder.
-        options: of its `SearchConfig`.
+        budget_ms: on the table's device.
+        options: others of its `SearchConfig`.
 
     Raises:
         ConfigError: an option is not valid for a `SearchConfig`.
@@ -33,7 +34,9 @@ def search_or_go_on(run_dir: Path, **options: Any) -> SearchResult:
 
     listener = Listener(trained=trained)
     try:
-        config = SearchConfig(target="onnxruntime", **options)
+        config = SearchConfig(
+            targets=[{"target": "onnxruntime", "budget_ms": budget_ms}], **options
+        )
     except ValidationError as error:
         raise option_error(error) from None
     if (run_dir / STUDY).exists():
@@ -49,7 +52,7 @@ def about(result: SearchResult) -> dict[str, Any]:
     Each finalist has its scores after short and long training, its measured latency, and its
     predicted latency with the upper end of the interval.
     """
-    finalists = sorted((c for c in result.candidates if c.final), key=lambda c: -c.score)
+    finalists = sorted((c for c in result.candidates if c.longer), key=lambda c: -c.score)
     return {
         "trained": len(result.candidates) + len(result.partly_trained),
         "finalists": [_finalist(candidate) for candidate in finalists],
@@ -57,11 +60,12 @@ def about(result: SearchResult) -> dict[str, Any]:
 
 
 def _finalist(candidate: Candidate) -> dict[str, Any]:
-    final, measured, predicted = candidate.sound_final, candidate.measured, candidate.predicted
+    longer, (latency,) = candidate.converged_longer, candidate.latencies
+    measured, predicted = latency.measured, latency.predicted
     return {
         "id": candidate.architecture.id,
         "score": round(candidate.score, 5),
-        "final": round(final.score, 5) if final else None,
+        "longer": round(longer.score, 5) if longer else None,
         "measured_ms": round(measured.latency_ms, 3) if measured else None,
         "ci_pct": round(measured.ci_pct, 2) if measured else None,
         "predicted_ms": round(predicted.latency_ms, 3),
@@ -71,4 +75,5 @@ def _finalist(candidate: Candidate) -> dict[str, Any]:
 
 def _asked(config: SearchConfig) -> dict[str, Any]:
     """The options of a search, without its number of workers and what it derives itself."""
-    return config.model_dump(exclude={"targets", "workers"}) | {"budget_ms": config.budget_ms}
+    budgets = [target.budget_ms for target in config.targets]
+    return config.model_dump(exclude={"targets", "workers"}) | {"budgets_ms": budgets}

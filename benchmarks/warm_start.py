@@ -37,11 +37,12 @@ from report import claim_of, exit_status, make_parser, origin_here, write_result
 from rich.console import Console
 from rich.table import Table
 from search_efficiency import REFERENCE_TOP1, Files, models
-from search_methods import Problem, load_of, search_with
+from search_methods import Problem, latency_ratio_of, search_with
 
 from nas.errors import UserError
 from nas.search.sampler.hypervolume import hypervolume
-from nas.search.sampler.latency_aware import LatencyAwareSampler, PriorTrial
+from nas.search.sampler.observation import Observation
+from nas.search.sampler.optuna_adapter import LatencyAwareSampler
 
 ARMS = ("cold", "earlier trials", "earlier trials as a prior")
 LOOKED_AT = (10, 20)
@@ -60,7 +61,7 @@ def run(seed: int, earlier: int, evaluations: int, files: Files) -> dict[str, li
     known = search_with(first, earlier, sampler_of(macs, seed + 1000), space)
     noise = random.Random(seed)
     prior = [
-        PriorTrial(params, SHORTER * top1 + noise.gauss(0.0, SHORTER_NOISE), 1)
+        Observation(params, SHORTER * top1 + noise.gauss(0.0, SHORTER_NOISE), 1)
         for params, top1 in zip(known, first.top1, strict=True)
     ]
     subnets = [space.build_from(params) for params in known]
@@ -79,9 +80,9 @@ def run(seed: int, earlier: int, evaluations: int, files: Files) -> dict[str, li
 
 
 def sampler_of(
-    cost: CostModel, seed: int, prior: Sequence[PriorTrial] = ()
+    cost: CostModel, seed: int, prior: Sequence[Observation] = ()
 ) -> LatencyAwareSampler[Subnet]:
-    return LatencyAwareSampler(OfaSpace(), load_of(cost), seed, prior)
+    return LatencyAwareSampler(OfaSpace(), latency_ratio_of(cost), seed, prior)
 
 
 def needed(curves: dict[str, list[float]], count: int) -> dict[str, int | None]:

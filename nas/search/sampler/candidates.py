@@ -77,11 +77,8 @@ class CandidateGenerator(Generic[A]):
         self, selections: Sequence[Selection[A]], known: Container[Key]
     ) -> tuple[list[Selection[A]], NDArray[np.float64]]:
         """What is within the limits and not ``known``, each once, and its ratios: [n, devices]."""
-        new = list(
-            {
-                key(selection): selection for selection in selections if key(selection) not in known
-            }.values()
-        )
+        once = {key(selection): selection for selection in selections}
+        new = [selection for found, selection in once.items() if found not in known]
         if not new:
             return [], np.empty((0, 1))
         ratio = self.latency_ratio(new)
