@@ -176,7 +176,7 @@ def latency_ratio(candidate: Candidate, result: SearchResult) -> float:
 
 
 def trained_again(result: SearchResult) -> list[tuple[float, float]]:
-    """The front's scores by test accuracy, trained in full with another seed, and latency ratios."""
+    """Scores by test accuracy, trained in full with another seed, and latency ratios: the front."""
     config, (device,) = result.config, result.devices
     networks = [c.architecture.to_json() for c in device.front]
     with ProcessPoolExecutor(WORKERS) as pool:
