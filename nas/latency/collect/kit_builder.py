@@ -39,7 +39,9 @@ SOURCES = (
     "precision.py",
     "measurement/**/*.py",
     "system/__init__.py",
+    "system/folders.py",
     "system/json_checks.py",
+    "system/paths.py",
     "system/processes.py",
 )
 """Files of ``nas/`` that a kit carries. They need Python's standard library alone."""
