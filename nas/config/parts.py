@@ -137,6 +137,13 @@ class TargetConfig(BaseModel):
         return parse_duration(value, "8ms", "ms") if isinstance(value, str) else value
 
     @property
+    def budget_option(self) -> str:
+        """The value of ``--budget``."""
+        if self.throughput_img_s is None:
+            return f"{self.budget_ms:g}ms"
+        return f"{self.throughput_img_s:g}img/s"
+
+    @property
     def budget_text(self) -> str:
         """The budget as it was asked for."""
         if self.throughput_img_s is None:

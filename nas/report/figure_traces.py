@@ -17,20 +17,17 @@ from nas.report.notation import (
     gmacs_text,
     ms_text,
 )
+from nas.report.score_wording import longer_text, proxy_data, score_name, score_text, trained_on
 from nas.report.wording import (
     budget_text,
     confidence_text,
     latency_text,
-    longer_text,
     off_front,
     over_budget,
     over_budget_text,
     over_other_budgets_text,
     predicted_text,
-    proxy_data,
     published,
-    score_name,
-    score_text,
     shown_front,
 )
 from nas.results.values import SEARCHED, Candidate, DeviceResult, Reference, SearchResult
@@ -241,7 +238,7 @@ def _candidate_hover(candidate: Candidate, result: SearchResult, device: DeviceR
     config, latency = result.config, device.latency(candidate)
     macs, params = candidate.size_at(config.workload)
     kind = "" if candidate.origin == SEARCHED else f", {candidate.origin}"
-    trained = f"on {proxy_data(config)}"
+    trained = trained_on(config)
     if candidate in result.partly_trained:
         trained += f" after {candidate.images:,} images"
     lines = [score_text(candidate, config), trained]

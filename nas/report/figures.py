@@ -10,14 +10,8 @@ import plotly.graph_objects as go
 
 from nas.config import SearchConfig
 from nas.report.figure_traces import BUDGET, FRONT, TEXT, candidate_traces, reference_traces
-from nas.report.wording import (
-    batch_size,
-    budget_text,
-    proxy_name,
-    references_name,
-    score_name,
-    shown_front,
-)
+from nas.report.score_wording import proxy_name, score_name
+from nas.report.wording import batch_size, budget_text, references_name, shown_front
 from nas.results.values import DeviceResult, SearchResult
 
 FONT = "system-ui, 'Segoe UI', sans-serif"

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.accuracy.fidelity import rung_images
+from nas.config import TRAINING
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
 from nas.report.notation import (
@@ -28,6 +29,14 @@ from nas.report.notation import (
     stage_text,
 )
 from nas.report.page_network import network_section
+from nas.report.score_wording import (
+    accuracy_rule,
+    finalists_rule,
+    longer_text,
+    proxy_data,
+    score_name,
+    score_rule,
+)
 from nas.report.wording import (
     batch_size,
     budget_text,
@@ -35,17 +44,12 @@ from nas.report.wording import (
     calls_text,
     confidence_text,
     estimate_warning,
-    finalists_rule,
     headline,
-    longer_text,
     off_front,
     over_budget_text,
     over_other_budgets_text,
-    proxy_data,
     published,
     references_name,
-    score_name,
-    score_rule,
     shown_front,
     stopped_text,
     trials_text,
@@ -107,6 +111,8 @@ def _context(result: SearchResult) -> dict[str, Any]:
         "warnings": warnings(result),
         "calls": calls_text(result),
         "proxy_data": proxy_data(config),
+        "trained_by_proxy": config.evaluator == TRAINING,
+        "accuracy_rule": accuracy_rule(config),
         "score_name": score_name(config).capitalize(),
         "score_rule": score_rule(config),
         "rungs": " > ".join(

@@ -15,6 +15,7 @@ from nas.space.architecture import Architecture, Stage
 from nas.space.block import Block
 from nas.space.block_kinds import kind_of
 from nas.space.stage import CONVOLUTION
+from nas.system import folders
 
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def next_steps(result: SearchResult) -> list[tuple[str, str]]:
     predict = [
         (
             f"Predict its latency{_on(result, device)}",
-            f"python run_search.py predict {where} {_table_options(config, device.target)}",
+            f"{folders.command()} predict {where} {_table_options(config, device.target)}",
         )
         for device in result.devices
     ]
@@ -44,7 +45,7 @@ def next_steps(result: SearchResult) -> list[tuple[str, str]]:
         ("Deploy and time", str(result.run_dir / "best.onnx")),
         ("Build it to train", f"import nas; network = {build}"),
         *predict,
-        ("Search on", f"python run_search.py --resume {where} --trials {2 * config.trials}"),
+        ("Search on", f"{folders.command()} --resume {where} --trials {2 * config.trials}"),
     ]
 
 

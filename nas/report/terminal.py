@@ -16,20 +16,17 @@ from nas.report.notation import (
     interval_text,
     ms_text,
 )
+from nas.report.score_wording import accuracy_rule, finalists_rule, score_name, score_rule
 from nas.report.wording import (
     budget_text,
     call_text,
     confidence_text,
     estimate_warning,
-    finalists_rule,
     headline,
     latency_text,
     off_front,
     over_budget,
     over_other_budgets_text,
-    proxy_data,
-    score_name,
-    score_rule,
     shown_front,
     trials_text,
     verification_note,
@@ -198,7 +195,7 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
     )
     if compared_to:
         facts.append(("measured", f"± is the 95% interval, diff. is to {compared_to}"))
-    facts.append(("accuracy", f"proxy, on {proxy_data(config)}; not ImageNet accuracy"))
+    facts.append(("accuracy", accuracy_rule(config)))
     if score_rule(config):
         facts.append(("score", score_rule(config)))
     if finalists_rule(result):

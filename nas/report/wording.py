@@ -5,12 +5,14 @@ Plain text without markup: whoever prints it escapes it for where it goes.
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from statistics import median
 
-from nas.accuracy.size_bonus import REFERENCE_MACS, SizeBonus
 from nas.config import SearchConfig
-from nas.report.notation import accuracy_text, interval_text, ms_text, points_text
+from nas.report.notation import accuracy_text, interval_text, ms_text
+from nas.report.score_wording import (
+    proxy_name,
+    score_name,
+)
 from nas.results.values import (
     Candidate,
     DeviceLatency,
@@ -18,8 +20,8 @@ from nas.results.values import (
     Latency,
     SearchResult,
     StopReason,
-    decided_between,
 )
+from nas.system import folders
 
 MAX_TABLE_ERROR = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
@@ -90,7 +92,7 @@ def verification_note(result: SearchResult, device: DeviceResult) -> str:
 
 def budget_text(device: DeviceResult) -> str:
     """The budget as it was asked for, with its unit."""
-    return f"{device.target.budget_ms:.6g} ms"
+    return device.target.budget_text
 
 
 def confidence_text(config: SearchConfig) -> str:
@@ -118,72 +120,6 @@ def calls_text(result: SearchResult) -> str:
     if len(names) == 1:
         return next(iter(names))
     return ", ".join(f"{call} on {' and '.join(where)}" for call, where in names.items())
-
-
-def proxy_name(config: SearchConfig) -> str:
-    """The proxy data in a word or two: ``digits``, or the last folder of an image folder."""
-    kind, _, path = config.proxy.data.partition(":")
-    return f"{kind} {PurePath(path).name}" if path else kind
-
-
-def proxy_data(config: SearchConfig) -> str:
-    """The data behind the proxy accuracy, named wherever the accuracy appears."""
-    return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
-
-
-def score_name(config: SearchConfig) -> str:
-    """What candidates are compared by: their accuracy, or that with something added for size."""
-    return "proxy score" if per_doubling(config) else "proxy accuracy"
-
-
-def per_doubling(config: SearchConfig) -> float:
-    """Accuracy (0..1) added to that of a full training for each doubling of MACs."""
-    bonus = SizeBonus(config.size_bonus, config.workload)
-    return bonus.per_doubling(config.proxy.train_images)
-
-
-def score_rule(config: SearchConfig) -> str:
-    """How the score of a full training is made of its accuracy; empty where nothing is added."""
-    added = per_doubling(config)
-    if not added:
-        return ""
-    return (
-        f"accuracy, and {points_text(added)} points for each doubling of MACs above "
-        f"{REFERENCE_MACS / 1e9:g} G: short training underrates large networks"
-    )
-
-
-def score_text(candidate: Candidate, config: SearchConfig) -> str:
-    """The score of a candidate, and what it is made of."""
-    named = f"{accuracy_text(candidate.score)} {score_name(config)}"
-    if not per_doubling(config):
-        return named
-    added = points_text(candidate.bonus)
-    return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
-
-
-def longer_text(candidate: Candidate) -> str:
-    """What a finalist's longer training gave; empty for others."""
-    longer = candidate.longer
-    if longer is None:
-        return ""
-    if longer.diverged:
-        return "diverged when trained longer"
-    return f"{accuracy_text(longer.score)} after {longer.images:,} images"
-
-
-def finalists_rule(result: SearchResult) -> str:
-    """How the recommended network was chosen from the finalists; empty if it was not."""
-    trainings = decided_between(result.candidates, result.config.finalists)
-    if result.recommended is None or result.recommended.number not in trainings:
-        return ""
-    longer = trainings[result.recommended.number]
-    best = score_name(result.config).removeprefix("proxy ")
-    return (
-        f"{len(trainings)} candidates of the best {best} were trained again, on "
-        f"{longer.images:,} images and with another seed; the one within budget whose mean {best} "
-        f"of both trainings is best is recommended"
-    )
 
 
 def over_budget(candidate: Candidate, device: DeviceResult) -> bool:
@@ -341,7 +277,7 @@ def _device_warnings(result: SearchResult, device: DeviceResult) -> list[str]:
         slower = "slower" if ratio > 1 else "faster"
         notes.append(
             f"This machine is {100 * abs(ratio - 1):.0f}% {slower} than its table says; "
-            f"whether it still holds says: python run_search.py tables verify {device.table_name}"
+            f"whether it still holds says: {folders.command()} tables verify {device.table_name}"
         )
     over = [c for c in _measured(result, device) if over_budget(c, device)]
     if over:
@@ -367,7 +303,7 @@ def trials_text(result: SearchResult) -> str:
     else:
         trained = f"{count:,} trained"
     config = result.config
-    sizes = config.max_params is not None or config.max_macs is not None
+    sizes = (config.max_params, config.max_macs, config.max_size_bytes) != (None, None, None)
     estimated = all(device.provenance == "estimated" for device in result.devices)
     how = "estimated" if estimated else "predicted"
     over = "over a limit" if sizes else f"{how} over budget"

@@ -38,10 +38,12 @@ class DeviceBudget:
     Attributes:
         predictor: of the device.
         budget_ms: highest latency that may be trained.
+        asked: the budget as it was asked for; empty for ``budget_ms``.
     """
 
     predictor: LatencyPredictor
     budget_ms: float
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,9 @@ class Budget:
             best = self._least(slice(index, index + 1))
             latency = self.latencies(best)[index]
             if latency.high_ms > device.budget_ms:
-                table = device.predictor.table
+                table, asked = device.predictor.table, device.asked or f"{device.budget_ms:g}ms"
                 raise ConfigError(
-                    f"--budget {device.budget_ms:g}ms is below the fastest network of space "
+                    f"--budget {asked} is below the fastest network of space "
                     f"{self.space.name!r}, {table.latency_kind} to take {latency.latency_ms:.2f} "
                     f"ms on {table.name} at {self.workload.resolution} pixels, and with "
                     f"{100 * self.confidence:g}% confidence at most {latency.high_ms:.2f} ms: "

@@ -22,6 +22,7 @@ from nas.search.limits import Budget, DeviceBudget
 from nas.search.sampler.samplers import check_sampler
 from nas.space.search_space import SearchSpace
 from nas.space.space_files import load_space, space_names
+from nas.system import folders
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
@@ -106,7 +107,8 @@ def _budget(
     return Budget(
         space=space,
         devices=tuple(
-            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms) for target, table in targets
+            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms, target.budget_option)
+            for target, table in targets
         ),
         workload=config.workload,
         confidence=config.confidence,
@@ -147,7 +149,7 @@ def _warn_of_changes(table: LatencyTable) -> None:
     if changed:
         warnings.warn(
             f"table {table.name} was measured with {changed}; whether it still holds says "
-            f"python run_search.py tables verify {table.name}",
+            f"{folders.command()} tables verify {table.name}",
             TableWarning,
             stacklevel=3,
         )

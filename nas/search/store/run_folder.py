@@ -212,8 +212,7 @@ def _new_folder(config: SearchConfig) -> Path:
 
 
 def _budget_name(target: TargetConfig) -> str:
-    rate = target.throughput_img_s
-    return f"{target.budget_ms:g}ms" if rate is None else f"{rate:g}img-s"
+    return target.budget_option.replace("/", "-")
 
 
 def require_writable(path: Path, remedy: str = "choose another with --output") -> None:

@@ -14,7 +14,8 @@ from nas.accuracy.training import ProxyTraining
 from nas.api import resume, search
 from nas.errors import ConfigError
 from nas.measurement.protocol import Timing
-from nas.report.wording import longer_text, warnings
+from nas.report.score_wording import longer_text
+from nas.report.wording import warnings
 from nas.results.values import SEARCHED, LongerTraining, StopReason
 from nas.search import trial_runner
 from nas.search.callbacks import Listener

@@ -1,0 +1,99 @@
+"""Words for what candidates are ranked by: accuracies, scores, and longer trainings."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from nas.accuracy.size_bonus import REFERENCE_MACS, SizeBonus
+from nas.config import TRAINING, SearchConfig
+from nas.report.notation import accuracy_text, points_text
+from nas.results.values import Candidate, SearchResult, decided_between
+
+
+def proxy_name(config: SearchConfig) -> str:
+    """Where accuracies come from, in a word or two: ``digits``, ``recorded accuracies.csv``."""
+    if config.evaluator != TRAINING:
+        return evaluator_text(config)
+    kind, _, path = config.proxy.data.partition(":")
+    return f"{kind} {PurePath(path).name}" if path else kind
+
+
+def proxy_data(config: SearchConfig) -> str:
+    """What the accuracy was found on, named wherever the accuracy appears."""
+    if config.evaluator != TRAINING:
+        return evaluator_text(config)
+    return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
+
+
+def trained_on(config: SearchConfig) -> str:
+    """What a candidate's accuracy was found on or by."""
+    return f"{'on' if config.evaluator == TRAINING else 'by'} {proxy_data(config)}"
+
+
+def evaluator_text(config: SearchConfig) -> str:
+    """An evaluator that does not train by proxy: a file of accuracies, or a user's function."""
+    kind, _, path = config.evaluator.partition(":")
+    return f"{kind} {PurePath(path).name}" if kind == "recorded" else config.evaluator
+
+
+def score_name(config: SearchConfig) -> str:
+    """What candidates are compared by: their accuracy, or that with something added for size."""
+    name = "score" if per_doubling(config) else "accuracy"
+    return f"proxy {name}" if config.evaluator == TRAINING else name
+
+
+def accuracy_rule(config: SearchConfig) -> str:
+    """What the accuracies are, for a reader who knows ImageNet's."""
+    if config.evaluator != TRAINING:
+        return f"as {evaluator_text(config)} says"
+    return f"proxy, on {proxy_data(config)}; not ImageNet accuracy"
+
+
+def per_doubling(config: SearchConfig) -> float:
+    """Accuracy (0..1) added to that of a full training for each doubling of MACs."""
+    bonus = SizeBonus(config.size_bonus, config.workload)
+    return bonus.per_doubling(config.proxy.train_images)
+
+
+def score_rule(config: SearchConfig) -> str:
+    """How the score of a full training is made of its accuracy; empty where nothing is added."""
+    added = per_doubling(config)
+    if not added:
+        return ""
+    return (
+        f"accuracy, and {points_text(added)} points for each doubling of MACs above "
+        f"{REFERENCE_MACS / 1e9:g} G: short training underrates large networks"
+    )
+
+
+def score_text(candidate: Candidate, config: SearchConfig) -> str:
+    """The score of a candidate, and what it is made of."""
+    named = f"{accuracy_text(candidate.score)} {score_name(config)}"
+    if not per_doubling(config):
+        return named
+    added = points_text(candidate.bonus)
+    return f"{named} ({accuracy_text(candidate.accuracy)} accuracy, {added} for size)"
+
+
+def longer_text(candidate: Candidate) -> str:
+    """What a finalist's longer training gave; empty for others."""
+    longer = candidate.longer
+    if longer is None:
+        return ""
+    if longer.diverged:
+        return "diverged when trained longer"
+    return f"{accuracy_text(longer.score)} after {longer.images:,} images"
+
+
+def finalists_rule(result: SearchResult) -> str:
+    """How the recommended network was chosen from the finalists; empty if it was not."""
+    trainings = decided_between(result.candidates, result.config.finalists)
+    if result.recommended is None or result.recommended.number not in trainings:
+        return ""
+    longer = trainings[result.recommended.number]
+    best = score_name(result.config).removeprefix("proxy ")
+    return (
+        f"{len(trainings)} candidates of the best {best} were trained again, on "
+        f"{longer.images:,} images and with another seed; the one within budget whose mean {best} "
+        f"of both trainings is best is recommended"
+    )
