@@ -1,4 +1,4 @@
-"""What a search needs, and what of it there is on this machine."""
+"""Checks what this machine has of what a search needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nas.system import folders
 from nas.system.paths import is_writable, nearest_existing
 
 LEAST_FREE_BYTES = 200_000_000
-"""What a search and the models it measures take on disk, about."""
+"""Bytes of disk space that a search and the models it measures take, roughly."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Finding:
     """One thing that a search may need.
 
     Attributes:
-        name: of it.
+        name: for example of a runtime or a table.
         usable: whether it can be used here.
         text: what it is, or what is missing and how to get it.
     """
@@ -44,12 +44,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What there is on this machine.
+    """What this machine has for a search.
 
     Attributes:
-        runtimes: that measure latencies.
-        accelerators: that train.
-        tables: latency tables that are there.
+        runtimes: runtimes that measure latencies.
+        accelerators: devices that train.
+        tables: the latency tables found.
         data: what candidates can be trained on.
         folders: where files go.
         problems: why no search can run; none if one can.
@@ -152,7 +152,7 @@ def _tables(tables_dir: Path | None) -> Iterator[Finding]:
 
 
 def _source(source: str) -> Finding:
-    """A data source, its images counted and not opened."""
+    """Check a data source: its images are counted, but not opened."""
     try:
         check_source(ProxyConfig(data=source))
         folder = parse_source(source)

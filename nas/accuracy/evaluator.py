@@ -134,7 +134,7 @@ def evaluate_here(
 
 
 def forget_set_up() -> None:
-    """Have this process set evaluators up anew: what they have loaded may have changed."""
+    """Make this process set evaluators up again, as the files they loaded may have changed."""
     with _ready_lock:
         _ready.clear()
 

@@ -90,7 +90,7 @@ def _failed_output(error: OSError) -> int:
     """The exit code for output that could not be written.
 
     Raises:
-        OSError: it is none of these.
+        OSError: the error is neither a closed pipe nor a full disk.
     """
     if error.errno == errno.EPIPE:  # who reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -52,7 +52,7 @@ def _values(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _targets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A mapping for each --target, made from what stands at its place in the other lists."""
+    """Make a mapping for each --target: the n-th value of every list belongs to the n-th one."""
     lists = {entry: given.get(entry.key) or () for entry in OPTIONS if entry.group == "targets"}
     if not any(lists.values()):
         return []

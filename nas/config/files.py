@@ -26,7 +26,7 @@ _LARGEST = 100_000
 
 _MOST_ALIASES = 32
 _DEEPEST = 3
-"""Levels of a configuration: its entries, its targets, theirs."""
+"""Levels of nesting in a file: its entries, the list of targets, the entries of a target."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _size_text(value: float | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Whole numbers without a fraction, as people write them."""
+    """Replace floats that are whole numbers by integers: 8 instead of 8.0."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):

@@ -66,12 +66,12 @@ class OptionField:
 
     @property
     def name(self) -> str:
-        """Of the option, without ``--``."""
+        """Name of the option, without ``--``."""
         return self.option.name or self.field.replace("_", "-")
 
     @property
     def key(self) -> str:
-        """Of the value that the command line passes on."""
+        """Name of the argument that the command line passes on."""
         return self.name.replace("-", "_")
 
 

@@ -1,4 +1,4 @@
-"""The parts of a search's configuration: how candidates are trained, and what for."""
+"""The parts of a search's configuration: the proxy training, and the targets."""
 
 from __future__ import annotations
 

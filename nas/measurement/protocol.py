@@ -57,8 +57,8 @@ class Timing:
     Attributes:
         latency_ms: weighted median over rounds, scaled to a reference of ``reference_ms``.
         ci_pct: half the 95% confidence interval, in percent of the latency.
-        spread_pct: half the range of the rounds, in percent of the latency; at most
-            `MAX_SPREAD_PCT`, which one interruption of a run of microseconds can exceed.
+        spread_pct: half the range of the rounds, in percent of the latency, capped at
+            `MAX_SPREAD_PCT`: an interruption can multiply the latency of a very short run.
         runs: number of timed runs.
         reference_ms: latency of the reference to which ``latency_ms`` is scaled; 0 for published
             figures, which have no reference.

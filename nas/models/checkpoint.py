@@ -145,7 +145,7 @@ def _slots(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _restore_order(
     path: Path, slots: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Tensors in the order of the network's, found by their translated names."""
+    """The checkpoint's tensors in the order of the network's, matched by translated names."""
     positions = {name: position for position, name in enumerate(slots)}
     first_blocks = _first_blocks(tensors)
     places = {}

@@ -20,7 +20,7 @@ BN_EPS = 1e-5
 
 
 class BlockModule(nn.Module):
-    """What a network is made of: the module of one `Block`.
+    """Base class of the modules that compute one `Block`.
 
     It takes [B, in_channels, height, width] and gives [B, out_channels, out_height, out_width].
     """

@@ -37,7 +37,7 @@ def evaluator_text(config: SearchConfig) -> str:
 
 
 def score_name(config: SearchConfig) -> str:
-    """What candidates are compared by: their accuracy, or that with something added for size."""
+    """Name of what candidates are compared by: accuracy, or a score that adds a size bonus."""
     name = "score" if per_doubling(config) else "accuracy"
     return f"proxy {name}" if config.evaluator == TRAINING else name
 

@@ -20,7 +20,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
     """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
 
     Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one they
-    had there. ``longer_score`` is what finalists got after ``longer_images``; it is empty where
+    had there. ``longer_score`` is a finalist's score after ``longer_images``; it is empty where
     that training diverged. The columns of a device begin with its name
     (`SearchResult.device_names`).
     """
@@ -88,8 +88,8 @@ def _device_cells(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
 def write_best(result: SearchResult, run_dir: Path) -> None:
     """best.json and best.onnx of the recommendation; removed where there is none.
 
-    best.onnx has the batch size and the precision of the first device; where another device wants
-    others, best.<precision>.b<batch>.onnx is for it.
+    best.onnx has the batch size and the precision of the first device. A device with another batch
+    size or precision gets best.<precision>.b<batch>.onnx.
     """
     best = result.recommended
     if best is None:

@@ -77,7 +77,7 @@ class DeviceLatency:
 
 @dataclass(frozen=True)
 class LongerTraining:
-    """What the second, longer training of a finalist gave.
+    """Result of the second, longer training of a finalist.
 
     Attributes:
         accuracy: validation accuracy, 0..1; 0 if it diverged.
@@ -172,9 +172,9 @@ class Reference:
     Attributes:
         name: for example ``nextvit-small``.
         architecture: the network.
-        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if none is.
+        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if unknown.
         predicted: latency from each device's table.
-        score: see `Candidate`, where it was trained in this run, else None.
+        score: see `Candidate`; None if the preset was not trained in this run.
     """
 
     name: str

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 MIN_FALL = 0.04
-"""Relative fall of the upper end of a predicted latency from which on clearly more fits."""
+"""Larger networks fit if the upper end of a latency interval falls by at least this share."""
 
 NEAR_LIMIT = 0.8
-"""Latency ratio from which on a network is close enough to its limit for that to matter."""
+"""Such a fall matters only for networks whose latency ratio is at least this."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Budget:
         )
 
     def _size_limits(self) -> list[tuple[str, float, int]]:
-        """Option, limit, and column in `ratios`."""
+        """Each size limit that was given: its option, its value and its column in `ratios`."""
         limits = (
             ("--max-params", self.max_params),
             ("--max-macs", self.max_macs),
@@ -214,5 +214,5 @@ class Budget:
 
 
 def _amount(count: float) -> str:
-    """In millions, from one million on."""
+    """Text of a count: in millions where it is at least one million."""
     return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.0f}"

@@ -290,7 +290,7 @@ def _images(proxy: ProxyConfig) -> int:
 
 
 def _disk_bytes(config: SearchConfig, training: PlannedTraining, params: int) -> float:
-    """About what a run's folder takes at its largest, cache and tables not counted."""
+    """Largest size of a run's folder in bytes, roughly; without the cache and the tables."""
     waiting = training.at_rung[0] if len(training.at_rung) > 1 else 0
     trials = config.trials * TRIAL_BYTES
     model = 4 * params

@@ -165,7 +165,7 @@ def _check_rungs(config: SearchConfig) -> None:
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The run can then be resumed from any folder."""
+    """The configuration with absolute paths, so that the run can be resumed from any folder."""
     space = config.space
     if space not in space_names() and is_file(Path(space)):
         space = str(Path(space).absolute())

@@ -171,7 +171,7 @@ class _Run(Generic[T]):
             self._source.finish(job, outcome)
 
     def _keep_finished(self) -> None:
-        """Hand on what was done before the pool broke."""
+        """Pass on the evaluations that finished before the worker pool broke."""
         for future in [f for f in self._pending if f.done() and f.exception() is None]:
             self._hand_on(self._pending.pop(future), future.result())
 

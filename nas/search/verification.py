@@ -28,13 +28,14 @@ WELL_USED = 0.9
 """Latency ratio, by the upper end of the predicted interval, above which little is to be gained."""
 
 MAX_ROUNDS = 4
-"""Of measuring what the round before brought onto the front or among the finalists."""
+"""Largest number of rounds. Each round measures the networks that the round before brought onto the
+front or among the finalists."""
 
 MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
 
 DISTURBED_PCT = 5.0
-"""Half the 95% interval, in percent of the latency, from which on a measurement is repeated."""
+"""A measurement is repeated if half its 95% interval is at least this percentage of the latency."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ HEAD_DIM = 32
 """Channels of one attention or convolution head, everywhere in Next-ViT."""
 
 RATIOS = ("mlp_ratio", "ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio")
-"""Fields of a `Block` or of a stage that are no whole numbers."""
+"""Fields of a `Block` or of a stage that may be fractions; all others are whole numbers."""
 
 
 def make_divisible(value: float, divisor: int = HEAD_DIM) -> int:

@@ -84,7 +84,7 @@ class Field:
 
 
 MLP_RATIO = Field("mlp_ratio", 0, 64, whole=False)
-"""Hidden over output channels of an MLP: `Block.hidden_channels`."""
+"""Ratio of hidden to output channels of an MLP, see `Block.hidden_channels`."""
 
 MIX_RATIO = Field("mix_ratio", 0, 1, whole=False)
 """Share of the output channels that attention makes: `Block.attention_channels`."""

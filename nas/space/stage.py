@@ -114,7 +114,7 @@ class Stage:
         """The stage's blocks.
 
         Args:
-            number: of the stage, from 1; it tells the stride.
+            number: the stage's number, from 1; it decides the stride.
             in_channels: channels that enter it.
             size: height and width of the map that enters it.
         """

@@ -161,7 +161,7 @@ def _kept(**values: Any) -> Stage:
 
 
 def _narrowed(name: str, offered: Any, width: Number) -> Any:
-    """What differs at a width: channels inside a block are rounded to heads."""
+    """The values that differ at a width, as channels inside a block are rounded to whole heads."""
     if name.endswith("mlp_ratio"):
         return tuple(_distinct(offered, lambda ratio: make_divisible(width * ratio)).values())
     if name.endswith("mix_ratio"):

@@ -58,7 +58,7 @@ class Workload:
 
     @property
     def resolution(self) -> int | str:
-        """As people write it: 224 for a square, else 512x683: height x width."""
+        """Text of the image size in pixels: 224 for a square, else height x width, as 512x683."""
         return self.height if self.height == self.width else f"{self.height}x{self.width}"
 
     def with_batch(self, batch_size: int) -> Workload:

@@ -47,7 +47,7 @@ def shipped_tables() -> Path:
 
 
 def tables() -> tuple[Path, ...]:
-    """Where latency tables are looked for; of tables of one name the first one counts."""
+    """Folders of latency tables, in search order: the first table with a given name is used."""
     try:
         own: tuple[Path, ...] = (user_data() / "latency_tables",)
     except ConfigError:  # this user has no folder, and so no tables

@@ -68,8 +68,8 @@ def _extra_names(blocks: Iterable[Block]) -> list[str]:
 def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[str] = ()) -> Shapes:
     """Blocks as the interpolator takes them; ``extra`` as in `block_features`.
 
-    The width of a value is left out of ``gbyte``: all rows of a table have the same, so it is
-    part of the fitted bandwidth.
+    ``gbyte`` counts values, not bytes: all rows of a table have the same bytes per value, so the
+    fitted bandwidth includes them.
     """
     widest = max((len(block_ops(block)) for block in blocks), default=0)
     work = np.zeros((len(blocks), widest, 2))

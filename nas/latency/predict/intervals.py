@@ -61,10 +61,11 @@ MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
 
 
 def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
-    """Spread of the next measurement of a network over the measurement (or mean) that is known.
+    """Spread of the ratio of a network's next measurement to its known latency.
 
-    It is `MEASURED_AGAIN`, wider for a measurement that is less certain than `DECIDING_EFFORT`
-    requires, and narrower for the mean of several measurements.
+    The known latency is one measurement, or the mean of several. The spread is `MEASURED_AGAIN`,
+    wider for a measurement that is less certain than `DECIDING_EFFORT` requires, and narrower for
+    a mean.
 
     Args:
         ci_pct: half the 95% interval of the measurement, or of the mean of several

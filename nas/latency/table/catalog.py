@@ -204,8 +204,8 @@ def changes(meta: TableMeta) -> str | None:
     """What is different here since this machine's table was measured.
 
     Returns:
-        For example ``runtime version 1.31, now it is 1.32``; None where nothing is, or where the
-        table is not of this machine's hardware.
+        For example ``runtime version 1.31, now it is 1.32``; None if nothing has changed, or if
+        the table is not of this machine's hardware.
     """
     if meta.kind == "published" or not _is_this_device(meta):
         return None

@@ -267,7 +267,7 @@ def write_table(
 def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
     """Add rows to ``blocks.csv``; they are on disk when this returns.
 
-    A field that only some kinds have gets a column when a block with it comes.
+    A field that only some kinds have gets its column with the first block that has the field.
     """
     file, rows = path / "blocks.csv", list(rows)
     further = _further_columns(file)

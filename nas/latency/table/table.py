@@ -28,7 +28,7 @@ MIN_NETWORKS = 5
 """Whole networks a measured table needs before the predictor's correction means anything."""
 
 MAX_REFERENCE_RATIO = 20.0
-"""Latencies of the reference block further apart than this are not of one device."""
+"""Largest ratio of two latencies of the reference block that one device can have."""
 
 
 def _one_line(text: str) -> str:
@@ -43,7 +43,7 @@ Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 class TableMeta(BaseModel):
-    """How a table came to be.
+    """Provenance of a table.
 
     Attributes:
         kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
@@ -52,10 +52,10 @@ class TableMeta(BaseModel):
         device: folder-safe name of the device.
         device_description: as the hardware (or the publication) calls it.
         precision, batch_size: of every row.
-        runtime_version: version that measured; empty for published figures.
+        runtime_version: version of the runtime that measured; empty for published figures.
         threads: CPU threads used; 0 where that means nothing.
-        reference_ms: latency of the reference block while the machine was quiet; all rows are
-            read as if it had run so when they were measured.
+        reference_ms: latency of the reference block while the machine was quiet, to which the
+            latencies of all rows are scaled.
         overhead_ms: fixed time of a call, taken out of the rows of blocks.
         created, updated: ISO dates.
         source: where published figures come from, or the tables that an adapted one was mixed

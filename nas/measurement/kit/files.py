@@ -119,11 +119,11 @@ class KitResults:
     """What a kit has measured so far.
 
     Attributes:
-        manifest: of the kit.
+        manifest: the manifest of the kit.
         conditions: where it was run.
         created, updated: ISO dates.
         reference_ms: latency of the reference block to which all rows are scaled.
-        quiet_ms: its latency while the machine was quiet.
+        quiet_ms: latency of the reference block while the machine was quiet.
         overhead_ms: overhead of a call; the rows include it.
         rows: timings of the measured blocks and networks, by the model's name.
     """

@@ -30,8 +30,8 @@ class Runtime(ABC):
     Attributes:
         name: name of the target.
         precisions: supported precisions, the default first.
-        suffix: of its model files.
-        in_kits: whether device kits can be made for it: its model files need no PyTorch.
+        suffix: suffix of the model files that it loads.
+        in_kits: whether device kits can be made for it. Its model files must load without PyTorch.
     """
 
     name: str

@@ -69,10 +69,10 @@ def export_network(
     seed: int = 0,
     precision: Precision = "fp32",
 ) -> None:
-    """Write the network of an architecture, untrained, for latency tests and deployment trials.
+    """Write the untrained network of an architecture, to test its latency and its deployment.
 
     The file's metadata hold the architecture (JSON) and its id, the resolution, the batch size,
-    the precision, and that the weights are random and of which seed.
+    the precision, the seed, and a note that the weights are random.
 
     Args:
         architecture: what to build.

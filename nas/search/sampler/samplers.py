@@ -16,8 +16,8 @@ from nas.search.sampler.optuna_adapter import LatencyAwareSampler, Observe
 from nas.space.parameter_space import A, ParameterSpace
 
 BEST_EVERY = 2
-"""One suggestion of the latency-aware sampler in so many is for the best network within the limits,
-which is the one that a search recommends."""
+"""One in this many suggestions of the latency-aware sampler seeks the best network within the
+limits, which is the one that a search recommends; the others improve the front."""
 
 TRAINING_NOISE = 0.1
 """Share of the scores' variance that is expected to be the noise of short trainings (chosen by

@@ -43,21 +43,21 @@ SCALE_SPREAD = 0.7
 """The same of the factor of each further group, whose mean is 1; its noise is as above."""
 
 CONSTANT_VARIANCE = 10.0
-"""The mean of all scores is nearly free."""
+"""Prior variance of the constant mean, so wide that the data alone decide the mean."""
 
 GROUP_SHARE = 0.4
-"""How much of that is of a group alone. Each group is centred on its own mean before; what is left
-is how much better its architectures are than those of others."""
+"""Share of `CONSTANT_VARIANCE` that each group has for itself. Groups are centred on their own means
+before, so this is the difference in quality between the architectures of the groups."""
 
 JITTER = 1e-6
 
 MOST_FOR_HYPERPARAMETERS = 300
-"""Observations used to choose them; all are used to predict."""
+"""Most observations used to fit the hyperparameters; all observations are used to predict."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What was chosen for a set of groups.
+    """Hyperparameters of the surrogate for a set of groups.
 
     Attributes:
         groups: the largest one first.
@@ -216,9 +216,9 @@ def _raw_trend(encoded: Encoded, ratio: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Scaled so that typical inner products and distances are about 1: [n, ...] each.
+    """Encoded observations, scaled so that typical inner products and distances are about 1: [n, ...].
 
-    The place of a group is that in `Hyperparameters.groups`.
+    ``place`` is the index of a row's group in `Hyperparameters.groups`.
     """
 
     trend: NDArray[np.float64]

@@ -101,7 +101,7 @@ class Proposer:
         notes.set_initial_enqueued()
 
     def propose(self) -> Proposal | None:
-        """The next architecture to evaluate, None where nothing new within the limits turns up."""
+        """The next architecture to evaluate; None if no new one within the limits is found."""
         budget, trials = self._leaderboard.budget, self._store.trials
         for attempt in range(1, REJECTIONS_UNTIL_EXHAUSTED + 1):
             asked = trials.ask(budget.space)

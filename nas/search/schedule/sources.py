@@ -34,19 +34,19 @@ from nas.search.trial_runner import Job
 from nas.space.architecture import Architecture
 
 LONGER = 4
-"""Images of a finalist's training over those of a candidate's."""
+"""Ratio of the images in a finalist's longer training to those in a candidate's full training."""
 
 SEED_OFFSET = 1
 """Added to the seed of a search for its finalists."""
 
 
 class CandidateSource:
-    """Candidates until enough are evaluated, and the best of every rung promoted.
+    """Supplies candidates, new ones and promoted ones, until enough are evaluated.
 
     Args:
         store, leaderboard, proposer: of the run.
         config: what was asked for.
-        total: candidates to evaluate, those before included.
+        total: candidates to evaluate, including those of earlier sessions of this run.
         time_limit: of the search; part of it is kept for the finalists.
         clock: keeps the time that was spent.
         provenance: of the first device's latencies, for the listener.
@@ -204,7 +204,7 @@ class CandidateSource:
 
 
 class FinalistSource:
-    """The finalists that were not trained longer yet, the best first.
+    """Supplies the finalists whose longer training is still to be done, the best first.
 
     Args:
         store, leaderboard: of the run.

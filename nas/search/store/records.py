@@ -12,7 +12,7 @@ from nas.space.parameter_space import Choice
 
 
 class TrialStatus(Enum):
-    """What became of a trial."""
+    """State or outcome of a trial."""
 
     WAITING = "waiting"
     """Enqueued."""
@@ -38,7 +38,7 @@ class TrialRecord:
 
     Attributes:
         number: in the study.
-        status: what became of it.
+        status: state or outcome of the trial.
         params: of the architecture; incomplete while the trial is being proposed.
         architecture: None while it is being proposed.
         origin: a preset's name, else `nas.results.values.SEARCHED`.

@@ -118,15 +118,15 @@ class StudyNotes:
         return bool(self._study.user_attrs.get("begun"))
 
     def set_initial_enqueued(self) -> None:
-        """Enqueue them no more."""
+        """Record that the initial candidates were enqueued."""
         self._study.set_user_attr("begun", True)
 
     def has_prior(self) -> bool:
-        """Whether `set_prior` was called, be it with nothing."""
+        """Whether `set_prior` was called, even with no trials."""
         return "earlier" in self._study.user_attrs
 
     def set_prior(self, trials: Sequence[EarlierTrial]) -> None:
-        """Keep what earlier runs have trained in another way, or what is over the limits."""
+        """Keep trials of earlier runs that were trained in another way or are over the limits."""
         kept = [asdict(trial) | {"architecture": trial.architecture.to_json()} for trial in trials]
         self._study.set_user_attr("earlier", kept)
 
