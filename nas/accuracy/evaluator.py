@@ -31,7 +31,7 @@ class Request(Generic[A]):
         architecture: the candidate.
         images: fidelity: images seen in training when it ends. A candidate that was promoted from a
             rung has a checkpoint of fewer images to go on from.
-        seed: of everything random.
+        seed: seed of all random numbers.
         workload: the network to deploy; an evaluator may train at another size.
         accelerator: where to compute: ``cpu``, ``cuda:0``, ...
         checkpoint_folder: where to keep what is needed to go on with this candidate, in files that
@@ -57,10 +57,10 @@ class Evaluation:
 
     Attributes:
         score: accuracy, 0..1; the higher, the better.
-        images: seen in training, in all.
-        seconds: that the evaluation took.
+        images: total number of images seen in training.
+        seconds: duration of the evaluation.
         diverged: training was stopped because its loss exploded; the score means nothing.
-        standard_error: of the score, where it is known.
+        standard_error: standard error of the score, where it is known.
         weights: path of the trained weights, where they are kept.
     """
 

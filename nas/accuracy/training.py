@@ -82,7 +82,7 @@ class ProxyTraining:
         architecture: architecture to train; its head has the classes of the data.
         data: data set to train on.
         config: the recipe.
-        seed: of the initial weights, the order of the images and their augmentation.
+        seed: seed of the initial weights, the order of the images and their augmentation.
         rungs: numbers of images at which the learning rate has fallen to zero and restarts (warm
             restarts, arXiv 1608.03983); by default it falls to zero at the end alone.
 

@@ -21,7 +21,7 @@ class UserFunction(Evaluator[Architecture]):
     attribute ``set_up``, that is called once in each worker, before the first evaluation.
 
     Attributes:
-        reference: of the function.
+        reference: ``module:name`` of the function.
     """
 
     reference: str

@@ -34,7 +34,7 @@ class ConfigFile:
     """A file as it was read, not yet validated.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         values: its entries, `structured`, without ``format``.
     """
 

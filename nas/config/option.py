@@ -50,7 +50,7 @@ class OptionField:
         group: ``targets``, ``proxy``, or empty for the search itself.
         field: its name there.
         option: its metadata.
-        type: of one value as it is typed: int, bool, or str for all that is parsed.
+        type: type of one value as it is typed: int, bool, or str for all that is parsed.
         repeated: whether the option may be given more than once.
         default: what a user is told; empty for none.
         minimum: lowest value, None for no limit that a command line knows.

@@ -32,8 +32,8 @@ class ProxyConfig(BaseModel):
         learning_rate: peak of the warm-up and cosine schedule.
         weight_decay: AdamW's, on matrices only.
         warmup: share of the steps in which the rate rises linearly.
-        label_smoothing: of the cross entropy.
-        ema_decay: of the weights' moving average, which is what is evaluated.
+        label_smoothing: smoothing of the cross entropy.
+        ema_decay: decay of the weights' moving average, which is evaluated.
         shift: farthest random move of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
     """

@@ -71,8 +71,8 @@ class SearchConfig(BaseModel):
 
     Attributes:
         targets: the devices to deploy to, each with its budget; a network must keep all.
-        max_size_bytes: of a network's weights with its BatchNorms folded; with several targets in
-            the precision that takes most.
+        max_size_bytes: largest size of a network's weights, with its BatchNorms folded. With
+            several targets, the precision that takes most bytes counts.
         confidence: a network counts as within a budget if the upper end of its latency's interval
             of this confidence is.
         space: name or path of the search space, or ``package.module:NAME`` of one in Python.

@@ -37,7 +37,7 @@ class Bench:
 
     Args:
         target: name of the runtime.
-        precision: of all model files.
+        precision: precision of all model files.
         reference: model file of the reference block.
         empty: model file that does almost nothing; its latency is the overhead of a call.
         reference_ms: latency of the reference block to which timings are scaled; None measures it

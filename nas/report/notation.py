@@ -14,8 +14,8 @@ def gmacs_text(gmacs: float, of: float | None = None) -> str:
     """G multiply-accumulates with two decimals, four for networks below 0.1 G.
 
     Args:
-        gmacs: of a network or a part of one.
-        of: of the whole network, where it is a part.
+        gmacs: G multiply-accumulates of a network or of a part of it.
+        of: G multiply-accumulates of the whole network; None if ``gmacs`` is the whole.
     """
     whole = gmacs if of is None else of
     return f"{gmacs:.2f}" if whole >= 0.1 else f"{gmacs:.4f}"

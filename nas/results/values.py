@@ -15,7 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 MIN_FINALISTS = 2
-"""Longer trainings decide what is recommended where at least so many finalists have one."""
+"""Longer trainings decide the recommendation if at least this many finalists have one."""
 
 SEARCHED = "searched"
 """`Candidate.origin` of a network that is no preset."""
@@ -52,8 +52,8 @@ class DeviceLatency:
     """What is known of a network's latency on one device.
 
     Attributes:
-        predicted: from the device's table.
-        measured: of the whole network; None if it was not measured.
+        predicted: latency predicted from the device's table.
+        measured: timing of the whole network; None if it was not measured.
         remeasured_high_ms: upper end of the interval that another measurement would fall into;
             None if it was not measured.
     """
@@ -82,7 +82,7 @@ class LongerTraining:
     Attributes:
         accuracy: validation accuracy, 0..1; 0 if it diverged.
         bonus: added to it for size, see `nas.accuracy.size_bonus`.
-        images: seen in that training.
+        images: images seen in that training.
         diverged: it was stopped because its loss exploded.
     """
 
@@ -107,10 +107,10 @@ class Candidate:
         accuracy: validation accuracy, 0..1.
         latencies: one a device, in the order of `SearchResult.devices`.
         origin: a preset's name, else `SEARCHED`.
-        images: seen in training; None if unknown.
+        images: images seen in training; None if unknown.
         bonus: added to the accuracy for size, see `nas.accuracy.size_bonus`.
         longer: a finalist's longer training; None if there was none.
-        standard_error: of the accuracy, where the evaluator knows it.
+        standard_error: standard error of the accuracy, where the evaluator knows it.
         weights: file of the trained weights, where the evaluator keeps them.
     """
 
@@ -195,7 +195,7 @@ class DeviceResult:
         table_provenance: one sentence on where the latencies come from.
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
         device_description: as the hardware calls itself.
-        runtime_version: that the table was measured with; empty for published figures.
+        runtime_version: version of the runtime that measured; empty for published figures.
         replace_command: command that replaces an estimate by a measured table, else None.
         front: Pareto-optimal candidates within every budget, fastest on this device first.
         breakdown_ms: predicted milliseconds of each Block of the recommended network, in order;
@@ -243,7 +243,7 @@ class SearchResult:
 
     Attributes:
         run_dir: the run's folder.
-        config: what was asked for, table options resolved.
+        config: configuration of the search, with the options of tables resolved.
         devices: one a target, in the order of ``config.targets``.
         candidates: every fully trained candidate, by trial number.
         recommended: the candidate within every budget, measured where possible, of the best

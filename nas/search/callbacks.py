@@ -20,10 +20,10 @@ class Trained:
         rung: the one that this candidate was trained to, from 1.
         on_front: whether the candidate is Pareto-optimal so far.
         best: the candidate of the best score within every limit so far, None if there is none.
-        hypervolume: of the front so far on the first device: score (about 0 to 1) times latency
-            ratio.
-        seconds: that the evaluation took.
-        provenance: of the first device's latencies: ``predicted`` or ``estimated``.
+        hypervolume: hypervolume of the front so far on the first device, in units of score (about
+            0 to 1) times latency ratio.
+        seconds: duration of the evaluation.
+        provenance: provenance of the first device's latencies: ``predicted`` or ``estimated``.
         failure: the error that the evaluator raised, None if it raised none.
     """
 

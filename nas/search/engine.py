@@ -110,7 +110,7 @@ def _run(
 
     Args:
         run_dir: the run's folder.
-        prepared: what was asked for.
+        prepared: the checked configuration and its tables.
         earlier: what earlier runs have trained; None reads it where the run does not know it yet.
         make_executor, listener: see `search`.
         exactly: forget by how much the run was extended before.

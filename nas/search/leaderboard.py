@@ -25,7 +25,7 @@ class Leaderboard:
     """Candidates as values, made from the store and the present budget.
 
     Args:
-        store: of the run.
+        store: store of the run.
         budget: as the tables give it; `calibrate` replaces it.
         size_bonus: see `nas.config.SearchConfig`.
 

@@ -36,7 +36,7 @@ class DeviceBudget:
     """A latency limit on one device.
 
     Attributes:
-        predictor: of the device.
+        predictor: predictor of the device.
         budget_ms: highest latency that may be trained.
         asked: the budget as it was asked for; empty for ``budget_ms``.
     """
@@ -53,11 +53,12 @@ class Budget:
     Attributes:
         space: where candidates come from.
         devices: latency limits, one a device.
-        workload: of the network to deploy; the batch is each device's own.
+        workload: workload of the network to deploy; each device has its own batch size.
         confidence: a latency is within its limit if the upper end of its interval of this
             confidence is.
         max_params, max_macs: limits of size, None for none; MACs are for one image.
-        max_size_bytes: of the weights, BatchNorms folded, on the device whose precision takes most.
+        max_size_bytes: largest size of the weights, BatchNorms folded, on the device whose
+            precision takes most bytes.
     """
 
     space: SearchSpace

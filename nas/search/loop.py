@@ -23,17 +23,17 @@ from nas.search.trial_runner import MakeExecutor, TrialRunner
 from nas.search.verification import MEASUREMENTS_TO_RECOMMEND, Verifier
 
 GOES_ON = (None, StopReason.SPACE_EXHAUSTED)
-"""How evaluating may have stopped for a search to be extended, or to be over."""
+"""Stop reasons of the evaluation after which a search can be extended or finished."""
 
 
 class SearchLoop:
-    """Carries a search out, as far as time and Ctrl-C allow.
+    """Runs a search until it is done, its time limit is reached, or Ctrl-C is pressed.
 
     Args:
-        store: of the run.
-        leaderboard: its candidates under the budget.
-        proposer: of its candidates.
-        prepared: what was asked for.
+        store: store of the run.
+        leaderboard: the run's candidates under the budget.
+        proposer: proposes the candidates.
+        prepared: the checked configuration and its tables.
         make_executor: makes the executor that evaluates.
         listener: told about progress.
     """
@@ -101,7 +101,7 @@ class SearchLoop:
                 return True
 
     def _evaluate(self, total: int) -> None:
-        """Evaluate until there are so many candidates, those before included."""
+        """Evaluate until there are ``total`` candidates, including earlier ones."""
         store, config = self._store, self._prepared.config
         self._listener.stage("training")
         self._listener.training(store.trials.read().begun(), total)

@@ -1,4 +1,4 @@
-"""What a search would do, worked out without doing it: ``--dry-run``.
+"""What a search would do, computed without running it: ``--dry-run``.
 
 Everything is checked that a search checks before it begins. Nothing is measured for a table,
 trained for a score, or written; a few training steps are timed on images of noise.
@@ -37,16 +37,16 @@ from nas.system import folders
 from nas.system.paths import nearest_existing
 
 SAMPLES = 300
-"""Random networks among which a typical candidate is looked for."""
+"""Number of random networks from which a typical candidate is chosen."""
 
 WARM_UP_STEPS, TIMED_S = 2, 2.0
-"""Training steps before the timed ones, and about how long those take together."""
+"""Number of training steps before the timed ones, and seconds that the timed ones take together."""
 
 CHECKPOINT_BYTES = 16
-"""Of a parameter, where training waits at a rung: weights, their average, two moments of Adam."""
+"""Bytes per parameter of a checkpoint: weights, their average, two moments of Adam."""
 
 REPORT_BYTES, STUDY_BYTES, TRIAL_BYTES = 5_000_000, 150_000, 5_000
-"""Sizes of a run's page, of its study without trials, and of one trial in it."""
+"""Bytes of a run's page, of its study without trials, and of one trial in the study."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PlannedTable:
 
     Attributes:
         target: what it is of.
-        name: of the table.
+        name: name of the table.
         missing: what is measured first; None where the table is complete, or is taken as it is.
         seconds: least and most time that takes, about.
     """
@@ -73,11 +73,11 @@ class PlannedTraining:
     Attributes:
         at_rung: candidates that are trained up to each rung, the last of them in full.
         finalists: how many are trained longer afterwards.
-        images: seen in all these trainings.
+        images: images seen in all these trainings.
         typical: MACs in G, at the proxy's resolution, of the network that was timed.
-        images_per_s: of one worker, as timed; what it evaluates is not in.
-        evaluation_s: of one candidate.
-        seconds: of all trainings, with every worker busy.
+        images_per_s: training speed of one worker, as timed, without evaluation.
+        evaluation_s: seconds of one candidate's evaluation.
+        seconds: duration of all trainings, with every worker busy.
     """
 
     at_rung: tuple[int, ...]
@@ -94,7 +94,7 @@ class Plan:
     """What a search would do.
 
     Attributes:
-        config: what was asked for, with absolute paths.
+        config: configuration of the search, with absolute paths.
         tables: one a target.
         imported: trials that earlier runs give.
         to_decode: images that are decoded into the cache first; 0 for built-in data.

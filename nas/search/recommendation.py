@@ -52,7 +52,7 @@ def recommend(
     training diverged is recommended only if there is no other.
 
     Args:
-        leaderboard: of the run.
+        leaderboard: leaderboard of the run.
         verified: indices of devices on which only what was measured counts.
         finalists: how many there are, at most.
     """
@@ -78,8 +78,8 @@ def conclude(
     """The result of a search.
 
     Args:
-        store, leaderboard: of the run.
-        prepared: what was asked for.
+        store, leaderboard: store and leaderboard of the run.
+        prepared: the checked configuration and its tables.
         outcome: how it ended.
         devices_here: indices of the devices that are this machine.
     """

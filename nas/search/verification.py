@@ -58,7 +58,7 @@ class Verifier:
     Args:
         store: keeps the measurements.
         leaderboard: is calibrated by them.
-        prepared: what was asked for.
+        prepared: the checked configuration and its tables.
         listener: told about every network.
 
     Attributes:

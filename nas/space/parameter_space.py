@@ -88,7 +88,7 @@ def biased(rng: random.Random, size_bias: float = 0.0) -> Pick:
     """Picks at random, with a preference for small or large values.
 
     Args:
-        rng: where the randomness comes from.
+        rng: source of random numbers.
         size_bias: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
             large ones. The largest is ``exp(size_bias)`` times as likely as the smallest.
     """

@@ -146,7 +146,7 @@ _STAGE_LIMITS = {
 }
 
 _COMMON_LIMITS = {"mlp_ratio": (0.25, 16), "mix_ratio": (0.01, 0.99), "sr_ratio": (1, 64)}
-"""Of fields that every block has: without the 0 of a kind that has none."""
+"""Lowest and highest values of fields that every block has; 0 marks a kind without the field."""
 
 _WIDTHS = ("stem_width", "ncb_width", "ntb_width")
 

@@ -24,7 +24,7 @@ class Place:
     """A place in a stage where a kind of block stands.
 
     Attributes:
-        prefix: of the stage's fields that belong to it.
+        prefix: prefix of those fields of the stage that belong to the place.
         bare: fields of the kind that a stage names without the prefix.
     """
 
@@ -41,7 +41,7 @@ TRANSFORMER = Place("ntb", ("mix_ratio", "sr_ratio"))
 PLACES = (CONVOLUTION, TRANSFORMER)
 
 USUAL_KINDS = {"ncb_kind": "ncb", "ntb_kind": "ntb"}
-"""What stands in a place where a stage, or a space, does not say."""
+"""Kind of block in each place of a stage or a space that does not name it."""
 
 OWN_FIELDS = ("ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio", "sr_ratio")
 """Fields of the kinds that every `Stage` has."""
@@ -55,7 +55,7 @@ class Stage:
         num_ncb: N of the paper, convolution blocks per group.
         repeats: L of the paper, groups; 1 in a stage without NTB.
         ncb_width, ntb_width: output channels, multiples of 32; ``ntb_width`` 0 means no NTB.
-        ncb_mlp_ratio, ntb_mlp_ratio: hidden over output channels of the MLPs.
+        ncb_mlp_ratio, ntb_mlp_ratio: ratio of hidden to output channels of the MLPs.
         mix_ratio: share of an NTB's channels that attention makes.
         sr_ratio: E-MHSA reduction. The last three are 0 in a stage without NTB; a ratio is 0 where
             the kind of block has none.
@@ -155,9 +155,9 @@ class Stage:
         """Refuse a reduction of more tokens than there are.
 
         Args:
-            number: of the stage, from 1.
+            number: number of the stage, from 1.
             size: height and width of the map that leaves it.
-            workload: that gives this size, for the message.
+            workload: workload that gives this size, for the message.
 
         Raises:
             ArchitectureError: names the stage and what would do.

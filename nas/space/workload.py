@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nas.errors import ArchitectureError, brief
 
 MAX_RESOLUTION, MAX_CLASSES, MAX_BATCH = 4096, 1_000_000, 65_536
-"""Largest side in pixels, widest classifier and largest batch that are taken for meant."""
+"""Largest side in pixels, number of classes and batch size that are accepted."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Workload:
     """The size of a network's input and output.
 
     Args:
-        height, width: of the input image in pixels.
-        outputs: of the head: for classification the number of classes.
+        height, width: height and width of the input image in pixels.
+        outputs: outputs of the head; for classification the number of classes.
         batch_size: images of one call.
-        head: specification of a head that a task fills; None is classification's.
+        head: specification of a task's head; None stands for a classifier.
 
     Raises:
-        ArchitectureError: a size is absurd; names which, and what is allowed.
+        ArchitectureError: a size is out of range; names the size and its limits.
     """
 
     height: int = 224
@@ -62,11 +62,11 @@ class Workload:
         return self.height if self.height == self.width else f"{self.height}x{self.width}"
 
     def with_batch(self, batch_size: int) -> Workload:
-        """The same with other images in one call."""
+        """The same workload with another batch size."""
         return replace(self, batch_size=batch_size)
 
     def with_outputs(self, outputs: int) -> Workload:
-        """The same with another number of outputs."""
+        """The same workload with another number of outputs."""
         return replace(self, outputs=outputs)
 
 

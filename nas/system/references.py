@@ -26,7 +26,7 @@ def load_reference(text: str, option: str) -> Any:
 
     Args:
         text: the reference.
-        option: that named it, for messages.
+        option: option that named it, for messages.
 
     Raises:
         ConfigError: it is no reference, the import fails, or the module has no such name.

@@ -26,7 +26,7 @@ class MeasuredModel:
         file, sha256: path and checksum of the file; external weights are not in the checksum.
         inputs: shapes of its inputs.
         target, runtime_version, device, device_description, threads: where it was measured.
-        precision: of the model's first floating-point input.
+        precision: precision of the model's first floating-point input.
         timing: includes the overhead of a call, as for whole networks in tables.
         overhead_ms: overhead of a call.
         date: ISO date.

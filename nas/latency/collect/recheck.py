@@ -71,7 +71,8 @@ def recheck(
     Args:
         table: measured on this machine.
         space: where the networks come from; the table must have its blocks.
-        count, seed: of the networks.
+        count: number of networks to measure.
+        seed: seed of the choice of networks.
         progress: told how many are done, and of how many.
 
     Raises:

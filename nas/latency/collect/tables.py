@@ -227,7 +227,7 @@ def network_rows(
     Args:
         bench: measures them.
         networks: networks to measure.
-        workload: of the networks.
+        workload: workload of the networks.
         progress: called after every group.
         on_rows: called with the rows of each group as soon as it is measured.
         effort: how thoroughly to measure.
@@ -270,8 +270,8 @@ def measure_networks(
 
     Args:
         networks: networks to measure.
-        table: of this machine; timings are scaled to its reference latency.
-        workload: of the networks.
+        table: table of this machine; timings are scaled to its reference latency.
+        workload: workload of the networks.
         progress: called with the number done and the total number.
 
     Raises:

@@ -90,7 +90,7 @@ def fit_blocks(
 
     Args:
         table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
-        batch_size: of the measurements.
+        batch_size: batch size of the measurements.
         extra: as in `block_features`; shapes to estimate are made with the same.
 
     Raises:
@@ -110,7 +110,7 @@ def interpolate_blocks(
     Args:
         table_rows: the measured blocks of one table.
         missing: what to estimate, of kinds of which the table has at least `MIN_FAMILY`.
-        batch_size: of the measurements.
+        batch_size: batch size of the measurements.
 
     Raises:
         TableError: the table has too few blocks, of all or of a kind; says how many.

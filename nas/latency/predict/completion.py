@@ -19,7 +19,7 @@ def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTa
 
     Args:
         table: measured; published ones have no blocks and need none.
-        blocks: that are needed.
+        blocks: blocks that are needed.
 
     Raises:
         TableError: too few blocks of a kind were measured; says which. Or the table is adapted.

@@ -61,8 +61,8 @@ was measured in it. It is wider than `SESSION_DEVIATION`, because single session
 (docs/benchmarks-notes.md)."""
 
 MAX_FACTOR = 10.0
-"""Widest factor of an interval. A table with a wider one is refused, as its rows contradict each
-other."""
+"""Widest factor of an interval. A table whose factor is larger is refused, as its rows contradict
+each other."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LatencyPredictor:
         constant_ms: time of a network beyond its blocks.
         block_ms: time of one block inside a network; raises TableError if it was not measured.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
-        error: of its predictions; their intervals follow from it.
+        error: error of its predictions; their intervals follow from it.
     """
 
     table: LatencyTable
@@ -159,7 +159,7 @@ class LatencyPredictor:
         Args:
             architectures: what was measured, in any number.
             latency_ms: what it took, [n].
-            workload: of the networks.
+            workload: workload of the networks.
         """
         if not architectures:
             return self

@@ -15,16 +15,16 @@ from nas.space.expansion import Part, head_part, stage_sizes, stem_part
 from nas.space.workload import Workload
 
 _StageSums = dict[tuple[Stage, int], float]
-"""What a stage adds, by the stage and the channels that enter it."""
+"""Sum over the blocks of a stage, by the stage and the channels that enter it."""
 
 
 class Scorer:
     """Latency, or another sum over blocks, of architectures at one workload.
 
     Args:
-        constant_ms: of every network.
+        constant_ms: time of a network beyond its blocks.
         block_ms: latency of one block inside a network.
-        workload: of the networks.
+        workload: workload of the networks.
     """
 
     def __init__(

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NOISES = (0.02, 0.04, 0.08, 0.16, 0.32)
-"""Relative deviations of a measurement from the model that are considered."""
+"""Candidate values of the relative deviation of a measurement from the model."""
 
 DEPARTURES = (0.1, 0.3, 1.0, 3.0)
-"""How far a device may depart from its likeness, in units of how far the sources differ."""
+"""Candidate values of how far a device differs from the mix of its sources, in units of how far the
+sources differ from each other."""
 
 CONSTANT = 0.1
 """Prior deviation of the constant per unit of departure, as a share of a typical latency."""
@@ -56,7 +57,7 @@ class Transfer:
             the sources, so it holds block by block too: a block takes
             ``sum(coefficients[s] * block_ms[s])`` on the new device.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the samples.
-        error: of predictions on the new device; their intervals follow from it.
+        error: error of predictions on the new device; their intervals follow from it.
     """
 
     model: AdditiveModel

@@ -190,7 +190,7 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
 
 
 def _is_this_device(meta: TableMeta) -> bool:
-    """Whether a table is of the hardware here, be it with other threads."""
+    """Whether a table is of this machine's hardware, whatever its number of threads."""
     if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
         return False
     here = RUNTIMES[meta.target].device()

@@ -51,7 +51,7 @@ class TableMeta(BaseModel):
         target: the runtime it is for.
         device: folder-safe name of the device.
         device_description: as the hardware (or the publication) calls it.
-        precision, batch_size: of every row.
+        precision, batch_size: precision and batch size of every row.
         runtime_version: version of the runtime that measured; empty for published figures.
         threads: CPU threads used; 0 where that means nothing.
         reference_ms: latency of the reference block while the machine was quiet, to which the

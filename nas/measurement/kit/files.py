@@ -46,11 +46,11 @@ class KitModel:
     """One model file of a kit.
 
     Attributes:
-        name: of the model, unique in the kit.
+        name: name of the model, unique in the kit.
         kind: ``reference``, ``empty``, ``block`` or ``network``.
         file: path in the kit, ``models/...``; a Core ML package is a folder.
         sha256: see `Digest`.
-        size_bytes: of the file, or of all files of the package.
+        size_bytes: size of the file, or of all files of the package.
         value: the block or architecture as JSON; None for other kinds.
     """
 

@@ -57,7 +57,7 @@ class Runtime(ABC):
 
         Args:
             path: a file (for Core ML: a package) with the suffix of this runtime.
-            precision: of the file.
+            precision: precision of the file.
 
         Raises:
             RuntimeUnavailableError: the runtime cannot run the file on this machine.

@@ -39,7 +39,7 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime with one execution provider and all graph optimisations.
 
     Args:
-        name: of the target.
+        name: name of the target.
         provider: name of the execution provider. Operators it does not support run on the CPU.
         precisions: see `Runtime`.
     """

@@ -24,7 +24,7 @@ class Torch(Runtime):
     machine.
 
     Args:
-        name: of the target.
+        name: name of the target.
         device_type: where it runs. On an NVIDIA GPU the run is captured as a CUDA graph.
         compiled: whether to compile it with `torch.compile`, with the default settings.
     """

@@ -40,7 +40,7 @@ def export_onnx(
         module: a network or the module of one block, in fp32; it is left as it is.
         input_shape: [B, C, H, W].
         path: also write the file there, whole or not at all.
-        precision: of weights, activations, input and output.
+        precision: precision of weights, activations, input and output.
 
     Raises:
         RunError: the file cannot be written.
@@ -78,8 +78,8 @@ def export_network(
         architecture: what to build.
         path: the ``.onnx`` file.
         workload: size of the images, outputs of the classifier, images of one call.
-        seed: of the random weights; torch's global generator is left as it was.
-        precision: of weights, activations, input and output.
+        seed: seed of the random weights; torch's global generator is left as it was.
+        precision: precision of weights, activations, input and output.
 
     Raises:
         ArchitectureError: the resolution is too low for an E-MHSA reduction.

@@ -32,10 +32,10 @@ FURTHER_MUTATION_RATE = 0.5
 """Chance that after one changed parameter another one is changed."""
 
 GENERATIONS, OFFSPRING, PARENTS = 8, 60, 12
-"""Of the search for a candidate near a latency ratio."""
+"""Sizes of the evolutionary search for a candidate near a latency ratio."""
 
 CLOSE_ENOUGH = 0.02
-"""Relative distance from that ratio at which the search ends."""
+"""Relative distance from the wanted latency ratio at which this search ends."""
 
 
 class CandidateGenerator(Generic[A]):
@@ -43,8 +43,8 @@ class CandidateGenerator(Generic[A]):
 
     Args:
         space: any parameter space.
-        latency_ratio: latencies over their limits.
-        rng: where the randomness comes from.
+        latency_ratio: gives the latencies of architectures over their limits, [n, devices].
+        rng: source of random numbers.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CandidateGenerator(Generic[A]):
     def fitting(
         self, selections: Sequence[Selection[A]], known: Container[Key]
     ) -> tuple[list[Selection[A]], NDArray[np.float64]]:
-        """What is within the limits and not ``known``, each once, and its ratios: [n, devices]."""
+        """New selections within the limits, each once, and their latency ratios: [n, devices]."""
         once = {key(selection): selection for selection in selections}
         new = [selection for found, selection in once.items() if found not in known]
         if not new:
@@ -90,7 +90,7 @@ class CandidateGenerator(Generic[A]):
 
         Args:
             ratio: up to 1.
-            known: what does not count as new.
+            known: keys of the selections that do not count as new.
         """
         parents = self.random(2 * OFFSPRING)
         best: tuple[float, Selection[A]] | None = None
@@ -127,5 +127,5 @@ class CandidateGenerator(Generic[A]):
 
 
 def key(selection: Selection[Any]) -> Key:
-    """What two selections to the same architecture have in common."""
+    """Key that two selections of the same architecture share."""
     return tuple(selection.params.items())

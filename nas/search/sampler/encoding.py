@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Several selections as numbers.
+    """Numeric encoding of n selections.
 
     Attributes:
-        ranks: of each field's value among its choices, 0 (smallest) to 1; 0 where the field was
-            not asked for, [n, fields].
-        one_hot: which value each field has; all 0 where it was not asked for, [n, values].
+        ranks: rank of each field's value among its choices, 0 (smallest) to 1; 0 where the field
+            was not asked for, [n, fields].
+        one_hot: one-hot value of each field; all 0 where it was not asked for, [n, values].
         shared: for each property, summed over the places that have it: the ranks, and how often
             it was asked for, [n, 2 * properties].
     """

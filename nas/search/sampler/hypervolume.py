@@ -23,8 +23,8 @@ def hypervolume(score: ArrayLike, ratio: ArrayLike, reference: tuple[float, floa
     """Area covered by points.
 
     Args:
-        score: of each point, [n].
-        ratio: of each point, [n].
+        score: score of each point, [n].
+        ratio: latency ratio of each point, [n].
         reference: lowest score and highest latency ratio that count.
     """
     left, right, level = _steps(score, ratio, reference)
@@ -48,7 +48,7 @@ def expected_gain(
     Args:
         mean: expected score of each candidate, [n].
         deviation: standard deviation of that, above 0, [n].
-        ratio: of each candidate, [n].
+        ratio: latency ratio of each candidate, [n].
         front: scores and latency ratios of the points that are there, [m] each.
         reference: as for `hypervolume`.
     """

@@ -36,19 +36,19 @@ MIN_OBSERVATIONS = 8
 latency ratios. Earlier runs do not replace them (chosen by `benchmarks/warm_start.py`)."""
 
 RANDOM_CANDIDATES, GENERATIONS, OFFSPRING, PARENTS = 300, 6, 200, 40
-"""Of a suggestion: random candidates, generations, offspring of a generation, and how many of the
-best are the next parents."""
+"""Sizes of the evolutionary search for one suggestion: random candidates, generations, offspring of
+a generation, and the number of best candidates that become the next parents."""
 
 EXPLORATION_WEIGHT = 0.5
-"""How much of the surrogate's standard deviation counts. The expected gain of one candidate does
-not know that many follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
+"""Weight of the surrogate's standard deviation. The expected gain of one candidate ignores that
+many more follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
 
 BEST_REFERENCE_RATIO = 100.0
 """Reference latency ratio of a suggestion for the best network within the limits. It is so far
 beyond them that a gain in score counts nearly the same at every latency."""
 
 REFIT_GROWTH = 1.1
-"""Growth of the number of observations after which hyperparameters are chosen anew."""
+"""Hyperparameters are fitted again once the observations have grown by this factor."""
 
 
 class LatencyAware(Generic[A]):
@@ -57,9 +57,9 @@ class LatencyAware(Generic[A]):
     Args:
         space: any parameter space.
         latency_ratio: latencies of architectures over their limits.
-        seed: of its random numbers.
+        seed: seed of its random numbers.
         prior: observations of earlier runs.
-        best_every: one suggestion in so many is for the best network within the limits, whatever
+        best_every: one suggestion in this many is for the best network within the limits, whatever
             its latency; 0 for none. The others prefer fast networks: each raises the front at all
             latencies above its own.
         noise: share of the scores' variance that is expected to be noise.

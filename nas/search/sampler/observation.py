@@ -13,7 +13,7 @@ class Observation:
     """The score of one evaluated architecture.
 
     Attributes:
-        params: of the architecture, in the space that is searched.
+        params: parameters of the architecture in the searched space.
         score: higher is better.
         group: 0 if it was evaluated in full as this search does; minus the number of rungs still to
             come if it stopped at one; else a number above 0 that it shares with those of an earlier

@@ -20,7 +20,7 @@ from nas.search.sampler.surrogate import NOISE
 from nas.space.parameter_space import A, Choice, ParameterSpace, Selection
 
 Observe = Callable[[FrozenTrial, dict[str, Choice]], Observation | None]
-"""What a trial with these parameters tells; None where it tells nothing."""
+"""Returns the observation of a trial with these parameters; None if it has none."""
 
 
 class LatencyAwareSampler(BaseSampler, Generic[A]):
@@ -115,7 +115,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         return None
 
     def _params(self, trial: FrozenTrial) -> dict[str, Choice]:
-        """Of what a trial evaluates or evaluated; empty while that is unknown."""
+        """Parameters that a trial evaluates or evaluated; empty while they are unknown."""
         suggested = self._suggested.get(trial._trial_id)
         if suggested is not None:
             return suggested.params

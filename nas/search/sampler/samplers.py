@@ -93,7 +93,7 @@ def make_sampler(
 
     Args:
         name: one of `SAMPLERS`.
-        seed: of its random numbers.
+        seed: seed of its random numbers.
         space, latency_ratio, prior, observe: see `LatencyAwareSampler`; other samplers do not use
             them.
 

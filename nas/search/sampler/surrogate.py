@@ -40,14 +40,15 @@ choices, of choices together; their length scale; variance of the noise. Scores 
 variance 1."""
 
 SCALE_SPREAD = 0.7
-"""The same of the factor of each further group, whose mean is 1; its noise is as above."""
+"""Prior spread of the log of the factor of each further group, whose prior mean is 1. The noise of
+the group has the same prior as that of the first one."""
 
 CONSTANT_VARIANCE = 10.0
 """Prior variance of the constant mean, so wide that the data alone decide the mean."""
 
 GROUP_SHARE = 0.4
-"""Share of `CONSTANT_VARIANCE` that each group has for itself. Groups are centred on their own means
-before, so this is the difference in quality between the architectures of the groups."""
+"""Share of `CONSTANT_VARIANCE` that each group has for itself. Groups are centred on their own
+means before, so it covers the difference in quality between the architectures of the groups."""
 
 JITTER = 1e-6
 
@@ -82,7 +83,7 @@ class Hyperparameters:
 
     @property
     def factor(self) -> NDArray[np.float64]:
-        """How large the differences of each group are: [groups]."""
+        """Factor of the score differences of each group: [groups]."""
         factor: NDArray[np.float64] = np.exp(np.append(0.0, self.theta[5::2]))
         return factor
 
@@ -95,7 +96,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class _Distances:
-    """What the kernels are made of, between two sets of architectures: [n, m] each.
+    """Inputs of the kernels, between two sets of architectures: [n, m] each.
 
     The places of their groups are [n, 1] and [1, m].
     """
@@ -116,11 +117,11 @@ class ScoreSurrogate:
     Args:
         selections: the evaluated architectures, at least two.
         ratio: their latency ratios, [n, devices], above 0.
-        score: of each, [n].
-        groups: of each observation, [n]; all alike by default. Predictions are for the largest
-            group (``group``): those of others differ by a constant that is less certain.
-        hyperparameters: of an earlier surrogate, to begin with.
-        refit: False keeps these hyperparameters if they are of the same groups.
+        score: score of each observation, [n].
+        groups: group of each observation, [n]; one group by default. Predictions are for the
+            largest group (``group``); scores of other groups differ by an uncertain constant.
+        hyperparameters: hyperparameters of an earlier surrogate, as the initial values.
+        refit: False keeps the given hyperparameters if they are of the same groups.
         noise: the share of the scores' variance that is expected to be noise.
     """
 
@@ -216,7 +217,7 @@ def _raw_trend(encoded: Encoded, ratio: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Encoded observations, scaled so that typical inner products and distances are about 1: [n, ...].
+    """Encoded observations [n, ...]: typical inner products and distances are about 1.
 
     ``place`` is the index of a row's group in `Hyperparameters.groups`.
     """
@@ -245,7 +246,7 @@ def _distances(left: _Features, right: _Features) -> _Distances:
 
 
 def _self_distances(features: _Features) -> _Distances:
-    """Of each architecture to itself: [n] each."""
+    """Distances of each architecture to itself: [n] each."""
     return _Distances(
         np.sum(features.trend**2, axis=1),
         np.sum(features.choices**2, axis=1),
@@ -258,7 +259,7 @@ def _self_distances(features: _Features) -> _Distances:
 def _shared(
     distances: _Distances, hyperparameters: Hyperparameters
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """What all groups have in common, each by its factor, and the kernels it is the sum of."""
+    """Covariance that all groups share, each scaled by its factor, and the kernels that it sums."""
     theta, factor = hyperparameters.theta, hyperparameters.factor
     left, right = distances.places
     both = factor[left] * factor[right]

@@ -35,7 +35,7 @@ class Proposal:
     """An architecture to evaluate, and its trial.
 
     Attributes:
-        number: of its trial, which is running.
+        number: number of its trial, which is running.
         architecture: the network.
         latencies: predicted, one a device.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
@@ -55,10 +55,10 @@ class Proposer:
     """Proposes the trials of one search.
 
     Args:
-        store: of the run.
+        store: store of the run.
         leaderboard: knows the budget and the candidates so far.
-        seed: of the candidates that are made without the sampler.
-        rungs: in how many parts a candidate is trained; presets are trained in one go.
+        seed: seed of the candidates that are made without the sampler.
+        rungs: number of rungs of a full training; presets are trained without rungs.
     """
 
     def __init__(

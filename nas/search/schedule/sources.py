@@ -44,12 +44,12 @@ class CandidateSource:
     """Supplies candidates, new ones and promoted ones, until enough are evaluated.
 
     Args:
-        store, leaderboard, proposer: of the run.
-        config: what was asked for.
+        store, leaderboard, proposer: store, leaderboard and proposer of the run.
+        config: configuration of the search.
         total: candidates to evaluate, including those of earlier sessions of this run.
-        time_limit: of the search; part of it is kept for the finalists.
+        time_limit: time limit of the search; part of it is kept for the finalists.
         clock: keeps the time that was spent.
-        provenance: of the first device's latencies, for the listener.
+        provenance: provenance of the first device's latencies, for the listener.
         listener: told about every evaluation.
     """
 
@@ -207,9 +207,9 @@ class FinalistSource:
     """Supplies the finalists whose longer training is still to be done, the best first.
 
     Args:
-        store, leaderboard: of the run.
-        config: what was asked for.
-        time_limit: of the search.
+        store, leaderboard: store and leaderboard of the run.
+        config: configuration of the search.
+        time_limit: time limit of the search.
         listener: told how many are done.
     """
 

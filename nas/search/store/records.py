@@ -37,20 +37,20 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: in the study.
+        number: number of the trial in the study.
         status: state or outcome of the trial.
-        params: of the architecture; incomplete while the trial is being proposed.
+        params: parameters of the architecture; incomplete while the trial is being proposed.
         architecture: None while it is being proposed.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        accuracy: of the evaluation, 0..1.
+        accuracy: accuracy of the evaluation, 0..1.
         bonus: added to the accuracy for size.
-        images: seen in training, in all.
-        seconds: of this trial's part of the training.
+        images: total number of images seen in training.
+        seconds: duration of this trial's part of the training.
         rungs_to_come: rungs after the one that it was trained to; 0 is in full.
         promoted_from: number of the trial whose training it continues.
         imported: an earlier run trained it.
         standard_error, weights: see `nas.accuracy.evaluator.Evaluation`.
-        message: of a failed trial.
+        message: message of a failed trial.
     """
 
     number: int
@@ -85,7 +85,7 @@ class Trials:
     """Trials by number, filtered and counted.
 
     Args:
-        records: of every trial.
+        records: records of every trial.
     """
 
     def __init__(self, records: Sequence[TrialRecord]) -> None:

@@ -24,13 +24,13 @@ from nas.system.paths import exists, is_dir, is_file
 
 CONFIG = "config.yaml"
 OLD_CONFIG = "config.json"
-"""What runs of before have in its place."""
+"""Name of the configuration file of older runs."""
 
 STUDY = "study.db"
 STUDY_NAME = "search"
 
 DEFAULTS_OF_OLD_RUNS: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
-"""What a run did that was begun before its configuration said so."""
+"""Values of entries that did not exist yet when an older run was begun."""
 
 _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
 
@@ -39,7 +39,7 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
     """Make a run's folder and write its config.yaml.
 
     Args:
-        config: what is searched for, table options resolved.
+        config: configuration of the search, with the options of tables resolved.
         output: the folder; None for a new one under ``results/``.
 
     Raises:

@@ -27,8 +27,8 @@ class RunStore:
         notes: what it keeps beside them.
 
     Args:
-        study: of the run.
-        folder: of the run.
+        study: study of the run.
+        folder: folder of the run.
     """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:

@@ -27,7 +27,7 @@ class EarlierTrial:
         accuracy: validation accuracy, 0..1.
         group: see `nas.search.sampler.observation.Observation`.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        images: seen in training.
+        images: images seen in training.
     """
 
     architecture: Architecture
@@ -41,7 +41,7 @@ class StudyNotes:
     """Measured latencies, longer trainings, extensions, time spent, and what a run began with.
 
     Args:
-        study: of one search.
+        study: study of one search.
     """
 
     def __init__(self, study: optuna.Study) -> None:

@@ -107,7 +107,7 @@ class TrialStore:
         """Keep an evaluation.
 
         Args:
-            number: of the trial.
+            number: number of the trial.
             evaluation: what the evaluator found out.
             bonus: added to its score for size.
             rungs_to_come: rungs after the one that it was trained to; 0 is in full.
