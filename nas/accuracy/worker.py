@@ -15,7 +15,7 @@ SPINS = 3_000
 
 
 def start_worker(threads: int) -> None:
-    """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
+    """Prepare a worker process: set its share of the cores, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     if "OMP_WAIT_POLICY" not in os.environ:

@@ -1,7 +1,7 @@
 """A search's configuration as a file of YAML: what a run writes, and what ``--config`` reads.
 
 Entries have the names of the options, with ``_`` for ``-``, or of the fields; amounts may have
-units. ``format`` is the version of all this; without it today's is meant.
+units. ``format`` is the version of the file's format; the current one by default.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ConfigFile:
 
     Attributes:
         path: path of the file.
-        values: its entries, `structured`, without ``format``.
+        values: its entries in the form that `structured` gives, without ``format``.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ConfigFile:
         return ConfigError(f"{self.path}:{line}: {key + ': ' if key else ''}{mistake.text}")
 
     def overridden(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries with others in their place: the targets as a whole, of the proxy each."""
+        """The entries, overridden by others: targets as a whole, proxy entries one by one."""
         values = self.values | dict(given)
         known = self.values.get("proxy")
         if isinstance(known, dict) and "proxy" in given:
@@ -105,7 +105,7 @@ def read_config(path: Path) -> SearchConfig:
 
 
 def config_text(config: SearchConfig) -> str:
-    """What `read_config` reads, in the words of the options."""
+    """Text of a configuration file for `read_config`, with the names of the options."""
     values: dict[str, Any] = {"format": CONFIG_FORMAT}
     values["targets"] = [_target_values(target) for target in config.targets]
     for name, value in config.model_dump(mode="json", exclude={"targets"}).items():

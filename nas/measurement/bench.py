@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Deal items like cards into groups of at most ``size``: each has large and small ones."""
+    """Deal items in turn into groups of at most ``size``: each group has large and small ones."""
     count = math.ceil(len(items) / size)
     return [items[first::count] for first in range(count)]
 

@@ -24,7 +24,7 @@ from nas.space.architecture import Architecture
 from nas.space.architecture_files import PUBLISHED, load_architecture
 
 _COUNTER = "num_batches_tracked"
-"""BatchNorm's step counter: no part of the function, left out of some exports."""
+"""BatchNorm's step counter: it does not affect the output, and some exports lack it."""
 
 _RENAMED = (
     (r"^(module|model)\.", ""),
@@ -33,7 +33,8 @@ _RENAMED = (
     (r"^norm\.", "head.norm."),
     (r"^(proj_head\.0|head\.fc)\.", "head.proj_head."),
 )
-"""From the authors' names and timm's to those of `Network`, in the order they are applied."""
+"""Patterns and replacements that turn the authors' and timm's tensor names into those of `Network`,
+in the order in which they are applied."""
 
 
 def load_published(
@@ -44,12 +45,12 @@ def load_published(
     Args:
         path: a ``.pth`` file (of tensors, or with them under ``model`` or ``state_dict``) or a
             ``.safetensors`` file, under the authors' tensor names, timm's, or this project's.
-        architecture: what the checkpoint holds; None finds it among the presets.
+        architecture: architecture of the checkpoint; None finds it among the presets.
         num_classes: outputs of the checkpoint's classifier.
 
     Raises:
-        CheckpointError: no such file; no checkpoint; pickled code in it; a wrong number of
-            tensors; or a tensor of another shape: the first, by both its names.
+        CheckpointError: the file is missing, is not a checkpoint, contains pickled code, or has a
+            wrong number of tensors; or a tensor has another shape: names the first such tensor.
     """
     path = Path(path)
     if not path.is_file():

@@ -66,7 +66,7 @@ class ConvBNReLU(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Changes size or width in front of a block; nothing where neither changes."""
+    """Changes the size or the width in front of a block; the identity if neither changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()

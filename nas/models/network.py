@@ -21,7 +21,7 @@ class Network(nn.Module):
     ``head.norm``, ``head.proj_head``), so those load by position.
 
     Args:
-        architecture: what to build.
+        architecture: the architecture to build.
         num_classes: outputs of the classifier.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
     """

@@ -19,7 +19,7 @@ from nas.system import folders
 
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
-    """What the page says of the recommended network alone."""
+    """Section about the recommended network."""
     return {
         "faster": _faster(best, result),
         "parts": network_parts(best.architecture, result),

@@ -253,7 +253,7 @@ class SearchResult:
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted, diverged, or failed in the evaluator.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
-        stopped: why it ended before all that was asked for was trained; None if it did not.
+        stopped: stop reason of a search that ended early; None if all candidates were trained.
         imported: how many of the candidates an earlier run trained.
         partly_trained: candidates that stopped at a rung; their accuracy is the one they had there.
         unfinished_finalists: finalists that were not trained longer; None if all were, or none was

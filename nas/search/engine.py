@@ -50,7 +50,7 @@ def search(
         listener: told about progress.
 
     Raises:
-        UserError: something in the configuration cannot be; nothing was trained.
+        UserError: the configuration is wrong or cannot be met; nothing was trained.
     """
     listener = listener or Listener()
     require_writable(output or folders.results())
@@ -111,9 +111,9 @@ def _run(
     Args:
         run_dir: the run's folder.
         prepared: the checked configuration and its tables.
-        earlier: what earlier runs have trained; None reads it where the run does not know it yet.
+        earlier: trials of earlier runs; None reads them if the run has not kept them yet.
         make_executor, listener: see `search`.
-        exactly: forget by how much the run was extended before.
+        exactly: forget earlier extensions of the run.
     """
     config = prepared.config
     with RunStore.opened(run_dir, config) as store:
@@ -132,7 +132,7 @@ def _run(
 def _begin(
     store: RunStore, prepared: Prepared, earlier: Sequence[EarlierTrial] | None
 ) -> tuple[Leaderboard, Proposer]:
-    """Bring a new or resumed run to where candidates can be evaluated."""
+    """Prepare the state of a new or resumed run for the evaluation of candidates."""
     config, space = prepared.config, prepared.space
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():

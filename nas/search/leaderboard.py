@@ -26,12 +26,12 @@ class Leaderboard:
 
     Args:
         store: store of the run.
-        budget: as the tables give it; `calibrate` replaces it.
+        budget: the budget with the uncalibrated predictors; `calibrate` replaces it.
         size_bonus: see `nas.config.SearchConfig`.
 
     Attributes:
-        budget: what may be trained, calibrated by what the run has measured.
-        bonus: added to accuracies for size.
+        budget: the limits, with predictors calibrated by the measurements of the run.
+        bonus: size bonus that is added to accuracies.
     """
 
     def __init__(self, store: RunStore, budget: Budget, size_bonus: float = 0.0) -> None:
@@ -56,7 +56,7 @@ class Leaderboard:
         self._predicted.clear()
 
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """`Budget.latency_ratio` of the present budget, for a sampler that outlives it."""
+        """`Budget.latency_ratio` of the current budget, which calibration replaces."""
         return self.budget.latency_ratio(architectures)
 
     def candidates(self) -> list[Candidate]:
@@ -78,8 +78,8 @@ class Leaderboard:
     def within_limits(self) -> list[Candidate]:
         """Candidates whose latencies are within every budget, up to the ends of their intervals.
 
-        The interval is that of another measurement, or where nothing was measured, of the
-        prediction.
+        The interval is the one that a further measurement would fall into; for a network that was
+        not measured, the interval of its prediction.
         """
         limits_ms = [device.budget_ms for device in self.budget.devices]
         return [
@@ -92,7 +92,7 @@ class Leaderboard:
         ]
 
     def finalists(self, count: int) -> list[Candidate]:
-        """The ``count`` candidates within every limit of the best score, best first."""
+        """The ``count`` candidates of the best score within every limit, best first."""
         return sorted(self.within_limits(), key=lambda c: -c.score)[:count]
 
     def _candidate(self, record: TrialRecord) -> Candidate:
@@ -128,6 +128,6 @@ class Leaderboard:
         return self._predicted[key]
 
     def _remeasured_high_ms(self, measured: Timing, times: int) -> float:
-        """Upper end of the interval of measuring it again."""
+        """Upper end of the interval that another measurement would fall into."""
         again = measured_again(measured.ci_pct, times)
         return measured.latency_ms * again.factor(self.budget.confidence)

@@ -38,7 +38,7 @@ class DeviceBudget:
     Attributes:
         predictor: predictor of the device.
         budget_ms: highest latency that may be trained.
-        asked: the budget as it was asked for; empty for ``budget_ms``.
+        asked: the budget as the user wrote it; empty for ``budget_ms``.
     """
 
     predictor: LatencyPredictor
@@ -113,7 +113,7 @@ class Budget:
         return ratio
 
     def ratios(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Latencies, parameters, MACs and bytes over the limits that there are: [n, limits]."""
+        """Ratios of latencies, parameters, MACs and bytes to the given limits: [n, limits]."""
         columns = []
         for device in self.devices:
             found = device.predictor.predict(architectures, self.workload, self.confidence)
@@ -127,11 +127,11 @@ class Budget:
         return bool(np.all(self.ratios([architecture]) <= 1.0))
 
     def allows_more_than(self, before: Budget, architecture: Architecture) -> bool:
-        """Whether so much more fits than did ``before`` that a search should continue.
+        """Whether clearly larger networks fit than ``before``, so that a search should continue.
 
         Args:
             before: the same limits with other predictors.
-            architecture: to compare at; far below the limits they do not matter.
+            architecture: the network whose latencies are compared.
         """
         now, then = (float(budget.latency_ratio([architecture]).max()) for budget in (self, before))
         return then > NEAR_LIMIT and now < (1 - MIN_FALL) * then

@@ -1,8 +1,8 @@
 """The search loop: evaluate candidates, measure the front, train finalists longer, confirm.
 
-Measuring may show that more candidates should be evaluated, and measuring the recommended one again
-that another is to be recommended. So this repeats until the recommended network was measured twice.
-No network is measured more often than that, and the search is extended at most
+A measurement may show that more candidates should be evaluated, and a second measurement of the
+recommended network that another one is better. So these steps repeat until the recommended network
+was measured twice. No network is measured more often, and the search is extended at most
 `nas.search.stopping.MAX_EXTENSIONS` times.
 """
 
@@ -79,7 +79,7 @@ class SearchLoop:
         )
 
     def _verify_until_confirmed(self) -> bool:
-        """Whether it came to its end; False where it was interrupted."""
+        """Repeat verification until it is confirmed; False if the search was interrupted."""
         confirmed: int | None = None
         while True:
             self._verify(confirmed)
@@ -120,7 +120,7 @@ class SearchLoop:
             self._stopped = self._runner.run(source)
 
     def _train_finalists(self) -> StopReason | None:
-        """Train longer who was not; returns why some were not, or None."""
+        """Train the finalists longer; returns why some were not trained, or None."""
         config = self._prepared.config
         if not unfinished_finalists(self._leaderboard, config):
             return None
@@ -132,7 +132,7 @@ class SearchLoop:
             return self._runner.run(source)
 
     def _verify(self, confirmed: int | None) -> None:
-        """Measure the front, and extend the search where its best was lost by that, or more fits.
+        """Measure the front; extend the search if its best candidate is lost or more networks fit.
 
         Args:
             confirmed: number of the candidate that was measured again just before, or None.
@@ -162,10 +162,10 @@ class SearchLoop:
             self._unverified |= dict.fromkeys(self._verifier.devices_here, reason)
 
     def _confirm(self) -> int | None:
-        """Measure what is to be recommended once more.
+        """Measure the network to recommend once more.
 
         Returns:
-            Its number; None where it was measured often enough, or nothing can be measured.
+            The number of its trial; None if it was measured often enough or cannot be measured.
         """
         here = [i for i in self._verifier.devices_here if i not in self._unverified]
         best = recommend(self._leaderboard, here, self._prepared.config.finalists)

@@ -54,10 +54,10 @@ class PlannedTable:
     """A latency table that a search reads.
 
     Attributes:
-        target: what it is of.
+        target: target of the table.
         name: name of the table.
-        missing: what is measured first; None where the table is complete, or is taken as it is.
-        seconds: least and most time that takes, about.
+        missing: blocks and networks to measure first; None if nothing is to be measured.
+        seconds: estimates of the least and the most time that measuring them takes.
     """
 
     target: str
@@ -96,12 +96,12 @@ class Plan:
     Attributes:
         config: configuration of the search, with absolute paths.
         tables: one a target.
-        imported: trials that earlier runs give.
+        imported: number of trials taken over from earlier runs.
         to_decode: images that are decoded into the cache first; 0 for built-in data.
         training: what is trained.
         folder: the folder of the results, or the one they go into.
-        disk_bytes: about what the run takes.
-        free_bytes: what is free there.
+        disk_bytes: estimated size of the run's folder.
+        free_bytes: free space on its disk.
     """
 
     config: SearchConfig

@@ -1,4 +1,4 @@
-"""What comes before a search: every check, and the latency tables."""
+"""Prepares a search: checks its configuration, and finds or measures its latency tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nas.system import folders
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
-"""Batches that a rung needs; with fewer nothing is learnt on the way to it."""
+"""Least number of batches of a rung; a training of fewer batches learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def prepare(
 
     Args:
         config, space: as `check` gives them.
-        measure_table: whether this machine may measure what is missing; where anything is wrong
-            with another target it does not begin.
+        measure_table: whether this machine may measure what is missing. It measures only if all
+            other targets are in order.
         tables_dir: where the tables are.
         listener: told about measuring.
 

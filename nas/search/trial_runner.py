@@ -37,8 +37,8 @@ class Job(Generic[T]):
     """One evaluation.
 
     Attributes:
-        request: what the evaluator is asked.
-        subject: what the source wants to know again when it is done.
+        request: request to the evaluator.
+        subject: value that the source gets back with the outcome.
     """
 
     request: Request[Architecture]
@@ -66,12 +66,12 @@ class JobSource(Protocol[T]):
         """Workers died, or evaluations failed, too often; returns why this source stopped.
 
         Raises:
-            UserError: with the message, where there is nothing to conclude from.
+            UserError: no result can be drawn from the evaluations so far; carries the message.
         """
 
     @property
     def stopped(self) -> StopReason | None:
-        """Why there are no more jobs, where that is before all were done."""
+        """Stop reason of a source that ended before all its jobs were done."""
 
 
 class TrialRunner:
@@ -155,7 +155,7 @@ class _Run(Generic[T]):
             self._pending[future] = job
 
     def _collect(self) -> None:
-        """Wait a little, and hand on what is done."""
+        """Wait a little, and pass on the evaluations that finished."""
         with interruptible():
             done, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:

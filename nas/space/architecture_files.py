@@ -36,8 +36,8 @@ def load_presets(space: SearchSpace | None = None) -> list[tuple[str, Architectu
     """The presets with their names, smallest first of each family.
 
     Args:
-        space: for which; those with another stem stride are made for images of another size, and
-            are left out.
+        space: the presets are for this space. Presets with another stem stride are made for
+            images of another size, and are not returned.
     """
     presets = [(name, load_architecture(name)) for name in preset_names()]
     if space is None:

@@ -1,4 +1,4 @@
-"""Conditional parameter spaces, which a sampler can search without knowing what they are of.
+"""Conditional parameter spaces, which a sampler can search whatever they describe.
 
 A space builds an architecture by asking for one parameter after the other. Every way of choosing
 (an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build` with
@@ -31,7 +31,7 @@ class Selection(Generic[A]):
     """An architecture with the parameters that it was built from.
 
     Attributes:
-        architecture: what was built.
+        architecture: the architecture that was built.
         params: the chosen values by name, in the order they were asked for.
         offered: the choices of each parameter.
     """
@@ -54,7 +54,7 @@ class ParameterSpace(ABC, Generic[A]):
         """
 
     def select(self, pick: Pick) -> Selection[A]:
-        """`build`, and what was asked and answered on the way."""
+        """Like `build`, but the result includes the parameters and their choices."""
         params: dict[str, Choice] = {}
         offered: dict[str, Choices] = {}
 

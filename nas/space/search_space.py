@@ -45,8 +45,7 @@ class SearchSpace(ParameterSpace[Architecture]):
 
     @cached_property
     def id(self) -> str:
-        """Short stable id of the name and all choices; what is usual is left out, as in an
-        architecture's."""
+        """Short stable id of the name and all choices; the usual stem stride has no part in it."""
         stages = [stage.to_json() for stage in self.stages]
         value = {"name": self.name, "stem_width": self.stem_width, "stages": stages}
         if self.stem_stride != USUAL_STRIDE:

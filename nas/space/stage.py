@@ -87,7 +87,7 @@ class Stage:
             object.__setattr__(self, "extra", canonical(known, self.extra))
 
     def kinds(self) -> dict[Place, BlockKind]:
-        """What stands in each place of the stage."""
+        """The kind of block in each place of the stage."""
         found = {CONVOLUTION: kind_of(self.ncb_kind)}
         if self.ntb_width:
             found[TRANSFORMER] = kind_of(self.ntb_kind)
@@ -160,7 +160,7 @@ class Stage:
             workload: workload that gives this size, for the message.
 
         Raises:
-            ArchitectureError: names the stage and what would do.
+            ArchitectureError: there are too few; names the stage and a reduction that fits.
         """
         height, width = size
         sr_ratio = self.sr_ratio
@@ -202,7 +202,7 @@ class Stage:
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal stage.
 
-        The usual kinds are left out, so that ids are those of before there were others.
+        The usual kinds have no entry, so that ids stay those of versions without other kinds.
         """
         value = plain(self)
         return {name: v for name, v in value.items() if USUAL_KINDS.get(name) != v}
@@ -296,7 +296,7 @@ def _common_fields(place: Place, kind: BlockKind) -> tuple[tuple[str, bool], ...
 
 
 def _common_problem(name: str, value: Number, place: Place, stage: Stage) -> str | None:
-    """What is wrong with the value of a field that every block has."""
+    """Problem with the value of a field that every block has, or None."""
     if name.endswith("mlp_ratio"):
         return None if value else f"{name} must be above 0"
     if name.endswith("sr_ratio"):

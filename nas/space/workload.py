@@ -1,4 +1,4 @@
-"""A `Workload`: what a network is run for, apart from the network itself."""
+"""A `Workload`: the sizes of input and output that a network is run with."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Workload:
 
     @classmethod
     def of(cls, resolution: int | str, outputs: int = 1000, batch_size: int = 1) -> Workload:
-        """What `resolution` wrote: 224, or 512x683 for height x width.
+        """Parse the text of `resolution`: 224, or 512x683 for height x width.
 
         Raises:
             ArchitectureError: it is neither.

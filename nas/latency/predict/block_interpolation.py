@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Measured(Protocol):
-    """What a table's row has at least; `nas.measurement.protocol.Timing` is one."""
+    """The part of a table's row that is needed here; `nas.measurement.protocol.Timing` has it."""
 
     @property
     def latency_ms(self) -> float: ...
@@ -34,11 +34,11 @@ class BlockEstimate(NamedTuple):
 
 
 def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArray[np.float64]:
-    """What the trees see of blocks, sizes as natural logarithms: [n, 15 + extra].
+    """Inputs of the trees for blocks, sizes as natural logarithms: [n, 15 + extra].
 
     Args:
-        blocks: to describe.
-        extra: names of fields that only some kinds have; 0 where a block's kind has it not.
+        blocks: the blocks.
+        extra: names of fields that only some kinds have; 0 if a block's kind lacks the field.
     """
     sizes, others = [], []
     for block in blocks:
@@ -109,11 +109,11 @@ def interpolate_blocks(
 
     Args:
         table_rows: the measured blocks of one table.
-        missing: what to estimate, of kinds of which the table has at least `MIN_FAMILY`.
+        missing: the blocks to estimate; the table must have `MIN_FAMILY` blocks of their kinds.
         batch_size: batch size of the measurements.
 
     Raises:
-        TableError: the table has too few blocks, of all or of a kind; says how many.
+        TableError: the table has too few blocks, in total or of a kind; says how many.
     """
     if not missing:
         return []

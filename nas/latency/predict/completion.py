@@ -18,7 +18,7 @@ def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTa
     blocks is wider. Nothing is written.
 
     Args:
-        table: measured; published ones have no blocks and need none.
+        table: a measured table; tables of published figures need no blocks.
         blocks: blocks that are needed.
 
     Raises:

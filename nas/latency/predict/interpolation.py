@@ -34,7 +34,7 @@ MIN_ROWS = 20
 """Measured rows, of all families together, that a fit needs."""
 
 MIN_FAMILY = 2
-"""Measured rows of a family that an estimate for it needs: one to learn from, one to check."""
+"""Measured rows that an estimate for a family needs: one for the fit, one to check it."""
 
 FOLDS = 10
 """A held-out fold is a tenth of the rows."""
@@ -43,7 +43,7 @@ ENOUGH_ERRORS = 5000
 """Held-out errors after which further folds would not change their quantiles."""
 
 OWN_QUANTILE = 30
-"""Held-out errors of a family from which its interval is its own, not the whole table's."""
+"""Held-out errors that a family needs for an interval of its own; others use the whole table's."""
 
 RIDGE = 0.01
 """Keeps a parameter of the roofline that the rows don't determine near its first guess."""
@@ -51,14 +51,14 @@ RIDGE = 0.01
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is known of n shapes before they are measured.
+    """Properties of n shapes that are known without a measurement.
 
     Attributes:
-        features: what the trees see, logarithms of sizes where it is a size: [n, features].
-        gflop: arithmetic of every operator, 0 where a shape has fewer: [n, operators].
-        gbyte: its memory traffic, 0 where a shape has fewer; in any unit: [n, operators].
+        features: inputs of the trees, where sizes are natural logarithms: [n, features].
+        gflop: arithmetic of every operator, padded with 0: [n, operators].
+        gbyte: memory traffic of every operator, in any unit, padded with 0: [n, operators].
         family: number of the shape's family; every family has its own factor: [n], integers.
-        twins: shapes of one number are so alike that they are held out together: [n], integers.
+        twins: number of a group of shapes so alike that they are held out together: [n], integers.
     """
 
     features: NDArray[np.float64]
@@ -130,7 +130,7 @@ class Interpolator:
             measured_ms: [n], positive.
 
         Raises:
-            TableError: too few rows, or a latency that is none.
+            TableError: there are too few rows, or a latency is not a positive number.
         """
         if len(shapes) < MIN_ROWS:
             raise TableError(

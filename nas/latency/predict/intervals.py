@@ -34,11 +34,11 @@ def log_deviation(relative_errors: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """How far predictions are from measurements.
+    """Distribution of the errors of predictions.
 
     Attributes:
         deviation: standard deviation of log(predicted / measured).
-        freedom: degrees of freedom it was estimated with; at least one is taken.
+        freedom: degrees of freedom of the estimate; at least one is used.
     """
 
     deviation: float
@@ -51,7 +51,7 @@ class ErrorSpread:
         return float(stdtrit(max(1, self.freedom), (1 + confidence) / 2))
 
     def factor(self, confidence: float = CONFIDENCE) -> float:
-        """What a prediction is divided and multiplied by for its interval."""
+        """Factor by which a prediction is divided and multiplied for its interval."""
         return math.exp(self.quantile(confidence) * self.deviation)
 
 

@@ -30,7 +30,7 @@ class Roofline:
         peak_gflop_per_ms: arithmetic throughput.
         gbyte_per_ms: memory bandwidth.
         overhead_ms: fixed time of one operator.
-        precision, batch_size: what it was fitted for.
+        precision, batch_size: precision and batch size of the fitted latencies.
     """
 
     peak_gflop_per_ms: float

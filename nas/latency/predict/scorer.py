@@ -1,6 +1,6 @@
-"""Sums the blocks of an architecture fast enough for a search to score everything it thinks of.
+"""Sums the blocks of an architecture, fast enough to score every candidate that a sampler makes.
 
-What a stage adds depends on the stage, the channels that enter it, and the workload. A space has
+The sum of a stage depends on the stage, the channels that enter it, and the workload. A space has
 some thousand such stages, and billions of networks of them: each stage is summed once, and a
 network is four look-ups.
 """

@@ -50,12 +50,12 @@ class TableMeta(BaseModel):
             mixed from other devices' tables by a few networks measured on this one.
         target: the runtime it is for.
         device: folder-safe name of the device.
-        device_description: as the hardware (or the publication) calls it.
+        device_description: name of the device given by the hardware or the publication.
         precision, batch_size: precision and batch size of every row.
         runtime_version: version of the runtime that measured; empty for published figures.
-        threads: CPU threads used; 0 where that means nothing.
-        reference_ms: latency of the reference block while the machine was quiet, to which the
-            latencies of all rows are scaled.
+        threads: CPU threads used; 0 where threads have no meaning.
+        reference_ms: latency of the reference block while the machine was quiet. Latencies are
+            scaled to it when a table is read.
         overhead_ms: fixed time of a call, taken out of the rows of blocks.
         created, updated: ISO dates.
         source: where published figures come from, or the tables that an adapted one was mixed
@@ -109,7 +109,7 @@ class LatencyTable:
 
     Attributes:
         path: its folder.
-        meta: how it came to be.
+        meta: its provenance.
         blocks: isolated blocks.
         networks: whole networks.
         interpolated: the blocks among them that were not measured but estimated, each with half
@@ -129,7 +129,7 @@ class LatencyTable:
 
     @property
     def latency_kind(self) -> Literal["predicted", "estimated"]:
-        """What a latency derived from it is called."""
+        """Word for a latency derived from this table: ``predicted`` or ``estimated``."""
         return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:

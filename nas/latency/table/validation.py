@@ -1,4 +1,4 @@
-"""Whether a block can exist, and a measured table's latencies be true."""
+"""Checks that a block can exist, and that a measured table's latencies are plausible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from nas.space.block import Block
 
 CPU_TARGETS = ("onnxruntime", "openvino")
 MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12
-"""No accelerator, and no CPU thread, is that fast (two 512-bit units at 6 GHz do 0.2e12)."""
+"""Speeds, in MACs per second, that no accelerator and no CPU thread reaches (two 512-bit units at
+6 GHz do 0.2e12)."""
 
 MIN_MACS_PER_S = 2e8
 """Least speed of a whole network, MACs per second. A Raspberry Pi 3 is ten times as fast."""

@@ -45,7 +45,7 @@ class LocalExecutor(ProcessPoolExecutor):
 
 
 def stop_executor(executor: Executor) -> None:
-    """Stop at once; evaluations of an executor that is not ours end by themselves."""
+    """Stop at once; evaluations of a user's executor end by themselves."""
     if isinstance(executor, LocalExecutor):
         executor.stop()
     else:

@@ -1,4 +1,4 @@
-"""Makes candidates within the limits: random ones, offspring of others, and one near a latency."""
+"""Makes candidates: random ones, offspring of others, and ones near a latency ratio."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LatencyRatio = Callable[[Sequence[A]], "NDArray[np.float64]"]
-"""Latencies of architectures over their limits, above 0: [n, devices]. Above 1 is over the limit;
-what breaks a limit of another kind is above 1 on every device."""
+"""Latencies of architectures over their limits, above 0: [n, devices]. A ratio above 1 is over
+the limit; an architecture that breaks a limit of size is above 1 on every device."""
 
 Key = tuple[tuple[str, Choice], ...]
 
@@ -23,7 +23,7 @@ MAX_BIAS = 4.0
 """Strongest preference of random candidates for small values, or for large ones."""
 
 MAX_RATIO = 100.0
-"""Latency ratios beyond it, infinite ones too, count as this."""
+"""Higher latency ratios, also infinite ones, are replaced by this one."""
 
 CROSSOVER_RATE = 0.4
 """Share of the offspring that has two parents."""

@@ -22,8 +22,8 @@ class Encoded:
         ranks: rank of each field's value among its choices, 0 (smallest) to 1; 0 where the field
             was not asked for, [n, fields].
         one_hot: one-hot value of each field; all 0 where it was not asked for, [n, values].
-        shared: for each property, summed over the places that have it: the ranks, and how often
-            it was asked for, [n, 2 * properties].
+        shared: for each property, the sum of its ranks over the places that have it, and the
+            number of these places, [n, 2 * properties].
     """
 
     ranks: NDArray[np.float64]
@@ -32,10 +32,10 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes selections by the fields and choices that some of them met.
+    """Encodes selections by the fields and choices that occur in known ones.
 
     Args:
-        selections: what to learn fields and choices from; one that only others met is left out.
+        selections: known selections. Fields and choices that do not occur in them are not encoded.
     """
 
     def __init__(self, selections: Sequence[Selection[Any]]) -> None:

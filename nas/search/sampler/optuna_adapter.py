@@ -1,4 +1,4 @@
-"""Makes an Optuna sampler of `LatencyAware`: trials become observations, suggestions parameters."""
+"""Makes an Optuna sampler of `LatencyAware`: it turns trials into observations."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value: of an enqueued trial that fixed only some, or where nothing new fits."""
+        """A random value, for what an enqueued trial does not fix, or if nothing new fits."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _suggest(self, study: optuna.Study, number: int) -> Selection[A] | None:

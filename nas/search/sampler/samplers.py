@@ -1,4 +1,4 @@
-"""Samplers by the names of ``--sampler``: ours, and Optuna's."""
+"""Samplers by their names for ``--sampler``: the latency-aware one, and Optuna's."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """A Gaussian process that predicts the score of architectures that were not evaluated.
 
-Observations are few, so the prior says what is known of architectures before any is evaluated. The
-score is mostly a smooth trend over latency and over properties that all places of a network share
-(depth, widths). To it adds an effect of every single choice, and a smaller part of choices acting
-together. Each is a kernel. The data decide how much of the variance each gets, by the marginal
-likelihood under weak priors.
+Observations are few, so the prior expresses what is known of architectures in advance. The score
+is mostly a smooth trend over latency and over properties that all places of a network share (depth,
+widths). Every single choice adds an effect, and interactions of choices add a smaller one. Each of
+the three parts has a kernel. The data decide how much of the variance each part gets, by the
+marginal likelihood under weak priors.
 
-Observations of another training (another fidelity, data set or run) are a group of their own: it
-has its own level, a factor by which its differences are larger or smaller, and its own noise.
+Observations of another training (another fidelity, data set or run) are a group of their own. A
+group has its own mean, a factor that scales its differences, and its own noise.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
 2.26 and 5.9.
@@ -36,7 +36,7 @@ NOISE = 0.01
 PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
 PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
 """Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
-choices, of choices together; their length scale; variance of the noise. Scores have
+choices, of interactions; length scale of interactions; variance of the noise. Scores have
 variance 1."""
 
 SCALE_SPREAD = 0.7
@@ -61,7 +61,7 @@ class Hyperparameters:
     """Hyperparameters of the surrogate for a set of groups.
 
     Attributes:
-        groups: the largest one first.
+        groups: numbers of the groups, the largest group first.
         theta: logarithms as in `PRIOR_LOG`, then factor and noise of each further group.
     """
 
@@ -70,7 +70,7 @@ class Hyperparameters:
 
     @staticmethod
     def prior(groups: tuple[int, ...], noise: float = NOISE) -> Hyperparameters:
-        """The most probable ones before anything was seen, with so much noise expected."""
+        """Mode of the prior, with the expected share of noise."""
         further = np.tile([0.0, math.log(noise)], len(groups) - 1)
         own = np.append(PRIOR_LOG[:4], math.log(noise))
         return Hyperparameters(groups, np.concatenate([own, further]))

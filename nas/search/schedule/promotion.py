@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PROMOTED = 0.5
-"""Share of a rung's candidates taken to reach the next. Promotion is asynchronous, so more than
+"""Share of a rung's candidates assumed to reach the next. Promotion is asynchronous, so more than
 the best third is promoted (measured by `benchmarks/multi_fidelity.py`)."""
 
 SPARE = 1
@@ -35,7 +35,7 @@ def best_at_rung(
     The highest rung comes first: it is nearest to the end.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
         rungs: number of rungs of a full training.
         with_checkpoint: ids of the architectures whose training can go on.
@@ -66,7 +66,7 @@ def best_at_rung(
 def _next_best(
     trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str]
 ) -> TrialRecord | None:
-    """The best that can be promoted, where all that were promoted diverged."""
+    """The best candidate that can be promoted, used if all promoted candidates diverged."""
     promoted = trials.promoted()
     for to_come in range(1, rungs):
         at_rung, score, ratio = _reached(trials, leaderboard, to_come)
@@ -82,7 +82,7 @@ def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: 
     """Ids of the architectures at a rung that can hardly be among its best.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
         rungs: number of rungs of a full training.
         total: largest number of candidates that the search can have.
@@ -103,7 +103,7 @@ def _reached(
     """Candidates within the limits that stopped at a rung.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
         to_come: number of rungs after that one.
 

@@ -18,10 +18,10 @@ from nas.search.store.run_store import RunStore
 from nas.space.architecture import Architecture
 
 INITIAL_CANDIDATES = 8
-"""Spread over the budget before the sampler is asked."""
+"""Number of initial candidates, spread over the budget, before the sampler is asked."""
 
 REJECTIONS_BEFORE_CHANGE = 10
-"""Rejected suggestions in a row before a change of a good candidate is evaluated."""
+"""Rejected suggestions in a row before a mutation of a good candidate is evaluated."""
 
 CHANGES = 50
 """Changes of good candidates of which one within the limits is chosen."""
@@ -37,7 +37,7 @@ class Proposal:
     Attributes:
         number: number of its trial, which is running.
         architecture: the network.
-        latencies: predicted, one a device.
+        latencies: predicted latencies, one per device.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
         rungs_to_come: rungs after the one to train to; 0 trains in full.
         promoted: whether it continues a training that stopped at a rung.
@@ -126,7 +126,7 @@ class Proposer:
         return None
 
     def promote(self, record: TrialRecord) -> Proposal:
-        """Train to the next rung what stopped at one."""
+        """Promote a candidate that stopped at a rung: train it to the next rung."""
         asked, budget = self._store.trials.promote(record), self._leaderboard.budget
         self._store.trials.set_limits(asked.number, budget.ratios([asked.architecture])[0])
         return Proposal(
@@ -145,7 +145,7 @@ class Proposer:
         self._store.trials.interrupt(proposal.number)
 
     def _change(self, number: int) -> Architecture:
-        """A change of a candidate of the front that is within the limits."""
+        """A mutation of a candidate of the front that is within the limits."""
         budget, rng = self._leaderboard.budget, self._rng(number)
         generator = CandidateGenerator(budget.space, self._leaderboard.latency_ratio, rng)
         params = [budget.space.params(c.architecture) for c in self._leaderboard.front()]

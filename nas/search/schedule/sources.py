@@ -1,7 +1,7 @@
 """The jobs of a search: candidates, and the longer trainings of finalists.
 
-The best of many short trainings is partly the luckiest. Those of the best score are therefore
-trained once more, longer and with another seed, before one of them is recommended.
+The best of many short trainings is partly the luckiest. The candidates of the best score
+are therefore trained once more, longer and with another seed, before one of them is recommended.
 """
 
 from __future__ import annotations
@@ -131,10 +131,10 @@ class CandidateSource:
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Proposal]]
     ) -> StopReason | None:
-        """Give up what is unfinished.
+        """Give up the unfinished trials.
 
-        Where others were trained, and only one can have killed the workers, that one is not tried
-        again.
+        If other candidates were trained, and only one can have killed the workers, that one is not
+        tried again.
 
         Raises:
             RunError, EvaluatorError: no candidate was trained in full.
@@ -232,7 +232,7 @@ class FinalistSource:
         listener.finalists(0, self._count)
 
     def next(self, running: Collection[Job[Candidate]]) -> Job[Candidate] | None:
-        """The best that waits."""
+        """The best finalist that waits for its longer training."""
         if not self._waiting:
             return None
         if self._time_limit.remaining_s() <= 0:
@@ -283,9 +283,9 @@ def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list
 
 
 def finalists_s(store: RunStore, leaderboard: Leaderboard, config: SearchConfig) -> float:
-    """About how long the present finalists will train, in seconds; 0 where that is unknown.
+    """Estimated seconds of training of the current finalists; 0 if unknown.
 
-    What an earlier run trained is taken to be as slow as the others on average.
+    Candidates of an earlier run are assumed to be as slow as the others on average.
     """
     seconds = store.trials.read().seconds()
     known = [seconds[c.number] for c in leaderboard.candidates() if seconds[c.number]]

@@ -18,7 +18,7 @@ class TrialStatus(Enum):
     """Enqueued."""
     RUNNING = "running"
     TRAINED = "trained"
-    """In full, here or in an earlier run."""
+    """Trained in full, in this run or in an earlier one."""
     AT_RUNG = "at rung"
     """Stopped at a rung; a promotion is a trial of its own."""
     DIVERGED = "diverged"
@@ -27,7 +27,7 @@ class TrialStatus(Enum):
     REPEATED = "repeated"
     """Was trained before; was not trained again."""
     INTERRUPTED = "interrupted"
-    """Is tried again."""
+    """Was interrupted; the architecture is enqueued again."""
     FAILED = "failed"
     """The evaluator raised an error."""
 
@@ -43,12 +43,12 @@ class TrialRecord:
         architecture: None while it is being proposed.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
         accuracy: accuracy of the evaluation, 0..1.
-        bonus: added to the accuracy for size.
+        bonus: size bonus that is added to the accuracy.
         images: total number of images seen in training.
         seconds: duration of this trial's part of the training.
-        rungs_to_come: rungs after the one that it was trained to; 0 is in full.
+        rungs_to_come: number of rungs after the one that it was trained to; 0 for a full training.
         promoted_from: number of the trial whose training it continues.
-        imported: an earlier run trained it.
+        imported: whether an earlier run trained it.
         standard_error, weights: see `nas.accuracy.evaluator.Evaluation`.
         message: message of a failed trial.
     """

@@ -158,11 +158,11 @@ def read_study(path: Path) -> optuna.Study:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """One line for what a full disk or a damaged study.db gives while a run is worked on.
+    """Turn errors of a full disk or a damaged study.db into one line.
 
     Raises:
-        RunError: in place of such an error.
-        UserError: one that came first, and that the storage only failed to clean up after.
+        RunError: replaces such an error.
+        UserError: an earlier error, after which only the clean-up of the storage failed.
     """
     try:
         yield

@@ -58,11 +58,11 @@ class TrialStore:
         return Trials([self._record(t) for t in self._study.get_trials(deepcopy=False)])
 
     def use(self, sampler: BaseSampler) -> None:
-        """Have a sampler suggest from now on."""
+        """Use this sampler for all further suggestions."""
         self._study.sampler = sampler
 
     def observe(self, trial: FrozenTrial, params: dict[str, Choice]) -> Observation | None:
-        """What a trial tells a sampler; None where it was not evaluated."""
+        """Observation of a trial for a sampler; None if it was not evaluated."""
         record = self._record(trial)
         if record.status in (TrialStatus.TRAINED, TrialStatus.AT_RUNG):
             return Observation(params, record.score, -record.rungs_to_come)
@@ -109,9 +109,9 @@ class TrialStore:
         Args:
             number: number of the trial.
             evaluation: what the evaluator found out.
-            bonus: added to its score for size.
+            bonus: size bonus that is added to the accuracy.
             rungs_to_come: rungs after the one that it was trained to; 0 is in full.
-            latencies_ms: predicted, one a device.
+            latencies_ms: predicted latencies, one per device.
         """
         trial = self._open.pop(number)
         trial.set_user_attr("train_s", round(evaluation.seconds, 2))
@@ -149,7 +149,7 @@ class TrialStore:
         self._try_again(trial)
 
     def recover(self) -> int:
-        """Enqueue again what a killed run was evaluating.
+        """Enqueue again the architectures that a killed run was evaluating.
 
         Returns:
             How many trials were interrupted.
@@ -180,12 +180,12 @@ class TrialStore:
     def import_trained(
         self, selection: Selection[Architecture], record: TrialRecord, latencies_ms: Sequence[float]
     ) -> None:
-        """Add what an earlier run has trained in full.
+        """Add a trial that an earlier run has trained in full.
 
         Args:
             selection: its architecture with the parameters of this space.
             record: its score, images and origin.
-            latencies_ms: predicted, one a device.
+            latencies_ms: predicted latencies, one per device.
         """
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(offered) for name, offered in selection.offered.items()
