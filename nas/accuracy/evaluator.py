@@ -25,17 +25,17 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Request(Generic[A]):
-    """What to evaluate, and how thoroughly.
+    """One evaluation to do: the candidate, the fidelity and the seed.
 
     Attributes:
         architecture: the candidate.
-        images: fidelity: images seen in training when it ends. A candidate that was promoted from a
-            rung has a checkpoint of fewer images to go on from.
+        images: the fidelity: total number of images seen at the end of training. A candidate that
+            was promoted from a rung has a checkpoint of fewer images to go on from.
         seed: seed of all random numbers.
         workload: the network to deploy; an evaluator may train at another size.
-        accelerator: where to compute: ``cpu``, ``cuda:0``, ...
-        checkpoint_folder: where to keep what is needed to go on with this candidate, in files that
-            begin with `checkpoint_name`; None where nothing will go on.
+        accelerator: device to compute on: ``cpu``, ``cuda:0``, ...
+        checkpoint_folder: folder for the checkpoint from which training can go on, in files that
+            begin with `checkpoint_name`; None if training will not go on.
     """
 
     architecture: A
@@ -53,13 +53,13 @@ def checkpoint_name(architecture_id: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluator found out.
+    """Result of one evaluation.
 
     Attributes:
         score: accuracy, 0..1; the higher, the better.
         images: total number of images seen in training.
         seconds: duration of the evaluation.
-        diverged: training was stopped because its loss exploded; the score means nothing.
+        diverged: whether training was stopped because its loss exploded; the score is then void.
         standard_error: standard error of the score, where it is known.
         weights: path of the trained weights, where they are kept.
     """
@@ -77,7 +77,7 @@ class EvaluationFailure:
     """An evaluation that ended with an error.
 
     Attributes:
-        message: one line: the kind of error and what it said.
+        message: one line with the type of the error and its text.
         details: the traceback.
     """
 
@@ -100,7 +100,7 @@ class Evaluator(ABC, Generic[A]):
         """Score one architecture.
 
         Raises:
-            UserError: nothing can be evaluated (data are missing, say): the search ends.
+            UserError: no architecture can be evaluated (data are missing, say): the search ends.
             Exception: this architecture cannot be evaluated: its trial fails.
         """
 

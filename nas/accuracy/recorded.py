@@ -1,4 +1,4 @@
-"""The evaluator that looks accuracies up: those of a benchmark, or of an earlier study."""
+"""The evaluator that looks up recorded accuracies of a benchmark or of an earlier study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxy training: trains an architecture on a small task for some seconds.
+"""Proxy training: trains an architecture on a small task for a short time.
 
 The data set is held in memory and augmented in batches. Memory format is channels_last, optimiser
 AdamW with warm-up and cosine schedule, the loss has label smoothing, and the moving average of the
@@ -61,7 +61,7 @@ class ProxyResult:
         train_loss: mean cross entropy, with label smoothing, of the last steps.
         steps: number of optimiser steps.
         train_s: seconds of training, without evaluation.
-        images_per_s: images trained on a second.
+        images_per_s: training images per second.
     """
 
     accuracy: float

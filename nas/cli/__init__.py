@@ -28,7 +28,7 @@ from nas.system import folders
 INTERRUPTED = 130
 
 SCRIPT = "nextvit-nas"
-"""What pip installs; shells complete its options."""
+"""Name of the installed console script; shells complete its options."""
 
 app = typer.Typer(
     rich_markup_mode="rich",
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for ``sys.argv``.
 
     Returns:
-        Exit code: 0 done, 1 an error of ours, 2 the user's mistake, 130 interrupted.
+        Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if threading.current_thread() is threading.main_thread():  # end as for Ctrl-C, tidily

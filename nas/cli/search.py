@@ -52,7 +52,7 @@ def _file(value: str) -> Path:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a search is run, apart from what is searched for."""
+    """Options of a run that are not part of the configuration of its search."""
 
     config: Annotated[
         Path | None,

@@ -17,8 +17,8 @@ from nas.measurement.runtimes import runtime_here
 from nas.precision import Precision
 
 BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
-"""How many models are loaded and measured in turns with each other. With more of them a model's
-turns are further apart, so that a slow spell of some seconds disturbs fewer of its turns."""
+"""Number of models that are loaded at once and measured in turns. With more models, the turns of
+one model are further apart, so that a slow spell of some seconds disturbs fewer of them."""
 
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
 

@@ -1,6 +1,6 @@
 """Numbers, intervals and architectures as short texts, for the page, the figures and the terminal.
 
-Plain text without markup: whoever prints it escapes it for where it goes.
+All texts are plain, without markup: the caller escapes them for its output.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Missing:
         return bool(self.blocks or self.networks)
 
     def expected_s(self, network_ms: float) -> tuple[float, float]:
-        """About how long measuring it takes on a quiet machine: least and most seconds.
+        """Estimates of the least and the most seconds of measuring on a quiet machine.
 
         The turns of the protocol, and writing and loading the models, which takes as long here as
         it took for ONNX files of the Next-ViT space (`WRITING_S`).
@@ -230,7 +230,7 @@ def network_rows(
         workload: workload of the networks.
         progress: called after every group.
         on_rows: called with the rows of each group as soon as it is measured.
-        effort: how thoroughly to measure.
+        effort: number and length of turns.
 
     Returns:
         A row for each network, in order. A network that occurs twice is measured once.

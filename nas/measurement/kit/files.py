@@ -64,7 +64,7 @@ class KitModel:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a kit measures, and for which table.
+    """The models that a kit measures, and the table that they are for.
 
     ``resolution`` is in pixels: 224 for a square image, else height x width as a text such as
     512x683.
@@ -116,11 +116,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class KitResults:
-    """What a kit has measured so far.
+    """Measurements of a kit so far.
 
     Attributes:
         manifest: the manifest of the kit.
-        conditions: where it was run.
+        conditions: device, runtime and software of the run.
         created, updated: ISO dates.
         reference_ms: latency of the reference block to which all rows are scaled.
         quiet_ms: latency of the reference block while the machine was quiet.
