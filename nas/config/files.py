@@ -180,7 +180,7 @@ def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None
 
 
 def _line(node: yaml.Node | None, place: tuple[str | int, ...], key: str) -> int:
-    """Line of an entry, or of the nearest one around it; ``key`` is how it may be named as well."""
+    """Line of an entry, or of the nearest enclosing one; ``key`` is another name of the entry."""
     line = node.start_mark.line + 1 if node else 1
     for step in place:
         following = None

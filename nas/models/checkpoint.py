@@ -1,8 +1,8 @@
 """Loads published Next-ViT checkpoints: the authors' and timm's.
 
 The two name their tensors differently but keep them in the same order, so a checkpoint fills a
-network by position. A ``.safetensors`` file does not keep the order of what was written;
-there the names are translated to this project's and give the order back.
+network by position. A ``.safetensors`` file does not keep the order in which tensors were
+written. Their names are then translated to this project's, which restores the order.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def stage_text(stage: Stage) -> str:
 
 
 def architecture_lines(architecture: Architecture) -> list[str]:
-    """The stem and the four stages, a line each."""
+    """The stem and the four stages, one line each."""
     stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
     stride = "" if architecture.stem_stride == 4 else f", stride {architecture.stem_stride}"
     return [f"Stem: {architecture.stem_width}{stride}", *stages]

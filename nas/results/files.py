@@ -21,8 +21,8 @@ def write_trials(result: SearchResult, path: Path) -> None:
 
     Latencies are in ms, accuracies 0..1, MACs in G and parameters in M.
 
-    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one they
-    had there. ``longer_score`` is a finalist's score after ``longer_images``; it is empty where
+    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one
+    at that rung. ``longer_score`` is a finalist's score after ``longer_images``; it is empty where
     that training diverged. The columns of a device begin with its name
     (`SearchResult.device_names`).
     """

@@ -52,7 +52,7 @@ class Budget:
 
     Attributes:
         space: where candidates come from.
-        devices: latency limits, one a device.
+        devices: latency limits, one per device.
         workload: workload of the network to deploy; each device has its own batch size.
         confidence: a latency is within its limit if the upper end of its interval of this
             confidence is.

@@ -95,7 +95,7 @@ class Plan:
 
     Attributes:
         config: configuration of the search, with absolute paths.
-        tables: one a target.
+        tables: one per target.
         imported: number of trials taken over from earlier runs.
         to_decode: images that are decoded into the cache first; 0 for built-in data.
         training: what is trained.

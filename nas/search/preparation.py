@@ -34,7 +34,7 @@ class Prepared:
     """A search that was checked, with its tables.
 
     Attributes:
-        tables: one a target, in the order of ``config.targets``.
+        tables: one per target, in the order of ``config.targets``.
     """
 
     config: SearchConfig

@@ -53,8 +53,8 @@ def recommend(
 
     Args:
         leaderboard: leaderboard of the run.
-        verified: indices of devices on which only what was measured counts.
-        finalists: how many there are, at most.
+        verified: indices of devices on which only measured candidates are considered.
+        finalists: largest number of finalists.
     """
     within = [
         candidate

@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SIZES = ("kind", "in_channels", "out_channels", "stride", "height", "width", "extra")
 _TIMINGS = ("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms")
 _RESERVED = frozenset((*_SIZES, *_TIMINGS))
-"""Names that a block, a stage or a row of a table has already."""
+"""Names that fields of a kind cannot have: blocks, stages and rows of tables use them."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def fit_blocks(
     Args:
         table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
         batch_size: batch size of the measurements.
-        extra: as in `block_features`; shapes to estimate are made with the same.
+        extra: as in `block_features`; must be the same for the shapes to estimate.
 
     Raises:
         TableError: the table has too few blocks.

@@ -62,7 +62,7 @@ class Scorer:
             return self.latency_ms(architecture)
 
     def latencies_ms(self, architectures: Sequence[Architecture]) -> list[float]:
-        """Latencies in ms of many; errors as `latency_ms`."""
+        """Latencies in ms of several architectures; errors as `latency_ms`."""
         latency_ms = self.latency_ms
         return [latency_ms(architecture) for architecture in architectures]
 

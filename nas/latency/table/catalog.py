@@ -84,7 +84,7 @@ def own_key(
 
 
 def runtime_precision(runtime: Runtime, precision: Precision | None) -> Precision:
-    """A precision that a runtime has, its usual one for None.
+    """The given precision, if the runtime supports it; the runtime's default for None.
 
     Raises:
         TableError: it does not have that precision.

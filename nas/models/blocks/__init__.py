@@ -1,4 +1,4 @@
-"""The kinds of blocks that Next-ViT is made of, a file each; importing this registers them.
+"""The kinds of blocks that Next-ViT is made of, one file per kind; importing this registers them.
 
 Torch is imported when a module is built, not before: tables are read and latencies predicted
 without it.

@@ -125,7 +125,7 @@ class CandidateSource:
         self._listener.trained(self._trained(job.subject, 0.0, failure.message))
 
     def give_up(self, job: Job[Proposal]) -> None:
-        """Have it tried again."""
+        """Return the interrupted evaluation to the queue."""
         self._proposer.give_up(job.subject)
 
     def stop(
@@ -256,7 +256,7 @@ class FinalistSource:
         self._record(job.request.architecture, Evaluation(0.0, job.request.images, diverged=True))
 
     def give_up(self, job: Job[Candidate]) -> None:
-        """Have it tried again."""
+        """Return the interrupted evaluation to the queue."""
         self._waiting.insert(0, job.subject)
 
     def stop(

@@ -108,7 +108,7 @@ class TrialStore:
 
         Args:
             number: number of the trial.
-            evaluation: what the evaluator found out.
+            evaluation: result of the evaluator.
             bonus: size bonus that is added to the accuracy.
             rungs_to_come: rungs after the one that it was trained to; 0 is in full.
             latencies_ms: predicted latencies, one per device.
@@ -160,7 +160,7 @@ class TrialStore:
         return len(running)
 
     def promote(self, record: TrialRecord) -> Asked:
-        """Begin a trial that continues the training of one at a rung."""
+        """Begin a trial that continues the training of a trial at a rung."""
         source = self._study.get_trials(deepcopy=False)[record.number]
         kept = ("id", "architecture", "origin")
         attrs = {name: source.user_attrs[name] for name in kept if name in source.user_attrs}

@@ -74,7 +74,7 @@ def test_a_narrowed_name_is_the_same_field(encoder):
 
 
 def test_what_no_known_walk_met_is_left_out(encoder):
-    strange = selected(depth=2, s1__width=48, s3__width=16, elsewhere=1)
+    strange = selected(depth=2, s1__width=48, s3__width=16, unrelated=1)
     encoded = encoder.encode([strange])
     assert encoded.ranks.tolist() == [[1, 0, 0, 0]]
     assert encoded.one_hot.sum() == 1
