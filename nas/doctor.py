@@ -50,8 +50,8 @@ class Diagnosis:
         runtimes: runtimes that measure latencies.
         accelerators: devices that train.
         tables: the latency tables found.
-        data: what candidates can be trained on.
-        folders: where files go.
+        data: data sets on which candidates can be trained.
+        folders: folders to which files are written.
         problems: why no search can run; none if one can.
     """
 
@@ -64,7 +64,7 @@ class Diagnosis:
 
 
 def diagnose(data: str | None = None, tables_dir: Path | None = None) -> Diagnosis:
-    """Look at this machine; nothing is written or measured.
+    """Examine this machine; nothing is written or measured.
 
     Args:
         data: a source besides the built-in one, ``imagefolder:PATH``.
@@ -110,10 +110,10 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _accelerators() -> Iterator[Finding]:
-    """The processor first, which every search trains on that has no other."""
+    """Accelerators for training: the CPU first, which is used if there is no other."""
     try:
         import torch
-    except Exception as error:  # a broken installation raises what its libraries say
+    except Exception as error:  # a broken installation can raise any error
         said = " ".join(str(error).split())[:120]
         yield Finding("cpu", False, f"torch cannot be imported ({said}): pip install torch")
         return
@@ -182,7 +182,7 @@ def _cache_folder() -> Finding:
 
 
 def _folder(name: str, path: Path, remedy: str) -> Finding:
-    """A folder that is written to, or is made when it is."""
+    """A folder for output; it need not exist."""
     path = path.absolute()
     existing = nearest_existing(path)
     if not is_writable(existing):

@@ -92,7 +92,7 @@ class Evaluator(ABC, Generic[A]):
     scores, and a worker sets up only one of them.
     """
 
-    def set_up(self) -> None:  # nothing to set up is usual
+    def set_up(self) -> None:  # most evaluators need no set-up
         """Load what all evaluations share; called once in each worker, before the first."""
 
     @abstractmethod
@@ -144,6 +144,6 @@ def _set_up_once(evaluator: Evaluator[Architecture]) -> Evaluator[Architecture]:
     with _ready_lock:
         if evaluator not in _ready:
             evaluator.set_up()
-            _ready.clear()  # the data of another would stay in memory
+            _ready.clear()  # data of another evaluator would stay in memory
             _ready[evaluator] = evaluator
         return _ready[evaluator]

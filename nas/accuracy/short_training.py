@@ -29,7 +29,7 @@ class ShortTraining(Evaluator[Architecture]):
     _data: list[ProxyData] = field(default_factory=list, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[type[ShortTraining], tuple[ProxyConfig, int]]:
-        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent
+        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent to workers
 
     def set_up(self) -> None:
         """Read the data.

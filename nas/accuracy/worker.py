@@ -19,8 +19,10 @@ def start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # is read when torch is imported
+        os.environ.setdefault(
+            "GOMP_SPINCOUNT", str(SPINS)
+        )  # OpenMP reads it when torch is imported
     import torch
 
-    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
+    warnings.simplefilter("ignore", DataWarning)  # the parent has shown these warnings
     torch.set_num_threads(threads)

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    if threading.current_thread() is threading.main_thread():  # end as for Ctrl-C, tidily
+    if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     program = _program()
     try:
@@ -92,7 +92,7 @@ def _failed_output(error: OSError) -> int:
     Raises:
         OSError: the error is neither a closed pipe nor a full disk.
     """
-    if error.errno == errno.EPIPE:  # who reads has read enough
+    if error.errno == errno.EPIPE:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if error.errno == errno.ENOSPC:

@@ -142,7 +142,7 @@ def make_console(stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             try:
                 super().on_broken_pipe()
-            except SystemExit:  # who reads has read enough, which is no error
+            except SystemExit:  # the reader has closed the pipe, which is not an error
                 raise SystemExit(0) from None
 
     # Names of files may look like markup.

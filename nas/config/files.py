@@ -115,7 +115,7 @@ def config_text(config: SearchConfig) -> str:
             values["time_limit"] = _with_unit(config.time_limit_s, "s")
         else:
             values[name] = value
-    values["proxy"] = values.pop("proxy")  # a group goes to the end
+    values["proxy"] = values.pop("proxy")  # entries of a group go to the end
     return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True, width=100)
 
 

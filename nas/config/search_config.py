@@ -198,7 +198,7 @@ class SearchConfig(BaseModel):
             return values
         found = structured(values)
         if found.get("evaluator", TRAINING) != TRAINING:
-            # Short training underrates large networks; whoever measures otherwise need not.
+            # Short training underrates large networks; other evaluators need no bonus.
             found = {"size_bonus": 0.0, **found}
         return found
 
@@ -289,7 +289,7 @@ def mistake_of(error: ValidationError) -> Mistake:
     said = first.get("ctx", {}).get("error")
     if said is None:
         return Mistake(place, group, name, f"{brief(first['input'])}: {first['msg']}")
-    whole = str(said).startswith(("'", "is ", "give "))  # has the value in it, or needs none
+    whole = str(said).startswith(("'", "is ", "give "))  # it has the value, or needs none
     text = str(said) if whole else f"{brief(first['input'])}: {said}"
     return Mistake(place, group, name, text)
 

@@ -97,7 +97,7 @@ class Bench:
             yield
         except UserError as error:
             raise type(error)(f"{path.name}: {error}") from None
-        except Exception as error:  # every runtime has its own family of errors
+        except Exception as error:  # each runtime has its own exceptions
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeUnavailableError(
                 f"{self._runtime.name} {self._runtime.version()} cannot run {path.name} in "

@@ -96,7 +96,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         # The authors' training code saves its parsed options (a Namespace: only values).
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)  # such files are refused anyway
             value = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -126,7 +126,7 @@ def _preset_trace(dots: _Dots, presets: Sequence[Candidate], name: str) -> go.Sc
 def _rung_trace(dots: _Dots, partly_trained: Sequence[Candidate]) -> go.Scatter:
     marker = {"color": TRAINED, "size": 6, "symbol": "circle-open"}
     early = dots.trace(partly_trained, "stopped at a rung", marker)
-    # Trained for less, they would press the others together.
+    # They were trained for less; inside the range they would compress the other scores.
     early.update(visible="legendonly")
     return early
 

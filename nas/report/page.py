@@ -83,7 +83,7 @@ def write_report(result: SearchResult, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:  # an interrupt must not leave it behind either
+    except BaseException:  # an interrupt must not leave the temporary file behind either
         temporary.unlink(missing_ok=True)
         raise
 
@@ -165,7 +165,7 @@ def _chart(result: SearchResult, device: DeviceResult, chart_id: str) -> Markup:
         config={
             "displaylogo": False,
             "responsive": True,
-            # Named one by one: plotly's own choice has a button that sends the chart away.
+            # Named one by one: plotly's default has a button that uploads the chart.
             "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
             "plotlyServerURL": "",
         },

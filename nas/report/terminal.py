@@ -75,7 +75,7 @@ def _print_warnings(result: SearchResult, console: Console) -> None:
         if estimate:
             text = f"! {warning_prefix(result, device)}{estimate}"
             console.print(shown_text(console, text, "yellow"))
-            if device.replace_command:  # in one piece, to be copied
+            if device.replace_command:  # on one line, so that it can be copied
                 command = shown_text(console, f"    {device.replace_command}")
                 console.print(command, soft_wrap=True)
     for warning in warnings(result):

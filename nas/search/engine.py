@@ -138,7 +138,7 @@ def _begin(
     if not store.notes.has_prior():
         found = read_earlier(config, space) if earlier is None else earlier
         take_over(store, leaderboard, found)
-    # A resumed sampler must not repeat the suggestions it began with.
+    # The sampler of a resumed run must not repeat its first suggestions.
     seed = (config.seed + len(store.trials.read())) % 2**32
     prior = as_observations(store.notes.prior(), space, leaderboard.bonus)
     store.trials.use(

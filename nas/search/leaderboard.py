@@ -113,7 +113,7 @@ class Leaderboard:
 
     def _latency(self, architecture: Architecture, device: int) -> DeviceLatency:
         measured = self._store.notes.measured(architecture, device)
-        # A measurement is shown beside what was predicted before it, not beside what it taught.
+        # A measurement is compared with the prediction before it, not with the calibrated one.
         predicted = self._predictions(architecture, calibrated=measured is None)[device]
         if measured is None:
             return DeviceLatency(predicted)

@@ -148,7 +148,7 @@ class SearchLoop:
                 lost = lost or found.lost
                 budget = self._leaderboard.budget
                 more_fits = any(budget.allows_more_than(before, c.architecture) for c in best)
-                # An exhausted space has more to offer only where more fits.
+                # An exhausted space has further candidates only if larger networks fit now.
                 wanted = more_fits or (lost and self._stopped is None)
                 possible = self._stopped in GOES_ON and extensions_to_come(notes) > 0
                 if not (wanted and possible):

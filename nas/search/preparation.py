@@ -134,7 +134,7 @@ def _refuse_equal(targets: Sequence[TargetConfig], found: Sequence[LatencyTable 
             name = table.name
         else:
             own = own_key(target.target, target.precision, target.batch_size)
-            assert own is not None  # or there would be no measuring it
+            assert own is not None  # otherwise this machine could not measure the table
             name = f"{target.target}/{own.folder}"
         if name in names:
             raise ConfigError(

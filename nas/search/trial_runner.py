@@ -86,7 +86,7 @@ class TrialRunner:
     def __init__(
         self, evaluator: Evaluator[Architecture], make_executor: MakeExecutor, workers: int
     ) -> None:
-        forget_set_up()  # of an earlier search, where an executor evaluates in this process
+        forget_set_up()  # evaluators of an earlier search, if an executor evaluates in this process
         self._evaluator = evaluator
         self._make_executor = make_executor
         self._workers = workers
@@ -149,7 +149,7 @@ class _Run(Generic[T]):
                 return
             try:
                 future = self._executor.submit(evaluate_here, self._evaluator, job.request)
-            except BrokenProcessPool:  # by what another worker evaluates
+            except BrokenProcessPool:  # it was broken by the evaluation of another worker
                 self._source.give_up(job)
                 raise
             self._pending[future] = job

@@ -116,7 +116,7 @@ class Verifier:
         """
         failed: dict[int, str] = {}
         workload = self._prepared.config.workload
-        # PyTorch's import, cut off by Ctrl-C, could not be done again.
+        # PyTorch cannot be imported again after Ctrl-C has interrupted its import.
         import_module("nas.models.model_files.onnx")
         for device, architectures in wanted.items():
             if not architectures:

@@ -113,7 +113,7 @@ def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> N
     """Add a trial that another run has finished."""
     architecture, budget = trial.architecture, leaderboard.budget
     record = TrialRecord(
-        number=-1,  # the study numbers it
+        number=-1,  # the study gives it a new number
         status=TrialStatus.TRAINED,
         params=budget.space.params(architecture),
         architecture=architecture,

@@ -69,7 +69,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
             import yaml
 
             value = yaml.safe_load(content)
-    except Exception as error:  # every parser has its own family of errors
+    except Exception as error:  # each parser has its own exceptions
         reason = " ".join(str(error).split())
         raise ArchitectureError(f"{path}: not readable as an architecture: {reason}") from None
     if isinstance(value, Mapping) and "architecture" in value:

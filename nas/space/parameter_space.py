@@ -70,7 +70,7 @@ class ParameterSpace(ABC, Generic[A]):
 
         def pick(name: str, choices: Choices) -> Choice:
             value = trial.suggest_categorical(name, choices)
-            assert value is not None  # of the choices, none is
+            assert value is not None  # no choice has this value
             return value
 
         return self.build(pick)

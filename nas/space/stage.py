@@ -174,10 +174,10 @@ class Stage:
             )
 
     def __hash__(self) -> int:
-        # Kept: a search looks up the same stages hundreds of thousands of times a second.
+        # Cached: a search looks up the same stages hundreds of thousands of times a second.
         kept: int | None = getattr(self, "_hash", None)
         if kept is None:
-            # Kinds are left out: stages that differ in them alone are few, and a text is slower.
+            # Kinds are not hashed: few stages differ in them alone, and hashing a text is slower.
             widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
             kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
             object.__setattr__(self, "_hash", kept)

@@ -24,9 +24,9 @@ RELATIVE = 1e-9
 """How much numbers may differ from what was recorded, where the record has no ``tolerance``."""
 
 TOLERANCE = {"measured": RELATIVE, "adapted": RELATIVE, "published": 1e-6}
-"""Relative tolerances of predictions, by the kind of table. A roofline is fitted by iterations, whose
-result depends on the order in which a processor adds: it differs by up to 2e-8 with OpenBLAS's
-kernels of other processors, and with NumPy's without AVX2. Suggestions do not differ."""
+"""Relative tolerances of predictions, by the kind of table. A roofline is fitted by iterations,
+whose result depends on the order in which a processor adds: it differs by up to 2e-8 with
+OpenBLAS's kernels of other processors, and with NumPy's without AVX2. Suggestions do not differ."""
 
 FEW, SOME = 5, 50
 """How many architectures the ids of stages and blocks are recorded of; and their own, and costs."""

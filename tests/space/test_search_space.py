@@ -115,7 +115,7 @@ def test_a_space_holds_its_presets(name: str, side: int) -> None:
     assert not any(architecture in space for _, architecture in load_presets()[:3]) or side == 224
 
 
-def test_samples_are_reproducible_and_tilt_moves_them() -> None:
+def test_samples_are_reproducible_and_size_bias_moves_them() -> None:
     space = load_space("nextvit")
     assert space.sample(random.Random(3)) == space.sample(random.Random(3))
     depth = {

@@ -128,7 +128,7 @@ def _read(path: Path) -> tuple[Any, bytes]:
         onnx.load_external_data_for_model(model, str(path.parent))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # protobuf and onnx have a family of errors each
+    except Exception as error:  # protobuf and onnx have their own exceptions
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path}: is no ONNX model that can be used: {said}") from None
     return model, content

@@ -80,7 +80,7 @@ Then, where the kit was built:
     {command} tables import results.json
 """
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content is the same zip
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same zip
 _CHUNK_BYTES = 1 << 20
 
 

@@ -140,7 +140,7 @@ def collect_table(
             or thread count; another process is measuring it; the space has too few networks.
     """
     key = measurable_key(target, precision, workload.batch_size)
-    table_networks(space)  # refuses a space of too few before anything is measured
+    table_networks(space)  # refuses a space of too few networks before anything is measured
     known = table_path(target, key.folder, tables_dir)
     path = new_table_folder(tables_dir) / target / key.folder
     try:
@@ -160,7 +160,11 @@ def _copy_table(source: Path, path: Path) -> None:
     """Begin with the rows of a table that is only read, where new ones would be comparable."""
     table = read_table(source)
     if table.meta.kind == "measured" and not changes(table.meta):
-        for name in ("blocks.csv", "networks.csv", "meta.json"):  # a table is there with its meta
+        for name in (
+            "blocks.csv",
+            "networks.csv",
+            "meta.json",
+        ):  # a table exists with its meta
             shutil.copyfile(source / name, path / name)
 
 

@@ -170,7 +170,7 @@ class Interpolator:
         log_ms, spread = self._model.log_ms(shapes)
         width = np.array([self._widths[int(family)] for family in shapes.family])
         half = width * (self._floor + spread) * (1.0 + self._outside(shapes))
-        half = np.minimum(half, math.log(1e6))  # an interval this wide says all it can
+        half = np.minimum(half, math.log(1e6))  # a wider interval would say nothing more
         return Prediction(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
 
     def _outside(self, shapes: Shapes) -> NDArray[np.float64]:
@@ -218,7 +218,7 @@ def _fit_model(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Model:
     from sklearn.ensemble import ExtraTreesRegressor
 
     law = _fit_law(shapes, log_ms)
-    # Few rows are fitted in no time and need the smoother average.
+    # Few rows are fitted fast, and need the smoother average of more trees.
     trees = ExtraTreesRegressor(
         n_estimators=int(np.clip(1_300_000 // len(shapes), 16, 100)),
         max_features=0.7,
@@ -254,7 +254,7 @@ def _held_out(
 def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
     """Rows of each fold: every family in every fold as far as it goes, twins together."""
     pairs = np.stack([shapes.family, shapes.twins], axis=1)
-    # Sorted by family, and in random order inside it, twins are dealt out like cards.
+    # Twins are dealt to the folds in turn, sorted by family and in random order inside it.
     distinct, pair = np.unique(pairs, axis=0, return_inverse=True)
     order = np.lexsort((np.random.default_rng(0).random(len(distinct)), distinct[:, 0]))
     fold_of = np.empty(len(distinct), dtype=np.int64)

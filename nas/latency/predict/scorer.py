@@ -34,7 +34,7 @@ class Scorer:
         self._constant_ms = constant_ms
         self._workload = workload
         self._ends_ms: dict[tuple[int, int, int], float] = {}
-        # By the stem's stride: every later map is of another size.
+        # Keyed by the stem's stride, on which the size of every later map depends.
         self._stages_ms: dict[int, tuple[_StageSums, ...]] = {
             stride: ({}, {}, {}, {}) for stride in (2, 4)
         }

@@ -103,7 +103,7 @@ def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
     count = sources.shape[1]
     typical_ms = sources.mean(axis=0)
     level_ms = float(np.median(measured))
-    # Columns: the sources brought to the new device's level, and a constant of that level.
+    # Columns: the sources scaled to the new device's level, and a constant of that level.
     columns = np.column_stack([sources / typical_ms, np.ones(len(measured))]) * level_ms
     unit_ms = np.maximum(measured, LOWEST * level_ms)
     columns /= unit_ms[:, None]

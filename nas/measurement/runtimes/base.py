@@ -65,7 +65,7 @@ class Runtime(ABC):
 
 
 def timed_by_clock(call: Callable[[], None]) -> Session:
-    """A session that times a call, which returns when the device is done, by the host's clock."""
+    """A session that times a call by the host's clock; the call returns when the device is done."""
 
     def run(duration_s: float) -> list[float]:
         begin = time.perf_counter()

@@ -25,7 +25,7 @@ class Torch(Runtime):
 
     Args:
         name: name of the target.
-        device_type: where it runs. On an NVIDIA GPU the run is captured as a CUDA graph.
+        device_type: device that runs the module; an NVIDIA GPU replays it as a CUDA graph.
         compiled: whether to compile it with `torch.compile`, with the default settings.
     """
 

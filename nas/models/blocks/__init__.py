@@ -18,7 +18,7 @@ from nas.space.block_kinds import kind_of, register
 if TYPE_CHECKING:
     from torch import nn
 
-# In this order an interpolation numbers them; others follow.
+# Interpolation numbers the kinds in this order; further kinds follow.
 for kind in (STEM, NCB, NTB, HEAD):
     register(kind)
 

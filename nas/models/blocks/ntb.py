@@ -47,7 +47,7 @@ NTB = BlockKind(
     meaning="transformer block",
     operators=operators,
     module=module,
-    # In this order they are asked for: suggestions of a seed depend on it.
+    # The order in which samplers are asked; the suggestions of a seed depend on it.
     fields=(MLP_RATIO, SR_RATIO, MIX_RATIO),
     note=note,
 )

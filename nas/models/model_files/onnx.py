@@ -115,7 +115,7 @@ def _has_torchscript_exporter() -> bool:
 def _export_torchscript(module: nn.Module, example: Tensor, names: tuple[str, str]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # What this exporter says about itself, and about a helper it calls.
+        # Warnings of this exporter about itself, and about a helper that it calls.
         for said in (".*TorchScript-based ONNX export", "The feature will be removed"):
             warnings.filterwarnings("ignore", said, DeprecationWarning)
         torch.onnx.export(

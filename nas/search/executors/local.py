@@ -31,7 +31,7 @@ class LocalExecutor(ProcessPoolExecutor):
         )
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        with interrupts_blocked():  # a process is started here, and inherits that
+        with interrupts_blocked():  # a process that is started here inherits the setting
             return super().submit(fn, *args, **kwargs)
 
     def stop(self) -> None:

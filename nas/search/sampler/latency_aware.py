@@ -154,7 +154,7 @@ class LatencyAware(Generic[A]):
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
         surrogate = ScoreSurrogate(known, ratio, score, kept, refit, groups, self._noise)
-        if surrogate.hyperparameters is not kept:  # also where the groups have changed
+        if surrogate.hyperparameters is not kept:  # also if the groups have changed
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate
 

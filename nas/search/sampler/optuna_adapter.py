@@ -48,7 +48,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._observe = observe
         self._independent = RandomSampler(seed=seed)
         self._lock = threading.Lock()
-        self._suggested: dict[int, Selection[A]] = {}  # by the trial's id in its storage
+        self._suggested: dict[int, Selection[A]] = {}  # keys are trial ids of the storage
 
     def reseed_rng(self) -> None:
         """Give each process of a parallel study its own random numbers."""
@@ -59,7 +59,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The parameters of the suggested architecture, which is chosen here."""
-        if "fixed_params" in trial.system_attrs:  # was enqueued
+        if "fixed_params" in trial.system_attrs:  # it was enqueued
             return {}
         with self._lock:
             suggested = self._suggest(study, trial.number)

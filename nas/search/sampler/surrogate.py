@@ -291,7 +291,7 @@ def _log_loss(
     by_length = parts[2] * distances.together * math.exp(-2 * theta[3])
     slope[3] = 0.5 * np.sum(outer * by_length)
     by_noise = 0.5 * noise * np.diag(outer)
-    by_factor = np.sum(outer * shared, axis=1)  # of a row's factor, and of its column's
+    by_factor = np.sum(outer * shared, axis=1)  # by the factors of row and column
     for number in range(len(prior.groups)):
         here = place == number
         slope[4 if number == 0 else 4 + 2 * number] = np.sum(by_noise[here])

@@ -39,7 +39,7 @@ def ranking(score: ArrayLike, ratio: ArrayLike) -> list[int]:
     """
     scores, ratios = np.asarray(score, dtype=float), np.asarray(ratio, dtype=float)
     dominates = _dominates(scores, ratios)
-    dominated_by = dominates.sum(axis=0)  # of those not ranked yet
+    dominated_by = dominates.sum(axis=0)  # by candidates that are not ranked yet
     ranked: list[int] = []
     while len(ranked) < len(scores):
         front = np.flatnonzero(dominated_by == 0)

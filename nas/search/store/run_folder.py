@@ -148,7 +148,7 @@ def read_study(path: Path) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        if not (path / STUDY).stat().st_size:  # Optuna would make its tables in it
+        if not (path / STUDY).stat().st_size:  # Optuna would create its tables in an empty file
             raise ValueError("the file is empty")
         storage = optuna.storages.RDBStorage(f"sqlite:///{(path / STUDY).resolve()}")
         return optuna.load_study(storage=storage, study_name=STUDY_NAME)

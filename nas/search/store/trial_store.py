@@ -207,7 +207,7 @@ class TrialStore:
         )
 
     def _try_again(self, trial: FrozenTrial) -> None:
-        if _PROMOTED_FROM not in trial.user_attrs:  # a promotion is chosen again by itself
+        if _PROMOTED_FROM not in trial.user_attrs:  # promotions are chosen again anyway
             # A trial that was killed while it was proposed has not drawn all parameters yet.
             params = trial.system_attrs.get("fixed_params", {}) | trial.params
             self.enqueue(params, trial.user_attrs.get("origin", SEARCHED))
@@ -269,6 +269,6 @@ def _scores_of(trial: FrozenTrial, status: TrialStatus) -> tuple[float, float, i
         return at_rung["accuracy"], at_rung.get("bonus", 0.0), at_rung["left"]
     if status is TrialStatus.TRAINED:
         score = trial.values[0]
-        accuracy = attrs.get("accuracy", score)  # runs of before the bonus kept no other
+        accuracy = attrs.get("accuracy", score)  # runs older than the bonus kept no other score
         return accuracy, score - accuracy, 0
     return 0.0, 0.0, 0

@@ -20,7 +20,7 @@ def made(ratio=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
     return CandidateGenerator(SPACE, ratio or shares(2.5), random.Random(seed))
 
 
-def test_values_are_walked_again():
+def test_values_are_selected_again():
     for selection in list(EVERY.values())[::50]:
         assert made().select(selection.params) == selection
 
