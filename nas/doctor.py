@@ -32,7 +32,7 @@ class Finding:
     """One thing that a search may need.
 
     Attributes:
-        name: for example of a runtime or a table.
+        name: name of a runtime, an accelerator, a table, a data source or a folder.
         usable: whether it can be used here.
         text: what it is, or what is missing and how to get it.
     """

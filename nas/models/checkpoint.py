@@ -122,7 +122,7 @@ def _tensor(path: Path, name: Any, value: Any) -> Tensor:
 
 
 def _matching_preset(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
-    """The published network with this many tensors; they differ in depth, so in number."""
+    """The published network with this number of tensors; no two have the same number."""
     counts = []
     for name in PUBLISHED:
         architecture = load_architecture(name)

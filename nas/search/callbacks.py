@@ -42,7 +42,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Listener:
-    """Callbacks of a search; every one may be left out.
+    """Callbacks of a search; each of them is optional.
 
     Attributes:
         stage: told the name of each stage as it begins.

@@ -1,4 +1,4 @@
-"""The trained candidates of a run under its budget: who is within the limits, who is on a front."""
+"""The trained candidates of a run: those within the limits, on a front, and the finalists."""
 
 from __future__ import annotations
 

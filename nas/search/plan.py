@@ -115,7 +115,7 @@ class Plan:
 
 
 class _MeasuringError(Exception):
-    """Ends `prepare` where it has checked all it can and would begin to measure."""
+    """Ends `prepare` after all its checks, before it would begin to measure."""
 
 
 def plan(

@@ -44,7 +44,7 @@ class Prepared:
 
 
 def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
-    """Find what can be wrong with a search, its tables aside, before anything is spent.
+    """Check everything about a search except its tables, before any time is spent.
 
     Returns:
         The configuration with absolute paths, and its space.

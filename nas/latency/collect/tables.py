@@ -66,11 +66,11 @@ class Missing:
     def expected_s(self, network_ms: float) -> tuple[float, float]:
         """Estimates of the least and the most seconds of measuring on a quiet machine.
 
-        The turns of the protocol, and writing and loading the models, which takes as long here as
-        it took for ONNX files of the Next-ViT space (`WRITING_S`).
+        They include the turns of the protocol, and the time of writing and loading the models as
+        known for ONNX files of the Next-ViT space (`WRITING_S`).
 
         Args:
-            network_ms: latency of one of the networks, about.
+            network_ms: typical latency of one of the networks.
         """
         block_s, network_s = WRITING_S
         least = len(self.blocks) * block_s + len(self.networks) * network_s

@@ -14,8 +14,8 @@ from nas.space.block import Block
 def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTable:
     """The table with an estimated row for each of these blocks that it lacks.
 
-    What is derived from it is called estimated, and the interval of a network that has such
-    blocks is wider. Nothing is written.
+    Latencies predicted from this table are called estimated, and the interval of a network that
+    has estimated blocks is wider. Nothing is written.
 
     Args:
         table: a measured table; tables of published figures need no blocks.

@@ -102,7 +102,7 @@ def find_table(
     batch_size: int | None = None,
     tables_dir: Path | None = None,
 ) -> LatencyTable | None:
-    """The table that the options mean.
+    """The table that the options select.
 
     This machine's own table comes first; else the only one that fits the options.
 
@@ -110,7 +110,7 @@ def find_table(
         The table, or None where this machine has none yet but can measure it.
 
     Raises:
-        TableError: unknown target or device, no table fits, or several do; names those there are.
+        TableError: unknown target or device, no table fits, or several do; names the existing ones.
     """
     if target not in target_names(tables_dir):
         raise TableError(unknown("target", target, target_names(tables_dir)))

@@ -56,7 +56,7 @@ class Encoder:
             self._properties[place, order[properties[name]]] = 1.0
 
     def encode(self, selections: Sequence[Selection[Any]]) -> Encoded:
-        """The selections as numbers."""
+        """Encode selections, see `Encoded`."""
         ranks = np.zeros((len(selections), self.fields))
         asked = np.zeros((len(selections), self.fields))
         one_hot = np.zeros((len(selections), len(self._columns)))

@@ -67,7 +67,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
 
 
 def check_sampler(name: str) -> None:
-    """Refuse an unknown name.
+    """Refuse an unknown name of a sampler.
 
     Raises:
         ConfigError: lists the known ones.

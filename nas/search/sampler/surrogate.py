@@ -98,7 +98,7 @@ class Hyperparameters:
 class _Distances:
     """Inputs of the kernels, between two sets of architectures: [n, m] each.
 
-    The places of their groups are [n, 1] and [1, m].
+    ``places`` has the indices of their groups, [n, 1] and [1, m].
     """
 
     trend: NDArray[np.float64]

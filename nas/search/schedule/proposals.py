@@ -71,9 +71,9 @@ class Proposer:
         self._evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
 
     def enqueue_initial(self, presets: Sequence[tuple[str, Architecture]]) -> None:
-        """Enqueue the presets that fit and an initial spread; once in a run's life.
+        """Enqueue the presets that fit and candidates spread over the budget, once per run.
 
-        A run that was killed while it enqueued them enqueues the rest.
+        A run that was killed meanwhile enqueues the rest when it is resumed.
 
         Args:
             presets: names and architectures, in the order to evaluate them.

@@ -135,7 +135,7 @@ class Trials:
         )
 
     def seconds(self) -> dict[int, float]:
-        """Seconds of training by number, those of the trials that it continues included."""
+        """Seconds of training by trial number, including the trials that a trial continues."""
         seconds: dict[int, float] = {}
         for record in sorted(self.evaluated(), key=lambda record: record.number):
             before = record.promoted_from
