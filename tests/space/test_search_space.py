@@ -36,7 +36,7 @@ NARROW = SearchSpace(
 
 
 def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
-    """What distinct stages compute, from every combination of raw values."""
+    """The distinct stages, from every combination of raw values."""
     found = set()
     names = [field.name for field in fields(StageChoices) if field.name != "extra"]
     for combination in itertools.product(*(getattr(choices, name) for name in names)):

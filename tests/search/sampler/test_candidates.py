@@ -1,4 +1,4 @@
-"""What is made fits, is new and is in the space; and making it ends."""
+"""Candidates are within the limits, new and in the space; and their search ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What numbers say of a selection, by hand."""
+"""The encoding of selections, compared with values worked out by hand."""
 
 from __future__ import annotations
 

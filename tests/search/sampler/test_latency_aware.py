@@ -34,7 +34,7 @@ RATIO = shares(2.5)
 SMALL = Toy(2)
 SMALL_RATIO = shares(1.0)
 FITTING = {key(w) for w in every_selection(SMALL) if toy_latency(w.architecture) <= 1.0}
-"""What fits the limit of a space that a study can exhaust."""
+"""The architectures within the limit of a space that a study can exhaust."""
 
 
 @pytest.fixture(autouse=True)

@@ -301,7 +301,7 @@ def test_nothing_to_predict_gives_nothing():
     [(1.0, -0.3, 0.0), (1.0, 30.0, 0.0), (0.3, 5.0, 0.01), (3.0, 0.0, 0.05)],
 )
 def test_a_group_counts_by_its_differences(factor, level, noise):
-    """What was trained otherwise has another level, smaller or larger differences, and noise."""
+    """Another training has another mean, smaller or larger differences, and its own noise."""
     selections = list(every_selection(Toy()))[::7]
     ratio = np.array([[toy_latency(selection.architecture)] for selection in selections])
     truth = np.array([toy_accuracy(selection.architecture) for selection in selections])
