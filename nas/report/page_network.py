@@ -83,7 +83,7 @@ def _faster(best: Candidate, result: SearchResult) -> str:
 
 
 def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
-    """Speed-up on one device; empty if there is no preset, or both take about as long."""
+    """Speed-up on one device; empty without presets, or if both networks take about as long."""
     if not result.references:
         return ""
     reference = min(result.references, key=lambda r: r.predicted[index].latency_ms)

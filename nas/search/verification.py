@@ -35,7 +35,7 @@ MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
 
 DISTURBED_PCT = 5.0
-"""A measurement is repeated if half its 95% interval is at least this percentage of the latency."""
+"""A measurement is repeated if half its 95% interval is above this percentage of the latency."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Verifier:
         return self._measure({device: [architecture] for device in devices})
 
     def is_lost(self, number: int) -> bool:
-        """Whether a candidate is over a budget by its measurements; or is too close to it to be
+        """Whether a candidate is over a budget by its measurements; or is too close to one to be
         sure, while the best remaining candidate uses little of the budgets."""
         within = {c.number for c in self._leaderboard.within_limits()}
         return self._over_a_budget(number) or (number not in within and self._budget_unused())

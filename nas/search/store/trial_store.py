@@ -83,7 +83,7 @@ class TrialStore:
         self._study.enqueue_trial(params, user_attrs={"origin": origin})
 
     def set_limits(self, number: int, ratios: NDArray[np.float64]) -> None:
-        """Tell Optuna what is used of each limit; above 1 is over it."""
+        """Record a trial's ratio to each limit as a constraint of Optuna, which is met up to 1."""
         for index, ratio in enumerate(ratios):
             self._open[number].set_constraint(f"over_limit_{index}", float(ratio) - 1.0)
 
