@@ -84,7 +84,7 @@ def _read(
 
 
 def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
-    """Group of the new run's own trials if both runs evaluate alike, else one of the earlier run."""
+    """Group of the new run's own trials if both evaluate alike, else one of the earlier run."""
     how, how_now = ((c.evaluator, c.proxy, c.seed, c.rungs) for c in (earlier, config))
     if how == how_now:
         return -to_come
