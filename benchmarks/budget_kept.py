@@ -113,7 +113,7 @@ def figures(result: dict[str, Any]) -> dict[str, str]:
 
 
 def budgets_ms() -> list[float]:
-    """Of the ten searches: from hardly more than nothing fits in to nearly everything does."""
+    """Budgets in ms of the ten searches: from one that few networks keep to one that most keep."""
     predictor = LatencyPredictor.fit(nas.load_table("onnxruntime"))
     # The limit is of no matter: what is asked for is the fastest network.
     budget = Budget(nas.load_space(SPACE), (DeviceBudget(predictor, 1.0),), IMAGENET)

@@ -44,7 +44,7 @@ MAX_FIT_S = 60.0
 SHAPE = ["type", "batch", "cin", "h", "w", "cout", "k", "stride"]
 COLUMNS = [*SHAPE, "fused_add", "ms"]
 BYTES = 2
-"""Of an fp16 value."""
+"""Bytes of an fp16 value."""
 
 TILES = ((64, 64), (128, 128), (256, 64))
 """Output pixels and channels of a thread block, as GPU matrix kernels cut the output."""

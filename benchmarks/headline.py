@@ -144,7 +144,7 @@ def searched(work: Path, budget_ms: float, trials: int, sampler: str, seed: int)
 
 
 def recommended(result: SearchResult) -> Architecture:
-    """What a search recommends."""
+    """The network that a search recommends."""
     if result.recommended is None:
         raise SystemExit(f"{result.run_dir}: nothing is recommended within its budget")
     return result.recommended.architecture
@@ -318,7 +318,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def passed_over(row: dict[str, Any]) -> str:
-    """What a search recommended next to the other finalists, all trained long."""
+    """Compares the recommended network with the other finalists, all trained long."""
     tried = row["finalists"]
     by_longer = max(tried, key=lambda finalist: finalist["longer"] or 0.0)
     return (

@@ -90,7 +90,7 @@ def other_fits(table: LatencyTable, networks: list[Architecture]) -> dict[str, n
 
 
 def earlier(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run of this benchmark wrote, on the same networks."""
+    """The results of an earlier run of this benchmark on the same networks."""
     kept = json.loads(path.read_text())
     for name, value in wanted.items():
         if kept[name] != value:

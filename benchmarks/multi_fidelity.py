@@ -188,7 +188,7 @@ def trained_again(result: SearchResult) -> list[tuple[float, float]]:
 
 
 def test_accuracy(network: dict[str, Any], config: SearchConfig) -> float:
-    """That of a network trained in full, in one part, in a process of one thread."""
+    """Test accuracy of a network trained in full without rungs, in a process of one thread."""
     torch.set_num_threads(1)
     data = load_data(config.proxy)
     architecture = Architecture.from_json(network)

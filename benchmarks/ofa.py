@@ -74,7 +74,7 @@ class OfaSpace(ParameterSpace[Subnet]):
 
 @dataclass(frozen=True)
 class CostModel:
-    """What a subnet costs: a constant and a number for every operator at every position.
+    """Cost of a subnet: a constant and a number for every operator at every position.
 
     Attributes:
         unit: of the cost.
@@ -217,7 +217,7 @@ def _operators(subnets: Sequence[Subnet]) -> np.ndarray:
 def _accuracy_features(
     subnets: Sequence[Subnet], macs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What ridge regression and what trees see: [n, ...] each."""
+    """Inputs of ridge regression and of trees: [n, ...] each."""
     kernels = np.array([subnet.kernels for subnet in subnets], dtype=float)
     expansions = np.array([subnet.expansions for subnet in subnets], dtype=float)
     depths = np.array([subnet.depths for subnet in subnets], dtype=float)

@@ -72,7 +72,7 @@ def per_second(score: Callable[[], object], count: int) -> float:
 
 
 def one_by_one(predictor: LatencyPredictor, architectures: Sequence[Architecture]) -> None:
-    """As a search that looks at one candidate after the other."""
+    """Predict one candidate after the other."""
     for architecture in architectures:
         predictor.predict([architecture])
 

@@ -62,7 +62,7 @@ from nas.space.architecture import Architecture
 from nas.space.workload import IMAGENET
 
 Scores = dict[str, float]
-"""Of architectures, by id."""
+"""Scores of architectures, by id."""
 
 BOOTSTRAPS = 2000
 
@@ -87,7 +87,7 @@ class Proxy:
 
 
 class Trainings:
-    """What was trained, by how."""
+    """The trainings so far, by their settings."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._rows = rows
@@ -254,8 +254,8 @@ def as_finalists(short: Proxy, long: Proxy, by_id: dict[str, Architecture]) -> P
 
 
 def judge_size(proxy: Proxy, macs: Scores) -> dict[str, float]:
-    """What a doubling of MACs is worth in points of a proxy's accuracy, by all networks, and the
-    root mean square error in points of what is predicted for networks left out."""
+    """Points of a proxy's accuracy that a doubling of MACs is worth, fitted to all networks, and
+    the root mean square leave-one-out error in points."""
     same = dict.fromkeys(macs, 1.0)
     fits = [_least_squares(s, truth, macs, list(s)) for s, truth in proxy.pairs]
     _, slope, size = np.mean(fits, axis=0)
@@ -317,7 +317,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _left_out(scores: Scores, truth: Scores, macs: Scores) -> Scores:
-    """What is predicted for each network by all others."""
+    """Leave-one-out predictions: each network's score, fitted to all others."""
     found = {}
     for name in scores:
         others = [other for other in scores if other != name]

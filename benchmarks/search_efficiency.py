@@ -92,7 +92,7 @@ def summarise(curves: list[list[float]], seconds: list[float], target: float) ->
 
 
 def missed(results: dict[str, dict[str, Any]], macs: bool) -> list[str]:
-    """What of the target was missed, a line each."""
+    """The parts of the target that were missed, one line for each."""
     own = results["ours"]
     lines = []
     needed = own["median_evaluations_to_target"]

@@ -69,7 +69,7 @@ def ours(problem: Problem, evaluations: int, seed: int) -> None:
 
 
 def ours_in_a_search(problem: Problem, evaluations: int, seed: int) -> None:
-    """As `run_search.py` uses it: some suggestions are for the best network alone."""
+    """The sampler with the settings of a search: some suggestions seek the best network alone."""
     space = OfaSpace()
     sampler = make_sampler("latency-aware", seed, space, latency_ratio_of(problem.cost_model))
     search_with(problem, evaluations, sampler, space)

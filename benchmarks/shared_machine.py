@@ -35,7 +35,7 @@ LEAST_SHARED = 3.0
 STEPS = 10
 WARM_UP = 3
 LOG_SIZE = -3.0
-"""Of the sampled network: about 7 ms on two cores."""
+"""Logarithm of the size of the sampled network, which takes about 7 ms on two cores."""
 
 OTHERS = {"limited": {}, "OpenMP's own": {"GOMP_SPINCOUNT": "300000"}}
 
@@ -92,7 +92,7 @@ def in_child(environment: dict[str, str]) -> float:
 
 
 def seconds_a_step() -> float:
-    """As a search's worker trains."""
+    """Seconds of a training step in a worker of a search."""
     from nas.accuracy.worker import start_worker
 
     start_worker(this_cpu().threads)

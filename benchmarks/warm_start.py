@@ -49,7 +49,8 @@ LOOKED_AT = (10, 20)
 """Evaluations after which hypervolumes are told, beside those that are aimed at."""
 
 SHORTER, SHORTER_NOISE = 0.6, 0.1
-"""Of the prior: differences of accuracy over those of full training, and noise in points."""
+"""The prior's trainings: ratio of their accuracy differences to those of full trainings, and their
+noise in points."""
 
 
 def run(seed: int, earlier: int, evaluations: int, files: Files) -> dict[str, list[float]]:

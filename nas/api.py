@@ -52,7 +52,7 @@ def resume(
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
-    """Go on with a run, and write its report anew.
+    """Resume a run, and write its report again.
 
     Args and errors: see `nas.search.engine.resume`.
     """
@@ -77,7 +77,7 @@ def plan(
     measure_table: bool = True,
     tables_dir: Path | None = None,
 ) -> Plan:
-    """Work out what `search` would do, and do nothing.
+    """Compute what `search` would do, without running it.
 
     Args and errors: see `nas.search.plan.plan`.
     """

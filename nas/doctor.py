@@ -1,4 +1,4 @@
-"""What a search needs, and what of it there is on this machine."""
+"""Checks what this machine has of what a search needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nas.system import folders
 from nas.system.paths import is_writable, nearest_existing
 
 LEAST_FREE_BYTES = 200_000_000
-"""What a search and the models it measures take on disk, about."""
+"""Bytes of disk space that a search and the models it measures take, roughly."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Finding:
     """One thing that a search may need.
 
     Attributes:
-        name: of it.
+        name: name of a runtime, an accelerator, a table, a data source or a folder.
         usable: whether it can be used here.
         text: what it is, or what is missing and how to get it.
     """
@@ -44,14 +44,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What there is on this machine.
+    """What this machine has for a search.
 
     Attributes:
-        runtimes: that measure latencies.
-        accelerators: that train.
-        tables: latency tables that are there.
-        data: what candidates can be trained on.
-        folders: where files go.
+        runtimes: runtimes that measure latencies.
+        accelerators: devices that train.
+        tables: the latency tables found.
+        data: data sets on which candidates can be trained.
+        folders: folders to which files are written.
         problems: why no search can run; none if one can.
     """
 
@@ -64,7 +64,7 @@ class Diagnosis:
 
 
 def diagnose(data: str | None = None, tables_dir: Path | None = None) -> Diagnosis:
-    """Look at this machine; nothing is written or measured.
+    """Examine this machine; nothing is written or measured.
 
     Args:
         data: a source besides the built-in one, ``imagefolder:PATH``.
@@ -110,10 +110,10 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _accelerators() -> Iterator[Finding]:
-    """The processor first, which every search trains on that has no other."""
+    """Accelerators for training: the CPU first, which is used if there is no other."""
     try:
         import torch
-    except Exception as error:  # a broken installation raises what its libraries say
+    except Exception as error:  # a broken installation can raise any error
         said = " ".join(str(error).split())[:120]
         yield Finding("cpu", False, f"torch cannot be imported ({said}): pip install torch")
         return
@@ -152,7 +152,7 @@ def _tables(tables_dir: Path | None) -> Iterator[Finding]:
 
 
 def _source(source: str) -> Finding:
-    """A data source, its images counted and not opened."""
+    """Check a data source: its images are counted, but not opened."""
     try:
         check_source(ProxyConfig(data=source))
         folder = parse_source(source)
@@ -182,7 +182,7 @@ def _cache_folder() -> Finding:
 
 
 def _folder(name: str, path: Path, remedy: str) -> Finding:
-    """A folder that is written to, or is made when it is."""
+    """A folder for output; it need not exist."""
     path = path.absolute()
     existing = nearest_existing(path)
     if not is_writable(existing):

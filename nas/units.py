@@ -18,7 +18,7 @@ def parse_duration(text: str, example: str, unit: str = "s") -> float:
     """A duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``, in seconds or another unit.
 
     Raises:
-        ValueError: no unit, an unknown one, or not above zero.
+        ValueError: the unit is missing or unknown, or the number is not above zero.
     """
     value, given = _split(text) or (0.0, None)
     if given is None:
@@ -38,7 +38,7 @@ def parse_count(text: str, example: str) -> float:
     """A number such as ``25M``, ``1.2G`` or ``31000000``.
 
     Raises:
-        ValueError: no such number, or not above zero.
+        ValueError: it is not such a number, or not above zero.
     """
     value, unit = _split(text) or (0.0, "")
     count = value * _TIMES.get(unit, 0.0)
@@ -53,7 +53,7 @@ def parse_share(text: str, example: str) -> float:
     """A share such as ``90%`` or ``0.9``.
 
     Raises:
-        ValueError: no such number, or not between zero and one.
+        ValueError: it is not such a number, or not between zero and one.
     """
     value, unit = _split(text) or (0.0, "")
     share = value / {"%": 100.0, "": 1.0}.get(unit, math.inf)
@@ -68,7 +68,7 @@ def parse_size(text: str, example: str) -> float:
     """Bytes of a size such as ``20MB`` or ``64MiB``.
 
     Raises:
-        ValueError: no unit, an unknown one, or not above zero.
+        ValueError: the unit is missing or unknown, or the number is not above zero.
     """
     value, unit = _split(text) or (0.0, "")
     size = value * _BYTES.get(unit, 0.0)
@@ -86,10 +86,10 @@ def is_rate(text: str) -> bool:
 
 
 def parse_rate(text: str, example: str) -> float:
-    """Images a second of a throughput such as ``1200img/s``.
+    """Images per second of a throughput such as ``1200img/s``.
 
     Raises:
-        ValueError: no such throughput, or not above zero.
+        ValueError: it is not such a throughput, or not above zero.
     """
     value, unit = _split(text) or (0.0, "")
     if unit not in _RATES or not 0 < value <= 1e12:

@@ -1,4 +1,4 @@
-"""What the documentation shows works as it is written."""
+"""The examples of the documentation work as they are written."""
 
 from __future__ import annotations
 

@@ -25,17 +25,17 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Request(Generic[A]):
-    """What to evaluate, and how thoroughly.
+    """One evaluation to do: the candidate, the fidelity and the seed.
 
     Attributes:
         architecture: the candidate.
-        images: fidelity: images seen in training when it ends. A candidate that was promoted from a
-            rung has a checkpoint of fewer images to go on from.
-        seed: of everything random.
+        images: the fidelity: total number of images seen at the end of training. A candidate that
+            was promoted from a rung has a checkpoint of fewer images to go on from.
+        seed: seed of all random numbers.
         workload: the network to deploy; an evaluator may train at another size.
-        accelerator: where to compute: ``cpu``, ``cuda:0``, ...
-        checkpoint_folder: where to keep what is needed to go on with this candidate, in files that
-            begin with `checkpoint_name`; None where nothing will go on.
+        accelerator: device to compute on: ``cpu``, ``cuda:0``, ...
+        checkpoint_folder: folder for the checkpoint from which training can go on, in files that
+            begin with `checkpoint_name`; None if training will not go on.
     """
 
     architecture: A
@@ -53,14 +53,14 @@ def checkpoint_name(architecture_id: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluator found out.
+    """Result of one evaluation.
 
     Attributes:
         score: accuracy, 0..1; the higher, the better.
-        images: seen in training, in all.
-        seconds: that the evaluation took.
-        diverged: training was stopped because its loss exploded; the score means nothing.
-        standard_error: of the score, where it is known.
+        images: total number of images seen in training.
+        seconds: duration of the evaluation.
+        diverged: whether training was stopped because its loss exploded; the score is then void.
+        standard_error: standard error of the score, where it is known.
         weights: path of the trained weights, where they are kept.
     """
 
@@ -77,7 +77,7 @@ class EvaluationFailure:
     """An evaluation that ended with an error.
 
     Attributes:
-        message: one line: the kind of error and what it said.
+        message: one line with the type of the error and its text.
         details: the traceback.
     """
 
@@ -92,7 +92,7 @@ class Evaluator(ABC, Generic[A]):
     scores, and a worker sets up only one of them.
     """
 
-    def set_up(self) -> None:  # nothing to set up is usual
+    def set_up(self) -> None:  # most evaluators need no set-up
         """Load what all evaluations share; called once in each worker, before the first."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Evaluator(ABC, Generic[A]):
         """Score one architecture.
 
         Raises:
-            UserError: nothing can be evaluated (data are missing, say): the search ends.
+            UserError: no architecture can be evaluated (data are missing, say): the search ends.
             Exception: this architecture cannot be evaluated: its trial fails.
         """
 
@@ -134,7 +134,7 @@ def evaluate_here(
 
 
 def forget_set_up() -> None:
-    """Have this process set evaluators up anew: what they have loaded may have changed."""
+    """Make this process set evaluators up again, as the files they loaded may have changed."""
     with _ready_lock:
         _ready.clear()
 
@@ -144,6 +144,6 @@ def _set_up_once(evaluator: Evaluator[Architecture]) -> Evaluator[Architecture]:
     with _ready_lock:
         if evaluator not in _ready:
             evaluator.set_up()
-            _ready.clear()  # the data of another would stay in memory
+            _ready.clear()  # data of another evaluator would stay in memory
             _ready[evaluator] = evaluator
         return _ready[evaluator]

@@ -37,7 +37,7 @@ def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
 
 
 def check_evaluator(config: SearchConfig, space: SearchSpace) -> None:
-    """Find out what is wrong with an evaluator before anything is spent on a search.
+    """Check an evaluator before any time is spent on a search.
 
     Raises:
         UserError: its data, file or function cannot be used.

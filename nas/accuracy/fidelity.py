@@ -1,9 +1,10 @@
-"""Fidelities of successive halving: after how many images each rung is."""
+"""Fidelities of successive halving: images seen in training at each rung."""
 
 from __future__ import annotations
 
 REDUCTION = 3
-"""A rung has so many times the images of the one before; one candidate in so many reaches it."""
+"""Reduction factor of successive halving: a rung has this many times the images of the rung before,
+and one candidate in this many is promoted to it."""
 
 
 def rung_images(train_images: int, rungs: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The evaluator that looks accuracies up: those of a benchmark, or of an earlier study."""
+"""The evaluator that looks up recorded accuracies of a benchmark or of an earlier study."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ModelledAccuracy(Evaluator[A]):
     """Accuracies that a function gives, for architectures of any kind.
 
     Attributes:
-        accuracy: of an architecture, 0..1 or in any other unit.
+        accuracy: gives the accuracy of an architecture, 0..1 or in any other unit.
     """
 
     accuracy: Callable[[A], float]
 
     def evaluate(self, request: Request[A]) -> Evaluation:
-        """What the function says."""
+        """The function's accuracy; no time is spent."""
         return Evaluation(float(self.accuracy(request.architecture)), request.images)
 
 
@@ -38,7 +38,7 @@ class RecordedAccuracy(Evaluator[Architecture]):
     A column ``standard_error`` is read where it is there; others are ignored.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
     """
 
     path: str

@@ -50,7 +50,7 @@ def train_to(
     if state is not None:
         try:
             training.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError, ValueError):  # of something else
+        except (KeyError, RuntimeError, TypeError, ValueError):  # a checkpoint of another training
             training = ProxyTraining(architecture, data, config, seed, rungs)
     before_s = training.train_s
     training.run(steps_of(rungs[-1], config))
@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, object] | None:
         return None
     try:
         state: dict[str, object] = torch.load(path, weights_only=True)
-    except Exception:  # a damaged file raises what its bytes happen to mean
+    except Exception:  # a damaged file can raise any error
         return None
     return state
 
@@ -76,7 +76,7 @@ def _write(state: dict[str, object], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, temporary)
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch says a full disk with a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise RunError(

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShortTraining(Evaluator[Architecture]):
-    """Trains by a `ProxyConfig`, whose data stay in the worker's memory.
+    """Trains with a `ProxyConfig`; the data stay in the worker's memory.
 
     Attributes:
-        recipe: how to train.
-        rungs: in how many parts; the learning rate falls to zero at each rung.
+        recipe: configuration of the training.
+        rungs: number of rungs of a full training; the learning rate falls to zero at each rung.
     """
 
     recipe: ProxyConfig
@@ -29,7 +29,7 @@ class ShortTraining(Evaluator[Architecture]):
     _data: list[ProxyData] = field(default_factory=list, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[type[ShortTraining], tuple[ProxyConfig, int]]:
-        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent
+        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent to workers
 
     def set_up(self) -> None:
         """Read the data.
@@ -45,7 +45,7 @@ class ShortTraining(Evaluator[Architecture]):
         """Train a candidate, or go on with its training.
 
         Raises:
-            DataError: fewer training images than a batch takes.
+            DataError: there are fewer training images than a batch takes.
             RunError: the checkpoint cannot be written.
         """
         from nas.accuracy.rung_training import train_to

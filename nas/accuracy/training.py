@@ -1,4 +1,4 @@
-"""Proxy training: trains an architecture on a small task for some seconds.
+"""Proxy training: trains an architecture on a small task for a short time.
 
 The data set is held in memory and augmented in batches. Memory format is channels_last, optimiser
 AdamW with warm-up and cosine schedule, the loss has label smoothing, and the moving average of the
@@ -61,7 +61,7 @@ class ProxyResult:
         train_loss: mean cross entropy, with label smoothing, of the last steps.
         steps: number of optimiser steps.
         train_s: seconds of training, without evaluation.
-        images_per_s: images trained on a second.
+        images_per_s: training images per second.
     """
 
     accuracy: float
@@ -82,7 +82,7 @@ class ProxyTraining:
         architecture: architecture to train; its head has the classes of the data.
         data: data set to train on.
         config: the recipe.
-        seed: of the initial weights, the order of the images and their augmentation.
+        seed: seed of the initial weights, the order of the images and their augmentation.
         rungs: numbers of images at which the learning rate has fallen to zero and restarts (warm
             restarts, arXiv 1608.03983); by default it falls to zero at the end alone.
 

@@ -21,7 +21,7 @@ class UserFunction(Evaluator[Architecture]):
     attribute ``set_up``, that is called once in each worker, before the first evaluation.
 
     Attributes:
-        reference: of the function.
+        reference: ``module:name`` of the function.
     """
 
     reference: str
@@ -37,7 +37,7 @@ class UserFunction(Evaluator[Architecture]):
 
         Raises:
             ConfigError: it cannot be imported.
-        EvaluatorError: it is no function.
+        EvaluatorError: it is not a function.
         """
         function = load_function(self.reference)
         prepare = getattr(function, "set_up", None)
@@ -46,7 +46,7 @@ class UserFunction(Evaluator[Architecture]):
         self._function[:] = [function]
 
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
-        """What the function says; what it raises is not caught here.
+        """The accuracy that the function returns; its errors are not caught here.
 
         Raises:
             TypeError, ValueError: it returned neither an accuracy nor an `Evaluation`.

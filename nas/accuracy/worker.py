@@ -15,12 +15,14 @@ SPINS = 3_000
 
 
 def start_worker(threads: int) -> None:
-    """Prepare a worker process: its share of the cores; Ctrl-C is the parent's business."""
+    """Prepare a worker process: set its share of the cores, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # is read when torch is imported
+        os.environ.setdefault(
+            "GOMP_SPINCOUNT", str(SPINS)
+        )  # OpenMP reads it when torch is imported
     import torch
 
-    warnings.simplefilter("ignore", DataWarning)  # the parent has read the data and said it
+    warnings.simplefilter("ignore", DataWarning)  # the parent has shown these warnings
     torch.set_num_threads(threads)

@@ -67,7 +67,7 @@ def zero_cost_scores(
     Args:
         architecture: architecture to score; its head has the classes of the data.
         data: its training split provides the images.
-        seed: of the initial weights and of the choice of images.
+        seed: seed of the initial weights and of the choice of images.
         batch_size: images of a batch; ``zico`` takes two batches, the others one or none.
         scores: names in `ZERO_COST`; by default all.
 

@@ -28,7 +28,7 @@ from nas.system import folders
 INTERRUPTED = 130
 
 SCRIPT = "nextvit-nas"
-"""What pip installs; shells complete its options."""
+"""Name of the installed console script; shells complete its options."""
 
 app = typer.Typer(
     rich_markup_mode="rich",
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for ``sys.argv``.
 
     Returns:
-        Exit code: 0 done, 1 an error of ours, 2 the user's mistake, 130 interrupted.
+        Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    if threading.current_thread() is threading.main_thread():  # end as for Ctrl-C, tidily
+    if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     program = _program()
     try:
@@ -90,9 +90,9 @@ def _failed_output(error: OSError) -> int:
     """The exit code for output that could not be written.
 
     Raises:
-        OSError: it is none of these.
+        OSError: the error is neither a closed pipe nor a full disk.
     """
-    if error.errno == errno.EPIPE:  # who reads has read enough
+    if error.errno == errno.EPIPE:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if error.errno == errno.ENOSPC:

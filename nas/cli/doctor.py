@@ -52,7 +52,7 @@ def doctor(
 
 
 def _grid(console: Console, findings: Sequence[Finding]) -> Table:
-    """A line each, the names no wider than they need to be."""
+    """A table with one line per finding; the column of names is as narrow as possible."""
     from rich.table import Table
 
     from nas.report.console import shown_text

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print a plan as a line a fact."""
+    """Print a plan, one line per fact."""
     from rich.table import Table
 
     from nas.report.console import shown_text

@@ -52,8 +52,8 @@ def _folder(value: str) -> Path:
 
 
 def folder_option(what: str, **more: Any) -> Any:
-    """An option that names a folder; empty, as a variable that is not set, it would be the current
-    one, and is refused."""
+    """An option that names a folder. An empty value (an unset shell variable) is refused, as it
+    would name the current folder."""
     return typer.Option(parser=_folder, metavar="PATH", help=what, **more)
 
 
@@ -64,7 +64,7 @@ TablesDir = Annotated[Path | None, folder_option(TABLES_DIR_HELP)]
 def search_parameters() -> list[inspect.Parameter]:
     """The options of a search's configuration, as parameters of a Typer command.
 
-    None stands for all that is not given: the configuration itself has the defaults.
+    None stands for every option that is not given: the configuration itself has the defaults.
     """
     panels = ("Target", "Search", "Training", "Run")
     ordered = sorted(OPTIONS, key=lambda entry: panels.index(entry.option.panel))
@@ -104,7 +104,7 @@ def workload_of(resolution: str, num_classes: int, batch_size: int | None = None
     """The workload that options name.
 
     Raises:
-        ConfigError: the resolution is none; names the option.
+        ConfigError: the resolution is invalid; names the option.
     """
     from nas.space.workload import Workload
 
@@ -121,10 +121,10 @@ def checked_precision(value: str | None) -> Any:
 
 
 def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
-    """The folder of latency tables that was given, None for the usual ones.
+    """The given folder of latency tables; None for the usual folders.
 
     Raises:
-        ConfigError: it is no folder; or does not exist, where it must.
+        ConfigError: it is not a folder, or does not exist but must.
     """
     if given is None:
         return None
@@ -142,7 +142,7 @@ def make_console(stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             try:
                 super().on_broken_pipe()
-            except SystemExit:  # who reads has read enough, which is no error
+            except SystemExit:  # the reader has closed the pipe, which is not an error
                 raise SystemExit(0) from None
 
     # Names of files may look like markup.
@@ -151,7 +151,7 @@ def make_console(stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_printer(console: Console) -> Iterator[LivePrinter]:
-    """Prints progress until the block ends, however it ends."""
+    """Print progress until the with-block ends, also by an error."""
     from nas.report.live import LivePrinter
 
     printer = LivePrinter(console)

@@ -52,7 +52,7 @@ def _file(value: str) -> Path:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a search is run, apart from what is searched for."""
+    """Options of a run that are not part of the configuration of its search."""
 
     config: Annotated[
         Path | None,
@@ -100,7 +100,7 @@ def search(ctx: typer.Context, **given: Any) -> None:
 
 
 def _signature() -> inspect.Signature:
-    """That of `search`: the options of the configuration, then those of `RunOptions`."""
+    """Signature of `search`: the options of the configuration, then those of `RunOptions`."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter(
         "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

@@ -1,4 +1,4 @@
-"""Everything a search is configured by: its fields and options, and its file."""
+"""The configuration of a search: its fields, its options and its file."""
 
 from nas.config.command_line import config_of
 from nas.config.files import CONFIG_FORMAT, config_text, read_config

@@ -1,4 +1,4 @@
-"""Makes a `SearchConfig` of what the command line was given."""
+"""Makes a `SearchConfig` from the options of the command line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nas.system import folders
 
 
 def config_of(given: Mapping[str, Any], path: Path | None = None) -> SearchConfig:
-    """The configuration that options stand for.
+    """Make the configuration from options and a file.
 
     Args:
-        given: values by `OptionField.key`; None, and what is not there, was not given.
-        path: a file of YAML whose values count where no option was given.
+        given: values by `OptionField.key`; an option that is None or missing was not given.
+        path: a YAML file whose values are used where no option was given.
 
     Raises:
         ConfigError: a value is wrong; names the option, or the file and its line.
@@ -41,7 +41,7 @@ def config_of(given: Mapping[str, Any], path: Path | None = None) -> SearchConfi
 
 
 def _values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, as a `SearchConfig` has it."""
+    """The given options, structured like a `SearchConfig`."""
     single = {
         entry.key: given[entry.key]
         for entry in OPTIONS
@@ -52,7 +52,7 @@ def _values(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _targets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A mapping for each --target, made from what stands at its place in the other lists."""
+    """Make a mapping for each --target: the n-th value of every list belongs to the n-th one."""
     lists = {entry: given.get(entry.key) or () for entry in OPTIONS if entry.group == "targets"}
     if not any(lists.values()):
         return []

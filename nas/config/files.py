@@ -1,7 +1,7 @@
 """A search's configuration as a file of YAML: what a run writes, and what ``--config`` reads.
 
 Entries have the names of the options, with ``_`` for ``-``, or of the fields; amounts may have
-units. ``format`` is the version of all this; without it today's is meant.
+units. ``format`` is the version of the file's format; the current one by default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LARGEST = 100_000
 
 _MOST_ALIASES = 32
 _DEEPEST = 3
-"""Levels of a configuration: its entries, its targets, theirs."""
+"""Levels of nesting in a file: its entries, the list of targets, the entries of a target."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ConfigFile:
     """A file as it was read, not yet validated.
 
     Attributes:
-        path: of the file.
-        values: its entries, `structured`, without ``format``.
+        path: path of the file.
+        values: its entries in the form that `structured` gives, without ``format``.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ConfigFile:
         return ConfigError(f"{self.path}:{line}: {key + ': ' if key else ''}{mistake.text}")
 
     def overridden(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries with others in their place: the targets as a whole, of the proxy each."""
+        """The entries, overridden by others: targets as a whole, proxy entries one by one."""
         values = self.values | dict(given)
         known = self.values.get("proxy")
         if isinstance(known, dict) and "proxy" in given:
@@ -105,7 +105,7 @@ def read_config(path: Path) -> SearchConfig:
 
 
 def config_text(config: SearchConfig) -> str:
-    """What `read_config` reads, in the words of the options."""
+    """Text of a configuration file for `read_config`, with the names of the options."""
     values: dict[str, Any] = {"format": CONFIG_FORMAT}
     values["targets"] = [_target_values(target) for target in config.targets]
     for name, value in config.model_dump(mode="json", exclude={"targets"}).items():
@@ -115,7 +115,7 @@ def config_text(config: SearchConfig) -> str:
             values["time_limit"] = _with_unit(config.time_limit_s, "s")
         else:
             values[name] = value
-    values["proxy"] = values.pop("proxy")  # a group goes to the end
+    values["proxy"] = values.pop("proxy")  # entries of a group go to the end
     return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -142,7 +142,7 @@ def _size_text(value: float | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Whole numbers without a fraction, as people write them."""
+    """Replace floats that are whole numbers by integers: 8 instead of 8.0."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list):
@@ -180,7 +180,7 @@ def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None
 
 
 def _line(node: yaml.Node | None, place: tuple[str | int, ...], key: str) -> int:
-    """Line of an entry, or of the nearest one around it; ``key`` is how it may be named as well."""
+    """Line of an entry, or of the nearest enclosing one; ``key`` is another name of the entry."""
     line = node.start_mark.line + 1 if node else 1
     for step in place:
         following = None

@@ -1,4 +1,4 @@
-"""How a field of the configuration is written by a user: on the command line and in a file.
+"""The form of a configuration field for users: on the command line and in a file.
 
 The configuration's models are the one place where an option's name, type, default, help text,
 panel and units stand: `Option` is metadata of a field. The command line is generated from
@@ -28,10 +28,10 @@ class Option:
     Attributes:
         help: one sentence.
         panel: the group that the help shows it in.
-        name: without ``--``; None is the field's own, with ``-`` for ``_``.
-        constant: what the bare option stands for; None for an option that takes a value.
-        folder: whether it names a folder.
-        metavar: what the help calls its value; None is N for a whole number.
+        name: name without ``--``; None stands for the field's name with ``-`` for ``_``.
+        constant: value of the option given without a value; None for an option that takes a value.
+        folder: whether the value names a folder.
+        metavar: name of the value in the help; None stands for N for a whole number.
     """
 
     help: str
@@ -44,16 +44,16 @@ class Option:
 
 @dataclass(frozen=True)
 class OptionField:
-    """A field with an `Option`, and where it is.
+    """A field with an `Option`, and its place in the configuration.
 
     Attributes:
         group: ``targets``, ``proxy``, or empty for the search itself.
-        field: its name there.
+        field: name of the field in that group.
         option: its metadata.
-        type: of one value as it is typed: int, bool, or str for all that is parsed.
+        type: type of one value on the command line: int, bool, or str for values that are parsed.
         repeated: whether the option may be given more than once.
-        default: what a user is told; empty for none.
-        minimum: lowest value, None for no limit that a command line knows.
+        default: text of the default for the help; empty for none.
+        minimum: lowest value that the command line accepts; None for no limit.
     """
 
     group: str
@@ -66,12 +66,12 @@ class OptionField:
 
     @property
     def name(self) -> str:
-        """Of the option, without ``--``."""
+        """Name of the option, without ``--``."""
         return self.option.name or self.field.replace("_", "-")
 
     @property
     def key(self) -> str:
-        """Of the value that the command line passes on."""
+        """Name of the argument that the command line passes on."""
         return self.name.replace("-", "_")
 
 
@@ -98,7 +98,8 @@ def fields_of(model: type[BaseModel], group: str = "") -> Iterator[OptionField]:
 def renamed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
     """Values with the names of fields in place of options' own: ``budget`` for ``budget_ms``.
 
-    A field says its unit where the option does not, so a bare number is no value of the option.
+    The name of a field has a unit and that of the option has none, so a number without a unit is
+    not a valid value of the option.
 
     Raises:
         ValueError: a value is given by both.

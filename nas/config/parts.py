@@ -1,4 +1,4 @@
-"""The parts of a search's configuration: how candidates are trained, and what for."""
+"""The parts of a search's configuration: the proxy training, and the targets."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ProxyConfig(BaseModel):
     Attributes:
         batch_size: images of one optimiser step.
         learning_rate: peak of the warm-up and cosine schedule.
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: weight decay of AdamW, on matrices only.
         warmup: share of the steps in which the rate rises linearly.
-        label_smoothing: of the cross entropy.
-        ema_decay: of the weights' moving average, which is what is evaluated.
+        label_smoothing: smoothing of the cross entropy.
+        ema_decay: decay of the weights' moving average, which is evaluated.
         shift: farthest random move of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
     """
@@ -65,11 +65,11 @@ class ProxyConfig(BaseModel):
 class TargetConfig(BaseModel):
     """A device to deploy to, and how fast a network must be there.
 
-    ``budget`` is taken as users write it, 8ms or 1200img/s, in place of ``budget_ms``.
+    ``budget`` is accepted in place of ``budget_ms``, with a unit: 8ms or 1200img/s.
 
     Attributes:
-        throughput_img_s: the budget in images a second, where it was given so; ``budget_ms`` is
-            then the time of one batch at this rate.
+        throughput_img_s: the budget in images per second, if the user gave a throughput;
+            ``budget_ms`` is then the time of one batch at this rate.
         budget_ms: highest latency of one call (one batch) in milliseconds.
     """
 
@@ -145,7 +145,7 @@ class TargetConfig(BaseModel):
 
     @property
     def budget_text(self) -> str:
-        """The budget as it was asked for."""
+        """The budget as the user wrote it."""
         if self.throughput_img_s is None:
             return f"{self.budget_ms:.6g} ms"
         rate = f"{self.throughput_img_s:.6g} img/s"

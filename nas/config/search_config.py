@@ -1,4 +1,4 @@
-"""Everything a search is configured by.
+"""The configuration of a search.
 
 A field with an `Option` is described by the option's help, which the command line shows.
 """
@@ -70,16 +70,16 @@ class SearchConfig(BaseModel):
     of ``targets`` where there is one, ``time_limit`` in place of ``time_limit_s``.
 
     Attributes:
-        targets: the devices to deploy to, each with its budget; a network must keep all.
-        max_size_bytes: of a network's weights with its BatchNorms folded; with several targets in
-            the precision that takes most.
+        targets: the devices to deploy to, each with its budget; a network must keep all budgets.
+        max_size_bytes: largest size of a network's weights, with its BatchNorms folded. With
+            several targets, the precision that takes most bytes counts.
         confidence: a network counts as within a budget if the upper end of its latency's interval
-            of this confidence is.
+            of this confidence is within it.
         space: name or path of the search space, or ``package.module:NAME`` of one in Python.
         trials: candidates to train, at most.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.samplers.SAMPLERS`.
-        rungs: in how many parts a candidate is trained, see `nas.accuracy.fidelity`; only the best
-            of each rung are promoted. 1 trains every candidate in full.
+        rungs: number of rungs of a full training, see `nas.accuracy.fidelity`; only the best
+            candidates of each rung are promoted. 1 trains every candidate in full.
         finalists: candidates of the best score that are trained once more, longer and with another
             seed, before one of them is recommended; with fewer than two that of the best score is.
         time_limit_s: seconds after which no training begins, measuring not counted; None for no
@@ -198,13 +198,13 @@ class SearchConfig(BaseModel):
             return values
         found = structured(values)
         if found.get("evaluator", TRAINING) != TRAINING:
-            # Short training underrates large networks; whoever measures otherwise need not.
+            # Short training underrates large networks; other evaluators need no bonus.
             found = {"size_bonus": 0.0, **found}
         return found
 
     @property
     def workload(self) -> Workload:
-        """Size of the network to deploy; the batch is each target's own."""
+        """Workload of the network to deploy; each target has its own batch size."""
         return Workload.of(self.resolution, self.num_classes)
 
     def changed(self, updates: dict[str, Any]) -> SearchConfig:
@@ -273,7 +273,7 @@ class Mistake:
 
 
 def mistake_of(error: ValidationError) -> Mistake:
-    """What a `ValidationError` of a `SearchConfig` complains about first."""
+    """The first mistake in a `ValidationError` of a `SearchConfig`."""
     first = error.errors()[0]
     place = first["loc"]
     names = [part for part in place if isinstance(part, str)]
@@ -289,7 +289,7 @@ def mistake_of(error: ValidationError) -> Mistake:
     said = first.get("ctx", {}).get("error")
     if said is None:
         return Mistake(place, group, name, f"{brief(first['input'])}: {first['msg']}")
-    whole = str(said).startswith(("'", "is ", "give "))  # has the value in it, or needs none
+    whole = str(said).startswith(("'", "is ", "give "))  # it has the value, or needs none
     text = str(said) if whole else f"{brief(first['input'])}: {said}"
     return Mistake(place, group, name, text)
 

@@ -17,8 +17,8 @@ from nas.measurement.runtimes import runtime_here
 from nas.precision import Precision
 
 BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
-"""How many models are loaded and measured in turns with each other. With more of them a model's
-turns are further apart, so that a slow spell of some seconds disturbs fewer of its turns."""
+"""Number of models that are loaded at once and measured in turns. With more models, the turns of
+one model are further apart, so that a slow spell of some seconds disturbs fewer of them."""
 
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Deal items like cards into groups of at most ``size``: each has large and small ones."""
+    """Deal items in turn into groups of at most ``size``: each group has large and small ones."""
     count = math.ceil(len(items) / size)
     return [items[first::count] for first in range(count)]
 
@@ -37,7 +37,7 @@ class Bench:
 
     Args:
         target: name of the runtime.
-        precision: of all model files.
+        precision: precision of all model files.
         reference: model file of the reference block.
         empty: model file that does almost nothing; its latency is the overhead of a call.
         reference_ms: latency of the reference block to which timings are scaled; None measures it
@@ -97,7 +97,7 @@ class Bench:
             yield
         except UserError as error:
             raise type(error)(f"{path.name}: {error}") from None
-        except Exception as error:  # every runtime has its own family of errors
+        except Exception as error:  # each runtime has its own exceptions
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeUnavailableError(
                 f"{self._runtime.name} {self._runtime.version()} cannot run {path.name} in "

@@ -36,11 +36,12 @@ REFERENCE_SHARE = 0.4
 """Duration of a turn of the reference, as a fraction of a turn of a model."""
 
 REFERENCE_BEGIN_S, REFERENCE_PAUSE_S = 5.0, 0.1
-"""How long the reference is timed when a table is begun, and the pause between its turns."""
+"""Seconds for which the reference is timed when a table is begun, and the length of its turns
+and of the pauses between them."""
 
 WAIT_S, WAIT_SHARE = 10.0, 0.3
-"""Longest wait for the machine to become quiet: `WAIT_S`, plus `WAIT_SHARE` of the time spent
-measuring."""
+"""Longest wait for the machine to become quiet, in seconds: `WAIT_S`, plus `WAIT_SHARE` of the
+time spent measuring."""
 
 FAR_OFF, MEDIAN_TO_DEVIATION = 4.0, 1.4826
 """A round further from the median than `FAR_OFF` standard deviations counts as disturbed. The
@@ -57,8 +58,8 @@ class Timing:
     Attributes:
         latency_ms: weighted median over rounds, scaled to a reference of ``reference_ms``.
         ci_pct: half the 95% confidence interval, in percent of the latency.
-        spread_pct: half the range of the rounds, in percent of the latency; at most
-            `MAX_SPREAD_PCT`, which one interruption of a run of microseconds can exceed.
+        spread_pct: half the range of the rounds, in percent of the latency, capped at
+            `MAX_SPREAD_PCT`: an interruption can multiply the latency of a very short run.
         runs: number of timed runs.
         reference_ms: latency of the reference to which ``latency_ms`` is scaled; 0 for published
             figures, which have no reference.
@@ -76,7 +77,7 @@ class Timing:
         return replace(self, latency_ms=scale * self.latency_ms, reference_ms=reference_ms)
 
     def without(self, overhead_ms: float) -> Timing:
-        """The same measurement less the overhead of a call, but at least a tenth of the latency."""
+        """The same measurement without the overhead of a call; at least a tenth of the latency."""
         return replace(self, latency_ms=max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms))
 
 
@@ -96,7 +97,7 @@ def mean_timing(timings: Sequence[Timing]) -> Timing:
 
 @dataclass(frozen=True)
 class Effort:
-    """How thoroughly to measure.
+    """The number and length of turns, and the precision to reach.
 
     Attributes:
         turn_s: least duration of a turn, seconds.
@@ -147,7 +148,7 @@ class Reference:
         return self._turns_ms[-1]
 
     def quiet_turn(self, duration_s: float) -> float:
-        """The same once the machine is quiet, or once the longest wait is over."""
+        """Time the reference once the machine is quiet, or once the longest wait is over."""
         while True:
             latency_ms = self.turn(duration_s)
             spent_s = time.monotonic() - self._began_s - self._waited_s
@@ -182,7 +183,7 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     Args:
         sessions: the models.
         reference: timed between all turns.
-        effort: how thoroughly to measure.
+        effort: number and length of turns.
 
     Returns:
         One timing for each session, in order.

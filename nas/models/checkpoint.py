@@ -1,8 +1,8 @@
 """Loads published Next-ViT checkpoints: the authors' and timm's.
 
 The two name their tensors differently but keep them in the same order, so a checkpoint fills a
-network by position. A ``.safetensors`` file does not keep the order of what was written;
-there the names are translated to this project's and give the order back.
+network by position. A ``.safetensors`` file does not keep the order in which tensors were
+written. Their names are then translated to this project's, which restores the order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nas.space.architecture import Architecture
 from nas.space.architecture_files import PUBLISHED, load_architecture
 
 _COUNTER = "num_batches_tracked"
-"""BatchNorm's step counter: no part of the function, left out of some exports."""
+"""BatchNorm's step counter: it does not affect the output, and some exports lack it."""
 
 _RENAMED = (
     (r"^(module|model)\.", ""),
@@ -33,7 +33,8 @@ _RENAMED = (
     (r"^norm\.", "head.norm."),
     (r"^(proj_head\.0|head\.fc)\.", "head.proj_head."),
 )
-"""From the authors' names and timm's to those of `Network`, in the order they are applied."""
+"""Patterns and replacements that turn the authors' and timm's tensor names into those of `Network`,
+in the order in which they are applied."""
 
 
 def load_published(
@@ -44,12 +45,12 @@ def load_published(
     Args:
         path: a ``.pth`` file (of tensors, or with them under ``model`` or ``state_dict``) or a
             ``.safetensors`` file, under the authors' tensor names, timm's, or this project's.
-        architecture: what the checkpoint holds; None finds it among the presets.
+        architecture: architecture of the checkpoint; None finds it among the presets.
         num_classes: outputs of the checkpoint's classifier.
 
     Raises:
-        CheckpointError: no such file; no checkpoint; pickled code in it; a wrong number of
-            tensors; or a tensor of another shape: the first, by both its names.
+        CheckpointError: the file is missing, is not a checkpoint, contains pickled code, or has a
+            wrong number of tensors; or a tensor has another shape: names the first such tensor.
     """
     path = Path(path)
     if not path.is_file():
@@ -95,7 +96,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         # The authors' training code saves its parsed options (a Namespace: only values).
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)  # such files are refused anyway
             value = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -121,7 +122,7 @@ def _tensor(path: Path, name: Any, value: Any) -> Tensor:
 
 
 def _matching_preset(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
-    """The published network with this many tensors; they differ in depth, so in number."""
+    """The published network with this number of tensors; no two have the same number."""
     counts = []
     for name in PUBLISHED:
         architecture = load_architecture(name)
@@ -145,7 +146,7 @@ def _slots(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _restore_order(
     path: Path, slots: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Tensors in the order of the network's, found by their translated names."""
+    """The checkpoint's tensors in the order of the network's, matched by translated names."""
     positions = {name: position for position, name in enumerate(slots)}
     first_blocks = _first_blocks(tensors)
     places = {}

@@ -1,6 +1,6 @@
 """MACs, parameters and memory traffic of a `Block`, counted from its sizes alone.
 
-Its kind says which operators it has; the tests check them against the modules themselves.
+The kind of a block lists its operators; tests compare them with the modules.
 """
 
 from __future__ import annotations

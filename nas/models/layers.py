@@ -20,7 +20,7 @@ BN_EPS = 1e-5
 
 
 class BlockModule(nn.Module):
-    """What a network is made of: the module of one `Block`.
+    """Base class of the modules that compute one `Block`.
 
     It takes [B, in_channels, height, width] and gives [B, out_channels, out_height, out_width].
     """
@@ -66,7 +66,7 @@ class ConvBNReLU(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Changes size or width in front of a block; nothing where neither changes."""
+    """Changes the size or the width in front of a block; the identity if neither changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()

@@ -28,8 +28,8 @@ from nas.space.block import Block
 class Stem(nn.Sequential, BlockModule):
     """Four 3x3 convolutions of widths c, c/2, c, c (64, 32, 64, 64 published).
 
-    The first has stride 2. With an output stride of 4, as published, the last one has too; with 2,
-    for small images, the last one keeps the size.
+    The first one has stride 2. The last one has stride 2 for an output stride of 4, as published,
+    and stride 1 for an output stride of 2, for small images.
     """
 
     def __init__(self, block: Block) -> None:

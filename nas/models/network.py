@@ -21,7 +21,7 @@ class Network(nn.Module):
     ``head.norm``, ``head.proj_head``), so those load by position.
 
     Args:
-        architecture: what to build.
+        architecture: the architecture to build.
         num_classes: outputs of the classifier.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
     """
@@ -86,8 +86,8 @@ def build_network(
 def _initialise(module: nn.Module) -> None:
     """Normal, std 0.02; BatchNorms keep PyTorch's ones and zeros.
 
-    The published code truncates at -2 and 2, a hundred standard deviations away: the same
-    distribution, but `trunc_normal_` takes seconds where `normal_` takes a tenth.
+    The published code truncates at -2 and 2, a hundred standard deviations away. This is the same
+    distribution, and `normal_` is much faster than `trunc_normal_`.
     """
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.normal_(module.weight, std=0.02)

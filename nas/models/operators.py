@@ -1,7 +1,7 @@
 """Operators that kinds of blocks are made of, counted from their sizes alone.
 
-Counted as the published figures are: multiply-accumulates of convolutions, linear layers
-and the two attention products; BatchNorm, activations and pooling are free. Needs no torch.
+The counts follow the published figures: multiply-accumulates of convolutions, linear layers
+and the two attention products; BatchNorm, activations and pooling count as zero. Needs no torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text in the characters that a terminal can show: not every encoding has every one."""
+"""Text in the characters that a terminal can show, as encodings lack some characters."""
 
 from __future__ import annotations
 

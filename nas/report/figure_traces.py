@@ -1,4 +1,4 @@
-"""What the Pareto figure draws: candidates, intervals, the front, and the preset networks."""
+"""Traces of the Pareto figure: candidates, intervals, the front, and the preset networks."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ _RECOMMENDED_MARKER = {
 
 
 class _Dots:
-    """Makes traces of candidates, a dot each.
+    """Makes traces of candidates, with one dot for each.
 
     Args:
         result: the search.
-        device: whose latencies are shown.
+        device: the device whose latencies are shown.
     """
 
     def __init__(self, result: SearchResult, device: DeviceResult) -> None:
@@ -126,13 +126,13 @@ def _preset_trace(dots: _Dots, presets: Sequence[Candidate], name: str) -> go.Sc
 def _rung_trace(dots: _Dots, partly_trained: Sequence[Candidate]) -> go.Scatter:
     marker = {"color": TRAINED, "size": 6, "symbol": "circle-open"}
     early = dots.trace(partly_trained, "stopped at a rung", marker)
-    # Trained for less, they would press the others together.
+    # They were trained for less; inside the range they would compress the other scores.
     early.update(visible="legendonly")
     return early
 
 
 def _front_line(front: Sequence[Candidate], device: DeviceResult) -> list[go.Scatter]:
-    """The best score to be had at each latency: a step up at each front candidate."""
+    """The best score up to each latency: a step at each candidate of the front."""
     if not front:
         return []
     return [
@@ -150,7 +150,7 @@ def _front_line(front: Sequence[Candidate], device: DeviceResult) -> list[go.Sca
 def _interval_traces(
     shown: Sequence[Candidate], device: DeviceResult, config: SearchConfig
 ) -> list[go.Scatter]:
-    """Predicted latencies and their intervals, joined to where they were measured."""
+    """Predicted latencies with their intervals, joined to the measured latencies by lines."""
     rows = [(100 * c.score, device.latency(c)) for c in shown]
     measured = [(pct, latency) for pct, latency in rows if latency.measured]
     name = f"{confidence_text(config)} interval"
@@ -180,7 +180,7 @@ def _interval_traces(
 
 
 def _segments(segments: Iterable[tuple[float, float, float]], **style: Any) -> go.Scatter:
-    """Horizontal lines: from, to, height."""
+    """Horizontal lines, each given by its first x, its last x and its y."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for start, end, height in segments:
@@ -192,11 +192,11 @@ def _segments(segments: Iterable[tuple[float, float, float]], **style: Any) -> g
 def reference_traces(
     result: SearchResult, device: DeviceResult, low_ms: float, high_ms: float
 ) -> list[go.Scatter]:
-    """A row for each preset: a diamond at its latency, or an arrow where the axis ends before it.
+    """A row for each preset: a diamond at its latency, or an arrow if it is outside the axis.
 
     Args:
         result: the search.
-        device: whose latencies are shown.
+        device: the device whose latencies are shown.
         low_ms, high_ms: ends of the latency axis.
     """
     traces = []

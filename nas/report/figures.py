@@ -24,12 +24,13 @@ STRIP_SHARE = 0.055
 """Height of one row of the presets, as a share of the plotting area."""
 
 AXIS_SHARE = 0.165
-"""Room between the chart and that strip, for the latency axis and the strip's title."""
+"""Space between the chart and the rows of presets for axis and title, as a share of the
+plotting area."""
 
 
 @dataclass(frozen=True)
 class _Ranges:
-    """What the axes show: milliseconds and percent."""
+    """Ranges of the axes, in milliseconds and percent."""
 
     low_ms: float
     high_ms: float
@@ -42,7 +43,7 @@ def pareto_figure(result: SearchResult, device: DeviceResult) -> go.Figure:
 
     x is the latency of one call on the device in ms, measured where it was measured; y is the
     score in percent. The presets have a strip of their own below, on the same latency axis:
-    a network far beyond it is an arrow at the edge, so that it cannot squash the chart.
+    a network far beyond it is an arrow at the edge, so that the chart keeps its scale.
     """
     ranges = _ranges(result, device)
     strip = len(result.references) * STRIP_SHARE

@@ -1,4 +1,4 @@
-"""What is printed while a search or a measurement runs."""
+"""Prints the progress of a search or a measurement."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nas.results.values import SEARCHED
 from nas.search.callbacks import Listener, Trained
 
 LINE_EVERY_S = 15.0
-"""Seconds between progress lines where the output is no terminal."""
+"""Seconds between progress lines if the output is not a terminal."""
 
 
 class LivePrinter:
-    """Prints progress to a console: a bar on a terminal; else a line now and then.
+    """Prints progress to a console: a bar on a terminal, else a line every `LINE_EVERY_S` seconds.
 
     Args:
         console: where to print.
@@ -39,7 +39,7 @@ class LivePrinter:
         self._last_event = time.monotonic()
 
     def listener(self) -> Listener:
-        """Hands every event of a search to this printer."""
+        """A listener that passes every event of a search to this printer."""
         return Listener(
             stage=self.stage,
             measuring=self.progress,

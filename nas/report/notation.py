@@ -1,6 +1,6 @@
 """Numbers, intervals and architectures as short texts, for the page, the figures and the terminal.
 
-Plain text without markup: whoever prints it escapes it for where it goes.
+All texts are plain, without markup: the caller escapes them for its output.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ def gmacs_text(gmacs: float, of: float | None = None) -> str:
     """G multiply-accumulates with two decimals, four for networks below 0.1 G.
 
     Args:
-        gmacs: of a network or a part of one.
-        of: of the whole network, where it is a part.
+        gmacs: G multiply-accumulates of a network or of a part of it.
+        of: G multiply-accumulates of the whole network; None if ``gmacs`` is the whole.
     """
     whole = gmacs if of is None else of
     return f"{gmacs:.2f}" if whole >= 0.1 else f"{gmacs:.4f}"
@@ -79,7 +79,7 @@ def stage_text(stage: Stage) -> str:
 
 
 def architecture_lines(architecture: Architecture) -> list[str]:
-    """The stem and the four stages, a line each."""
+    """The stem and the four stages, one line each."""
     stages = [f"S{n}: {stage_text(s)}" for n, s in enumerate(architecture.stages, start=1)]
     stride = "" if architecture.stem_stride == 4 else f", stride {architecture.stem_stride}"
     return [f"Stem: {architecture.stem_width}{stride}", *stages]

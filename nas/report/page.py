@@ -83,7 +83,7 @@ def write_report(result: SearchResult, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:  # an interrupt must not leave it behind either
+    except BaseException:  # an interrupt must not leave the temporary file behind either
         temporary.unlink(missing_ok=True)
         raise
 
@@ -133,7 +133,7 @@ def _context(result: SearchResult) -> dict[str, Any]:
 
 
 def _device(result: SearchResult, device: DeviceResult) -> dict[str, Any]:
-    """What the page shows of one device."""
+    """Section of the page about one device."""
     shown, best = shown_front(result, device), result.recommended
     chart_id = f"{CHART_ID}-{device.index + 1}"
     return {
@@ -165,7 +165,7 @@ def _chart(result: SearchResult, device: DeviceResult, chart_id: str) -> Markup:
         config={
             "displaylogo": False,
             "responsive": True,
-            # Named one by one: plotly's own choice has a button that sends the chart away.
+            # Named one by one: plotly's default has a button that uploads the chart.
             "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
             "plotlyServerURL": "",
         },
@@ -189,7 +189,7 @@ def _unbroken(text: str) -> str:
 
 
 def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> dict[str, Any]:
-    """A candidate as the tables show it."""
+    """Row of a candidate in a table."""
     macs, params = candidate.size_at(result.config.workload)
     latency, best = device.latency(candidate), result.recommended
     measured = latency.measured
@@ -221,7 +221,7 @@ def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> di
 def _inside_interval(
     shown: Sequence[Candidate], result: SearchResult, device: DeviceResult
 ) -> str | None:
-    """How many measured latencies lie inside their predicted intervals."""
+    """Sentence on how many measured latencies lie inside their predicted intervals."""
     latencies = [device.latency(candidate) for candidate in shown]
     measured = [(one.predicted, one.measured) for one in latencies if one.measured]
     if not measured:
@@ -281,7 +281,7 @@ def _reference_row(reference: Reference, result: SearchResult) -> dict[str, Any]
 
 
 def _versions() -> list[tuple[str, str]]:
-    """Versions of what wrote the page; packages that are not installed are left out."""
+    """Versions of the packages that wrote the page, as far as they are installed."""
     found = [("Python", python_version())]
     for name in _VERSIONED:
         try:

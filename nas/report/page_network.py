@@ -1,4 +1,4 @@
-"""The recommended network on the page: part by part, where its milliseconds go, what to do next."""
+"""The recommended network on the page: its parts, their latencies, and the next steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.system import folders
 
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
-    """What the page says of the recommended network alone."""
+    """Section about the recommended network."""
     return {
         "faster": _faster(best, result),
         "parts": network_parts(best.architecture, result),
@@ -30,7 +30,7 @@ def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
 
 
 def next_steps(result: SearchResult) -> list[tuple[str, str]]:
-    """What to do with the winner: its purpose, and the file, code or command."""
+    """Next steps with the recommended network: a purpose, and its file, code or command."""
     config, folder = result.config, str(result.run_dir)
     where = shlex.quote(folder)
     build = f"nas.build_network(nas.load_architecture({folder!r}), {config.num_classes})"
@@ -50,7 +50,7 @@ def next_steps(result: SearchResult) -> list[tuple[str, str]]:
 
 
 def _table_options(config: SearchConfig, target: TargetConfig) -> str:
-    """Which table of which target, and the network's size where it is not the usual one."""
+    """Command-line options that select the table, and the workload if it is not the default."""
     options = {
         "target": target.target,
         "device": target.device,
@@ -64,12 +64,12 @@ def _table_options(config: SearchConfig, target: TargetConfig) -> str:
 
 
 def _on(result: SearchResult, device: DeviceResult) -> str:
-    """Which device a text is about; empty where there is only one."""
+    """Name of the device that a text is about; empty if there is only one device."""
     return f" on {result.device_names[device.index]}" if len(result.devices) > 1 else ""
 
 
 def _faster(best: Candidate, result: SearchResult) -> str:
-    """Speed beside the fastest preset, both predicted from the same table, on each device."""
+    """Speed-up over the fastest preset on each device, both predicted from the same table."""
     names: dict[tuple[str, str], list[str]] = {}
     for name, device in zip(result.device_names, result.devices, strict=True):
         text = _faster_on(best, result, device.index)
@@ -83,7 +83,7 @@ def _faster(best: Candidate, result: SearchResult) -> str:
 
 
 def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
-    """The same on one device; empty where there is no preset, or both take about as long."""
+    """Speed-up on one device; empty without presets, or if both networks take about as long."""
     if not result.references:
         return ""
     reference = min(result.references, key=lambda r: r.predicted[index].latency_ms)
@@ -95,7 +95,7 @@ def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
 
 
 def network_parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
-    """Stem, stages and head: what they are, what they put out, and what they cost."""
+    """Stem, stages and head: their blocks, their outputs and their costs."""
     blocks = architecture.blocks(result.config.workload)
     depths = [stage.depth for stage in architecture.stages]
     bounds = [0, *accumulate(depths, initial=1), len(blocks)]
@@ -141,7 +141,7 @@ def _part_ms(breakdown_ms: Sequence[float], extent: slice) -> dict[str, Any]:
 
 
 def _rest(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
-    """How the parts' milliseconds add up to the prediction."""
+    """Sentence on how the parts' milliseconds add up to the prediction."""
     predicted_ms = device.latency(best).predicted.latency_ms
     rest_ms = predicted_ms - sum(device.breakdown_ms)
     constant = f" and a constant of {rest_ms:+.2f}" if abs(rest_ms) >= 0.005 else ""

@@ -1,4 +1,4 @@
-"""What ``--json`` prints at the end of a search."""
+"""The result of a search as ``--json`` prints it."""
 
 from __future__ import annotations
 

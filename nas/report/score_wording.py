@@ -1,4 +1,4 @@
-"""Words for what candidates are ranked by: accuracies, scores, and longer trainings."""
+"""Texts about the accuracies, scores and longer trainings that rank candidates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.results.values import Candidate, SearchResult, decided_between
 
 
 def proxy_name(config: SearchConfig) -> str:
-    """Where accuracies come from, in a word or two: ``digits``, ``recorded accuracies.csv``."""
+    """Short name of the source of accuracies: ``digits``, ``recorded accuracies.csv``."""
     if config.evaluator != TRAINING:
         return evaluator_text(config)
     kind, _, path = config.proxy.data.partition(":")
@@ -19,31 +19,31 @@ def proxy_name(config: SearchConfig) -> str:
 
 
 def proxy_data(config: SearchConfig) -> str:
-    """What the accuracy was found on, named wherever the accuracy appears."""
+    """The data or the evaluator of the accuracy, named wherever the accuracy appears."""
     if config.evaluator != TRAINING:
         return evaluator_text(config)
     return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
 
 
 def trained_on(config: SearchConfig) -> str:
-    """What a candidate's accuracy was found on or by."""
+    """`proxy_data` with its preposition: on the data, or by the evaluator."""
     return f"{'on' if config.evaluator == TRAINING else 'by'} {proxy_data(config)}"
 
 
 def evaluator_text(config: SearchConfig) -> str:
-    """An evaluator that does not train by proxy: a file of accuracies, or a user's function."""
+    """Name of an evaluator without proxy training: a file of accuracies, or a user's function."""
     kind, _, path = config.evaluator.partition(":")
     return f"{kind} {PurePath(path).name}" if kind == "recorded" else config.evaluator
 
 
 def score_name(config: SearchConfig) -> str:
-    """What candidates are compared by: their accuracy, or that with something added for size."""
+    """Name of what candidates are compared by: accuracy, or a score that adds a size bonus."""
     name = "score" if per_doubling(config) else "accuracy"
     return f"proxy {name}" if config.evaluator == TRAINING else name
 
 
 def accuracy_rule(config: SearchConfig) -> str:
-    """What the accuracies are, for a reader who knows ImageNet's."""
+    """Explains the accuracies to a reader who expects those of ImageNet."""
     if config.evaluator != TRAINING:
         return f"as {evaluator_text(config)} says"
     return f"proxy, on {proxy_data(config)}; not ImageNet accuracy"
@@ -56,7 +56,7 @@ def per_doubling(config: SearchConfig) -> float:
 
 
 def score_rule(config: SearchConfig) -> str:
-    """How the score of a full training is made of its accuracy; empty where nothing is added."""
+    """How the score of a full training follows from its accuracy; empty without a size bonus."""
     added = per_doubling(config)
     if not added:
         return ""
@@ -67,7 +67,7 @@ def score_rule(config: SearchConfig) -> str:
 
 
 def score_text(candidate: Candidate, config: SearchConfig) -> str:
-    """The score of a candidate, and what it is made of."""
+    """The score of a candidate, with its accuracy and size bonus."""
     named = f"{accuracy_text(candidate.score)} {score_name(config)}"
     if not per_doubling(config):
         return named
@@ -76,7 +76,7 @@ def score_text(candidate: Candidate, config: SearchConfig) -> str:
 
 
 def longer_text(candidate: Candidate) -> str:
-    """What a finalist's longer training gave; empty for others."""
+    """Result of a finalist's longer training; empty for other candidates."""
     longer = candidate.longer
     if longer is None:
         return ""

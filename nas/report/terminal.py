@@ -39,7 +39,8 @@ _FULL_WIDTH = 78
 """Width of the whole table in columns; a narrower terminal shows latencies and scores alone."""
 
 _LONGER_WIDTH = 8
-"""Further columns that the finalists' scores need; a narrower terminal shows no parameters."""
+"""Further columns that the finalists' scores need; a narrower terminal does not show the number of
+parameters."""
 
 _LONGER = "trained\nlonger"
 
@@ -47,8 +48,8 @@ _LONGER = "trained\nlonger"
 def print_result(result: SearchResult, console: Console) -> None:
     """Print the front on each device as a table, the recommendation, and every warning.
 
-    Colours are the console's business: none where it is no terminal. The table is a line a
-    network in 78 columns.
+    The console drops colours if it is not a terminal. The table has one line per network, in 78
+    columns.
     """
     console.print()
     for device in result.devices:
@@ -74,7 +75,7 @@ def _print_warnings(result: SearchResult, console: Console) -> None:
         if estimate:
             text = f"! {warning_prefix(result, device)}{estimate}"
             console.print(shown_text(console, text, "yellow"))
-            if device.replace_command:  # in one piece, to be copied
+            if device.replace_command:  # on one line, so that it can be copied
                 command = shown_text(console, f"    {device.replace_command}")
                 console.print(command, soft_wrap=True)
     for warning in warnings(result):
@@ -111,7 +112,7 @@ def _table(
 
 
 def _further(front: tuple[Candidate, ...], width: int) -> list[str]:
-    """The columns that a narrow terminal does not get."""
+    """The columns that a narrow terminal does not show."""
     if width < _FULL_WIDTH:
         return []
     if not any(candidate.longer for candidate in front):

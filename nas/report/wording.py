@@ -1,6 +1,6 @@
 """The sentences that the page, its figures and the terminal share.
 
-Plain text without markup: whoever prints it escapes it for where it goes.
+All texts are plain, without markup: the caller escapes them for its output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_TABLE_ERROR = 0.1
 """Median relative difference of measured from predicted latency that a table may have."""
 
 MAX_HEADLINE_DEVICES = 2
-"""Devices whose latencies the headline names; of more it says how many were measured."""
+"""Most devices whose latencies the headline names; for more it gives the number measured."""
 
 _STOP_TEXTS = {
     StopReason.INTERRUPTED: "interrupted; go on with --resume",
@@ -91,7 +91,7 @@ def verification_note(result: SearchResult, device: DeviceResult) -> str:
 
 
 def budget_text(device: DeviceResult) -> str:
-    """The budget as it was asked for, with its unit."""
+    """The budget as the user wrote it, with its unit."""
     return device.target.budget_text
 
 
@@ -106,14 +106,14 @@ def batch_size(device: DeviceResult) -> int:
 
 
 def call_text(config: SearchConfig, device: DeviceResult) -> str:
-    """What a call computes: how many images, and of which size."""
+    """Number and size of the images of one call."""
     batch, workload = batch_size(device), config.workload
     images = "one image" if batch == 1 else f"a batch of {batch} images"
     return f"{images} at {workload.height}x{workload.width}"
 
 
 def calls_text(result: SearchResult) -> str:
-    """What a call computes on each device; it names devices only where they differ."""
+    """Number and size of the images of a call on each device; devices are named if they differ."""
     names: dict[str, list[str]] = {}
     for name, device in zip(result.device_names, result.devices, strict=True):
         names.setdefault(call_text(result.config, device), []).append(name)
@@ -158,7 +158,7 @@ def predicted_text(latency: Latency, device: DeviceResult, config: SearchConfig)
 def shown_front(result: SearchResult, device: DeviceResult) -> tuple[Candidate, ...]:
     """The front, the finalists and whatever else was measured on a device, fastest first.
 
-    What was measured over budget is not in `DeviceResult.front`, but a reader has to see it.
+    Candidates measured over the budget are not in `DeviceResult.front`, but must be visible.
     """
     numbers = {candidate.number for candidate in device.front}
     rows = [
@@ -193,12 +193,12 @@ def published(result: SearchResult) -> bool:
 
 
 def references_name(result: SearchResult) -> str:
-    """What the references of a result are called together."""
+    """Collective name of the references of a result."""
     return "Published Next-ViT family" if published(result) else "Preset networks"
 
 
 def headline(result: SearchResult) -> str:
-    """The one sentence a search ends in."""
+    """The sentence that sums up the result of a search."""
     budget = " and ".join(budget_text(device) for device in result.devices)
     best = result.recommended
     if best:
@@ -236,7 +236,7 @@ def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResul
 
 
 def estimate_warning(device: DeviceResult) -> str | None:
-    """What an estimate is worth; `DeviceResult.replace_command` follows it where there is one."""
+    """Warning about the accuracy of an estimate; `DeviceResult.replace_command` may follow it."""
     if device.provenance != "estimated":
         return None
     text = "Estimated latencies: not from a complete table measured on the device."
@@ -244,12 +244,12 @@ def estimate_warning(device: DeviceResult) -> str | None:
 
 
 def warning_prefix(result: SearchResult, device: DeviceResult) -> str:
-    """Which device a warning is about; empty where there is only one."""
+    """Name of the device that a warning is about; empty if there is only one device."""
     return f"{device.table_name}: " if len(result.devices) > 1 else ""
 
 
 def warnings(result: SearchResult) -> list[str]:
-    """What else a reader must know before trusting the numbers, the gravest first."""
+    """Everything else that limits the validity of the numbers, the most serious first."""
     notes = [
         warning_prefix(result, device) + note
         for device in result.devices

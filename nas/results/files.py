@@ -17,10 +17,12 @@ def write_run_files(result: SearchResult) -> None:
 
 
 def write_trials(result: SearchResult, path: Path) -> None:
-    """One row a trained candidate; latencies in ms, accuracy 0..1, MACs in G, parameters in M.
+    """Write a row per trained candidate.
 
-    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one they
-    had there. ``longer_score`` is what finalists got after ``longer_images``; it is empty where
+    Latencies are in ms, accuracies 0..1, MACs in G and parameters in M.
+
+    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one
+    at that rung. ``longer_score`` is a finalist's score after ``longer_images``; it is empty where
     that training diverged. The columns of a device begin with its name
     (`SearchResult.device_names`).
     """
@@ -86,10 +88,10 @@ def _device_cells(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
 
 
 def write_best(result: SearchResult, run_dir: Path) -> None:
-    """best.json and best.onnx of the recommendation; removed where there is none.
+    """Write best.json and best.onnx of the recommendation; remove them if there is none.
 
-    best.onnx has the batch size and the precision of the first device; where another device wants
-    others, best.<precision>.b<batch>.onnx is for it.
+    best.onnx has the batch size and the precision of the first device. A device with another batch
+    size or precision gets best.<precision>.b<batch>.onnx.
     """
     best = result.recommended
     if best is None:
@@ -115,7 +117,7 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
 
 
 def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
-    """What best.json holds of the recommended network: `nas.load_architecture` reads it."""
+    """The part of best.json that describes the network; `nas.load_architecture` reads it."""
     config = result.config
     return {
         "format": BEST_FORMAT,
@@ -148,7 +150,7 @@ def accuracy_json(candidate: Candidate) -> dict[str, float | int | None]:
 
 
 def latency_json(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
-    """What is known of a network's latency on a device, in ms."""
+    """A network's predicted and measured latencies on a device, in ms."""
     latency = device.latency(candidate)
     measured, predicted = latency.measured, latency.predicted
     return {

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def pareto_front(items: Sequence[T], points: Sequence[tuple[float, float]]) -> list[T]:
-    """The items no other item beats, fastest first.
+    """The Pareto-optimal items, fastest first.
 
     Args:
         items: anything.

@@ -1,4 +1,4 @@
-"""What a search found: the values the terminal, the report and the files are made from."""
+"""The result of a search: the values from which the terminal, report and files are made."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 MIN_FINALISTS = 2
-"""Longer trainings decide what is recommended where at least so many finalists have one."""
+"""Longer trainings decide the recommendation if at least this many finalists have one."""
 
 SEARCHED = "searched"
-"""`Candidate.origin` of a network that is no preset."""
+"""`Candidate.origin` of a network that is not a preset."""
 
 Provenance = Literal["measured", "estimated", "predicted"]
 
 
 class StopReason(Enum):
-    """Why a search, or a part of it, ended before all that was asked for was done.
+    """Why a search, or a part of it, ended early.
 
     The values are written into files; `nas.report.wording` says what they mean to a reader.
     """
@@ -49,11 +49,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class DeviceLatency:
-    """What is known of a network's latency on one device.
+    """A network's latency on one device, predicted and measured.
 
     Attributes:
-        predicted: from the device's table.
-        measured: of the whole network; None if it was not measured.
+        predicted: latency predicted from the device's table.
+        measured: timing of the whole network; None if it was not measured.
         remeasured_high_ms: upper end of the interval that another measurement would fall into;
             None if it was not measured.
     """
@@ -64,12 +64,12 @@ class DeviceLatency:
 
     @property
     def latency_ms(self) -> float:
-        """Measured where it was measured, else predicted."""
+        """The measured latency, or the predicted one if the network was not measured, in ms."""
         return self.measured.latency_ms if self.measured else self.predicted.latency_ms
 
     @property
     def high_ms(self) -> float:
-        """Upper end of the interval of `latency_ms`: what a budget is compared with."""
+        """Upper end of the interval of `latency_ms`, which is compared with the budget."""
         if self.remeasured_high_ms is None:
             return self.predicted.high_ms
         return self.remeasured_high_ms
@@ -77,13 +77,13 @@ class DeviceLatency:
 
 @dataclass(frozen=True)
 class LongerTraining:
-    """What the second, longer training of a finalist gave.
+    """Result of the second, longer training of a finalist.
 
     Attributes:
         accuracy: validation accuracy, 0..1; 0 if it diverged.
-        bonus: added to it for size, see `nas.accuracy.size_bonus`.
-        images: seen in that training.
-        diverged: it was stopped because its loss exploded.
+        bonus: size bonus that is added to the accuracy, see `nas.accuracy.size_bonus`.
+        images: images seen in that training.
+        diverged: whether training was stopped because its loss exploded.
     """
 
     accuracy: float
@@ -105,12 +105,12 @@ class Candidate:
         number: its trial's number in the study.
         architecture: the network.
         accuracy: validation accuracy, 0..1.
-        latencies: one a device, in the order of `SearchResult.devices`.
+        latencies: one per device, in the order of `SearchResult.devices`.
         origin: a preset's name, else `SEARCHED`.
-        images: seen in training; None if unknown.
-        bonus: added to the accuracy for size, see `nas.accuracy.size_bonus`.
+        images: images seen in training; None if unknown.
+        bonus: size bonus that is added to the accuracy, see `nas.accuracy.size_bonus`.
         longer: a finalist's longer training; None if there was none.
-        standard_error: of the accuracy, where the evaluator knows it.
+        standard_error: standard error of the accuracy, where the evaluator knows it.
         weights: file of the trained weights, where the evaluator keeps them.
     """
 
@@ -127,7 +127,7 @@ class Candidate:
 
     @property
     def score(self) -> float:
-        """What candidates are compared by: accuracy plus bonus."""
+        """Accuracy plus bonus, by which candidates are compared."""
         return self.accuracy + self.bonus
 
     @property
@@ -137,12 +137,12 @@ class Candidate:
 
     @property
     def converged_longer(self) -> LongerTraining | None:
-        """The longer training; None where there was none or it diverged."""
+        """The longer training; None if there was none, or it diverged."""
         return None if self.longer is None or self.longer.diverged else self.longer
 
     @property
     def finalist_score(self) -> float:
-        """What finalists are compared by: the mean of the scores of both trainings.
+        """Mean of the scores of both trainings, by which finalists are compared.
 
         The mean predicts another long training better than either score alone
         (`benchmarks/proxy_fidelity.py`). Without a longer training it is the score.
@@ -159,7 +159,7 @@ class Candidate:
 def decided_between(candidates: Iterable[Candidate], finalists: int) -> dict[int, LongerTraining]:
     """The longer trainings of the finalists that are compared by both trainings, by number.
 
-    Empty where fewer than `MIN_FINALISTS` converged, or were asked for.
+    Empty if fewer than `MIN_FINALISTS` converged, or ``finalists`` is smaller than that.
     """
     longer = {c.number: found for c in candidates if (found := c.converged_longer)}
     return longer if min(finalists, len(longer)) >= MIN_FINALISTS else {}
@@ -167,14 +167,14 @@ def decided_between(candidates: Iterable[Candidate], finalists: int) -> dict[int
 
 @dataclass(frozen=True)
 class Reference:
-    """A preset beside which the front is shown; it may not fit the budget.
+    """A preset that is shown for comparison with the front; it may not fit the budget.
 
     Attributes:
         name: for example ``nextvit-small``.
         architecture: the network.
-        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if none is.
+        imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if unknown.
         predicted: latency from each device's table.
-        score: see `Candidate`, where it was trained in this run, else None.
+        score: see `Candidate`; None if the preset was not trained in this run.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class DeviceResult:
-    """What a search found for one of its devices.
+    """Result of a search for one of its devices.
 
     Attributes:
         index: place of the device in `SearchResult.devices` and `Candidate.latencies`.
@@ -194,8 +194,8 @@ class DeviceResult:
         table_name: ``<target>/<device>.<precision>.b<batch>``.
         table_provenance: one sentence on where the latencies come from.
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
-        device_description: as the hardware calls itself.
-        runtime_version: that the table was measured with; empty for published figures.
+        device_description: name that the hardware reports.
+        runtime_version: version of the runtime that measured; empty for published figures.
         replace_command: command that replaces an estimate by a measured table, else None.
         front: Pareto-optimal candidates within every budget, fastest on this device first.
         breakdown_ms: predicted milliseconds of each Block of the recommended network, in order;
@@ -218,7 +218,7 @@ class DeviceResult:
     unverified_because: str | StopReason | None = None
 
     def latency(self, candidate: Candidate) -> DeviceLatency:
-        """What is known of a candidate's latency here."""
+        """A candidate's latency on this device."""
         return candidate.latencies[self.index]
 
 
@@ -227,9 +227,9 @@ class UnfinishedFinalists:
     """Finalists that were not trained longer.
 
     Attributes:
-        count: how many.
-        total: how many finalists there are.
-        reason: why.
+        count: number of these finalists.
+        total: number of all finalists.
+        reason: why they were not trained longer.
     """
 
     count: int
@@ -243,19 +243,19 @@ class SearchResult:
 
     Attributes:
         run_dir: the run's folder.
-        config: what was asked for, table options resolved.
-        devices: one a target, in the order of ``config.targets``.
+        config: configuration of the search, with the options of tables resolved.
+        devices: one per target, in the order of ``config.targets``.
         candidates: every fully trained candidate, by trial number.
-        recommended: the candidate within every budget, measured where possible, of the best
-            `Candidate.finalist_score`, or where finalists were not trained longer, of the best
-            score; None if there is none.
+        recommended: the candidate within every budget with the best `Candidate.finalist_score`,
+            or with the best score if no finalists were trained longer. Its latency is measured
+            where possible. None if no candidate is within every budget.
         references: the presets for the space.
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted, diverged, or failed in the evaluator.
         wall_s: seconds spent searching, earlier sessions of a resumed run included.
-        stopped: why it ended before all that was asked for was trained; None if it did not.
-        imported: how many of the candidates an earlier run trained.
-        partly_trained: candidates that stopped at a rung; their accuracy is the one they had there.
+        stopped: stop reason of a search that ended early; None if all candidates were trained.
+        imported: number of candidates that were trained by earlier runs.
+        partly_trained: candidates that stopped at a rung; their accuracy is that at the rung.
         unfinished_finalists: finalists that were not trained longer; None if all were, or none was
             asked for.
     """

@@ -50,7 +50,7 @@ def search(
         listener: told about progress.
 
     Raises:
-        UserError: something in the configuration cannot be; nothing was trained.
+        UserError: the configuration is wrong or cannot be met; nothing was trained.
     """
     listener = listener or Listener()
     require_writable(output or folders.results())
@@ -110,10 +110,10 @@ def _run(
 
     Args:
         run_dir: the run's folder.
-        prepared: what was asked for.
-        earlier: what earlier runs have trained; None reads it where the run does not know it yet.
+        prepared: the checked configuration and its tables.
+        earlier: trials of earlier runs; None reads them if the run has not kept them yet.
         make_executor, listener: see `search`.
-        exactly: forget by how much the run was extended before.
+        exactly: forget earlier extensions of the run.
     """
     config = prepared.config
     with RunStore.opened(run_dir, config) as store:
@@ -132,13 +132,13 @@ def _run(
 def _begin(
     store: RunStore, prepared: Prepared, earlier: Sequence[EarlierTrial] | None
 ) -> tuple[Leaderboard, Proposer]:
-    """Bring a new or resumed run to where candidates can be evaluated."""
+    """Prepare the state of a new or resumed run for the evaluation of candidates."""
     config, space = prepared.config, prepared.space
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():
         found = read_earlier(config, space) if earlier is None else earlier
         take_over(store, leaderboard, found)
-    # A resumed sampler must not repeat the suggestions it began with.
+    # The sampler of a resumed run must not repeat its first suggestions.
     seed = (config.seed + len(store.trials.read())) % 2**32
     prior = as_observations(store.notes.prior(), space, leaderboard.bonus)
     store.trials.use(

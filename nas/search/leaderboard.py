@@ -1,4 +1,4 @@
-"""The trained candidates of a run under its budget: who is within the limits, who is on a front."""
+"""The trained candidates of a run: those within the limits, on a front, and the finalists."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Leaderboard:
     """Candidates as values, made from the store and the present budget.
 
     Args:
-        store: of the run.
-        budget: as the tables give it; `calibrate` replaces it.
+        store: store of the run.
+        budget: the budget with the uncalibrated predictors; `calibrate` replaces it.
         size_bonus: see `nas.config.SearchConfig`.
 
     Attributes:
-        budget: what may be trained, calibrated by what the run has measured.
-        bonus: added to accuracies for size.
+        budget: the limits, with predictors calibrated by the measurements of the run.
+        bonus: size bonus that is added to accuracies.
     """
 
     def __init__(self, store: RunStore, budget: Budget, size_bonus: float = 0.0) -> None:
@@ -56,7 +56,7 @@ class Leaderboard:
         self._predicted.clear()
 
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """`Budget.latency_ratio` of the present budget, for a sampler that outlives it."""
+        """`Budget.latency_ratio` of the current budget, which calibration replaces."""
         return self.budget.latency_ratio(architectures)
 
     def candidates(self) -> list[Candidate]:
@@ -78,8 +78,8 @@ class Leaderboard:
     def within_limits(self) -> list[Candidate]:
         """Candidates whose latencies are within every budget, up to the ends of their intervals.
 
-        The interval is that of another measurement, or where nothing was measured, of the
-        prediction.
+        The interval is the one that a further measurement would fall into; for a network that was
+        not measured, the interval of its prediction.
         """
         limits_ms = [device.budget_ms for device in self.budget.devices]
         return [
@@ -92,7 +92,7 @@ class Leaderboard:
         ]
 
     def finalists(self, count: int) -> list[Candidate]:
-        """The ``count`` candidates within every limit of the best score, best first."""
+        """The ``count`` candidates of the best score within every limit, best first."""
         return sorted(self.within_limits(), key=lambda c: -c.score)[:count]
 
     def _candidate(self, record: TrialRecord) -> Candidate:
@@ -113,7 +113,7 @@ class Leaderboard:
 
     def _latency(self, architecture: Architecture, device: int) -> DeviceLatency:
         measured = self._store.notes.measured(architecture, device)
-        # A measurement is shown beside what was predicted before it, not beside what it taught.
+        # A measurement is compared with the prediction before it, not with the calibrated one.
         predicted = self._predictions(architecture, calibrated=measured is None)[device]
         if measured is None:
             return DeviceLatency(predicted)
@@ -128,6 +128,6 @@ class Leaderboard:
         return self._predicted[key]
 
     def _remeasured_high_ms(self, measured: Timing, times: int) -> float:
-        """Upper end of the interval of measuring it again."""
+        """Upper end of the interval that another measurement would fall into."""
         again = measured_again(measured.ci_pct, times)
         return measured.latency_ms * again.factor(self.budget.confidence)

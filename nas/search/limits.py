@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 MIN_FALL = 0.04
-"""Relative fall of the upper end of a predicted latency from which on clearly more fits."""
+"""Larger networks fit if the upper end of a latency interval falls by at least this share."""
 
 NEAR_LIMIT = 0.8
-"""Latency ratio from which on a network is close enough to its limit for that to matter."""
+"""Such a fall matters only for networks whose latency ratio is at least this."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class DeviceBudget:
     """A latency limit on one device.
 
     Attributes:
-        predictor: of the device.
+        predictor: predictor of the device.
         budget_ms: highest latency that may be trained.
-        asked: the budget as it was asked for; empty for ``budget_ms``.
+        asked: the budget as the user wrote it; empty for ``budget_ms``.
     """
 
     predictor: LatencyPredictor
@@ -52,12 +52,13 @@ class Budget:
 
     Attributes:
         space: where candidates come from.
-        devices: latency limits, one a device.
-        workload: of the network to deploy; the batch is each device's own.
+        devices: latency limits, one per device.
+        workload: workload of the network to deploy; each device has its own batch size.
         confidence: a latency is within its limit if the upper end of its interval of this
             confidence is.
         max_params, max_macs: limits of size, None for none; MACs are for one image.
-        max_size_bytes: of the weights, BatchNorms folded, on the device whose precision takes most.
+        max_size_bytes: largest size of the weights, BatchNorms folded, on the device whose
+            precision takes most bytes.
     """
 
     space: SearchSpace
@@ -112,7 +113,7 @@ class Budget:
         return ratio
 
     def ratios(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Latencies, parameters, MACs and bytes over the limits that there are: [n, limits]."""
+        """Ratios of latencies, parameters, MACs and bytes to the given limits: [n, limits]."""
         columns = []
         for device in self.devices:
             found = device.predictor.predict(architectures, self.workload, self.confidence)
@@ -126,11 +127,11 @@ class Budget:
         return bool(np.all(self.ratios([architecture]) <= 1.0))
 
     def allows_more_than(self, before: Budget, architecture: Architecture) -> bool:
-        """Whether so much more fits than did ``before`` that a search should continue.
+        """Whether clearly larger networks fit than ``before``, so that a search should continue.
 
         Args:
             before: the same limits with other predictors.
-            architecture: to compare at; far below the limits they do not matter.
+            architecture: the network whose latencies are compared.
         """
         now, then = (float(budget.latency_ratio([architecture]).max()) for budget in (self, before))
         return then > NEAR_LIMIT and now < (1 - MIN_FALL) * then
@@ -181,7 +182,7 @@ class Budget:
         )
 
     def _size_limits(self) -> list[tuple[str, float, int]]:
-        """Option, limit, and column in `ratios`."""
+        """Each size limit that was given: its option, its value and its column in `ratios`."""
         limits = (
             ("--max-params", self.max_params),
             ("--max-macs", self.max_macs),
@@ -214,5 +215,5 @@ class Budget:
 
 
 def _amount(count: float) -> str:
-    """In millions, from one million on."""
+    """Text of a count: in millions where it is at least one million."""
     return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.0f}"

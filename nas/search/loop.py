@@ -1,8 +1,8 @@
 """The search loop: evaluate candidates, measure the front, train finalists longer, confirm.
 
-Measuring may show that more candidates should be evaluated, and measuring the recommended one again
-that another is to be recommended. So this repeats until the recommended network was measured twice.
-No network is measured more often than that, and the search is extended at most
+A measurement may show that more candidates should be evaluated, and a second measurement of the
+recommended network that another one is better. So these steps repeat until the recommended network
+was measured twice. No network is measured more often, and the search is extended at most
 `nas.search.stopping.MAX_EXTENSIONS` times.
 """
 
@@ -23,17 +23,17 @@ from nas.search.trial_runner import MakeExecutor, TrialRunner
 from nas.search.verification import MEASUREMENTS_TO_RECOMMEND, Verifier
 
 GOES_ON = (None, StopReason.SPACE_EXHAUSTED)
-"""How evaluating may have stopped for a search to be extended, or to be over."""
+"""Stop reasons of the evaluation after which a search can be extended or finished."""
 
 
 class SearchLoop:
-    """Carries a search out, as far as time and Ctrl-C allow.
+    """Runs a search until it is done, its time limit is reached, or Ctrl-C is pressed.
 
     Args:
-        store: of the run.
-        leaderboard: its candidates under the budget.
-        proposer: of its candidates.
-        prepared: what was asked for.
+        store: store of the run.
+        leaderboard: the run's candidates under the budget.
+        proposer: proposes the candidates.
+        prepared: the checked configuration and its tables.
         make_executor: makes the executor that evaluates.
         listener: told about progress.
     """
@@ -79,7 +79,7 @@ class SearchLoop:
         )
 
     def _verify_until_confirmed(self) -> bool:
-        """Whether it came to its end; False where it was interrupted."""
+        """Repeat verification until it is confirmed; False if the search was interrupted."""
         confirmed: int | None = None
         while True:
             self._verify(confirmed)
@@ -101,7 +101,7 @@ class SearchLoop:
                 return True
 
     def _evaluate(self, total: int) -> None:
-        """Evaluate until there are so many candidates, those before included."""
+        """Evaluate until there are ``total`` candidates, including earlier ones."""
         store, config = self._store, self._prepared.config
         self._listener.stage("training")
         self._listener.training(store.trials.read().begun(), total)
@@ -120,7 +120,7 @@ class SearchLoop:
             self._stopped = self._runner.run(source)
 
     def _train_finalists(self) -> StopReason | None:
-        """Train longer who was not; returns why some were not, or None."""
+        """Train the finalists longer; returns why some were not trained, or None."""
         config = self._prepared.config
         if not unfinished_finalists(self._leaderboard, config):
             return None
@@ -132,7 +132,7 @@ class SearchLoop:
             return self._runner.run(source)
 
     def _verify(self, confirmed: int | None) -> None:
-        """Measure the front, and extend the search where its best was lost by that, or more fits.
+        """Measure the front; extend the search if its best candidate is lost or more networks fit.
 
         Args:
             confirmed: number of the candidate that was measured again just before, or None.
@@ -148,7 +148,7 @@ class SearchLoop:
                 lost = lost or found.lost
                 budget = self._leaderboard.budget
                 more_fits = any(budget.allows_more_than(before, c.architecture) for c in best)
-                # An exhausted space has more to offer only where more fits.
+                # An exhausted space has further candidates only if larger networks fit now.
                 wanted = more_fits or (lost and self._stopped is None)
                 possible = self._stopped in GOES_ON and extensions_to_come(notes) > 0
                 if not (wanted and possible):
@@ -162,10 +162,10 @@ class SearchLoop:
             self._unverified |= dict.fromkeys(self._verifier.devices_here, reason)
 
     def _confirm(self) -> int | None:
-        """Measure what is to be recommended once more.
+        """Measure the network to recommend once more.
 
         Returns:
-            Its number; None where it was measured often enough, or nothing can be measured.
+            The number of its trial; None if it was measured often enough or cannot be measured.
         """
         here = [i for i in self._verifier.devices_here if i not in self._unverified]
         best = recommend(self._leaderboard, here, self._prepared.config.finalists)

@@ -1,4 +1,4 @@
-"""What a search would do, worked out without doing it: ``--dry-run``.
+"""What a search would do, computed without running it: ``--dry-run``.
 
 Everything is checked that a search checks before it begins. Nothing is measured for a table,
 trained for a score, or written; a few training steps are timed on images of noise.
@@ -37,16 +37,16 @@ from nas.system import folders
 from nas.system.paths import nearest_existing
 
 SAMPLES = 300
-"""Random networks among which a typical candidate is looked for."""
+"""Number of random networks from which a typical candidate is chosen."""
 
 WARM_UP_STEPS, TIMED_S = 2, 2.0
-"""Training steps before the timed ones, and about how long those take together."""
+"""Number of training steps before the timed ones, and seconds that the timed ones take together."""
 
 CHECKPOINT_BYTES = 16
-"""Of a parameter, where training waits at a rung: weights, their average, two moments of Adam."""
+"""Bytes per parameter of a checkpoint: weights, their average, two moments of Adam."""
 
 REPORT_BYTES, STUDY_BYTES, TRIAL_BYTES = 5_000_000, 150_000, 5_000
-"""Sizes of a run's page, of its study without trials, and of one trial in it."""
+"""Bytes of a run's page, of its study without trials, and of one trial in the study."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class PlannedTable:
     """A latency table that a search reads.
 
     Attributes:
-        target: what it is of.
-        name: of the table.
-        missing: what is measured first; None where the table is complete, or is taken as it is.
-        seconds: least and most time that takes, about.
+        target: target of the table.
+        name: name of the table.
+        missing: blocks and networks to measure first; None if nothing is to be measured.
+        seconds: estimates of the least and the most time that measuring them takes.
     """
 
     target: str
@@ -73,11 +73,11 @@ class PlannedTraining:
     Attributes:
         at_rung: candidates that are trained up to each rung, the last of them in full.
         finalists: how many are trained longer afterwards.
-        images: seen in all these trainings.
+        images: images seen in all these trainings.
         typical: MACs in G, at the proxy's resolution, of the network that was timed.
-        images_per_s: of one worker, as timed; what it evaluates is not in.
-        evaluation_s: of one candidate.
-        seconds: of all trainings, with every worker busy.
+        images_per_s: training speed of one worker, as timed, without evaluation.
+        evaluation_s: seconds of one candidate's evaluation.
+        seconds: duration of all trainings, with every worker busy.
     """
 
     at_rung: tuple[int, ...]
@@ -94,14 +94,14 @@ class Plan:
     """What a search would do.
 
     Attributes:
-        config: what was asked for, with absolute paths.
-        tables: one a target.
-        imported: trials that earlier runs give.
+        config: configuration of the search, with absolute paths.
+        tables: one per target.
+        imported: number of trials taken over from earlier runs.
         to_decode: images that are decoded into the cache first; 0 for built-in data.
         training: what is trained.
         folder: the folder of the results, or the one they go into.
-        disk_bytes: about what the run takes.
-        free_bytes: what is free there.
+        disk_bytes: estimated size of the run's folder.
+        free_bytes: free space on its disk.
     """
 
     config: SearchConfig
@@ -115,7 +115,7 @@ class Plan:
 
 
 class _MeasuringError(Exception):
-    """Ends `prepare` where it has checked all it can and would begin to measure."""
+    """Ends `prepare` after all its checks, before it would begin to measure."""
 
 
 def plan(
@@ -290,7 +290,7 @@ def _images(proxy: ProxyConfig) -> int:
 
 
 def _disk_bytes(config: SearchConfig, training: PlannedTraining, params: int) -> float:
-    """About what a run's folder takes at its largest, cache and tables not counted."""
+    """Largest size of a run's folder in bytes, roughly; without the cache and the tables."""
     waiting = training.at_rung[0] if len(training.at_rung) > 1 else 0
     trials = config.trials * TRIAL_BYTES
     model = 4 * params

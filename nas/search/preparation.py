@@ -1,4 +1,4 @@
-"""What comes before a search: every check, and the latency tables."""
+"""Prepares a search: checks its configuration, and finds or measures its latency tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nas.system import folders
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
-"""Batches that a rung needs; with fewer nothing is learnt on the way to it."""
+"""Least number of batches of a rung; a training of fewer batches learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Prepared:
     """A search that was checked, with its tables.
 
     Attributes:
-        tables: one a target, in the order of ``config.targets``.
+        tables: one per target, in the order of ``config.targets``.
     """
 
     config: SearchConfig
@@ -44,7 +44,7 @@ class Prepared:
 
 
 def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
-    """Find what can be wrong with a search, its tables aside, before anything is spent.
+    """Check everything about a search except its tables, before any time is spent.
 
     Returns:
         The configuration with absolute paths, and its space.
@@ -72,8 +72,8 @@ def prepare(
 
     Args:
         config, space: as `check` gives them.
-        measure_table: whether this machine may measure what is missing; where anything is wrong
-            with another target it does not begin.
+        measure_table: whether this machine may measure what is missing. It measures only if all
+            other targets are in order.
         tables_dir: where the tables are.
         listener: told about measuring.
 
@@ -134,7 +134,7 @@ def _refuse_equal(targets: Sequence[TargetConfig], found: Sequence[LatencyTable 
             name = table.name
         else:
             own = own_key(target.target, target.precision, target.batch_size)
-            assert own is not None  # or there would be no measuring it
+            assert own is not None  # otherwise this machine could not measure the table
             name = f"{target.target}/{own.folder}"
         if name in names:
             raise ConfigError(
@@ -165,7 +165,7 @@ def _check_rungs(config: SearchConfig) -> None:
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The run can then be resumed from any folder."""
+    """The configuration with absolute paths, so that the run can be resumed from any folder."""
     space = config.space
     if space not in space_names() and is_file(Path(space)):
         space = str(Path(space).absolute())

@@ -33,7 +33,7 @@ class Outcome:
     """How a search ended.
 
     Attributes:
-        stopped: why before all that was asked for was evaluated, or None.
+        stopped: stop reason if the search ended early, else None.
         unverified: why nothing was measured on a device, by its index.
         finalists_stopped: why finalists were not trained longer; None if nothing stopped that.
     """
@@ -48,13 +48,13 @@ def recommend(
 ) -> Candidate | None:
     """The best candidate within every limit, None if there is none.
 
-    Where at least two finalists were trained longer, one of those. Else a candidate whose longer
-    training diverged is recommended only if there is no other.
+    If at least two finalists were trained longer, it is one of them. Otherwise a candidate whose
+    longer training diverged is recommended only if there is no other.
 
     Args:
-        leaderboard: of the run.
-        verified: indices of devices on which only what was measured counts.
-        finalists: how many there are, at most.
+        leaderboard: leaderboard of the run.
+        verified: indices of devices on which only measured candidates are considered.
+        finalists: largest number of finalists.
     """
     within = [
         candidate
@@ -78,8 +78,8 @@ def conclude(
     """The result of a search.
 
     Args:
-        store, leaderboard: of the run.
-        prepared: what was asked for.
+        store, leaderboard: store and leaderboard of the run.
+        prepared: the checked configuration and its tables.
         outcome: how it ended.
         devices_here: indices of the devices that are this machine.
     """

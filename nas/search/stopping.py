@@ -1,4 +1,4 @@
-"""When a search stops, and by how much it is extended where measuring shows that it should be."""
+"""When a search stops, and how far it is extended if its measurements differ from predictions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nas.config import SearchConfig
 from nas.search.store.study_notes import StudyNotes
 
 EXTENSION = 0.25
-"""Candidates that a search is extended by, over those that were asked for."""
+"""Candidates of one extension, as a share of ``--trials``."""
 
 MAX_EXTENSIONS = 2
-"""How often a search is extended, because its best candidate was lost when it was measured, or
-because more fits than was predicted."""
+"""Largest number of extensions of a search. It is extended if its best candidate proved to be over
+the budget when measured, or if larger networks fit than was predicted."""
 
 
 def extensions_to_come(notes: StudyNotes) -> int:
@@ -29,7 +29,7 @@ def extension(config: SearchConfig) -> int:
 
 
 class TimeLimit:
-    """Counts from when it is made; what is paused does not count.
+    """Counts seconds from its creation; the time while it is `paused` does not count.
 
     Args:
         limit_s: seconds; None for no limit.
@@ -47,7 +47,7 @@ class TimeLimit:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time of the block: of measuring, whose length nobody can foresee."""
+        """Do not count the time of the with-block, for measurements of unknown length."""
         begun = self._now()
         try:
             yield

@@ -37,8 +37,8 @@ class Job(Generic[T]):
     """One evaluation.
 
     Attributes:
-        request: what the evaluator is asked.
-        subject: what the source wants to know again when it is done.
+        request: request to the evaluator.
+        subject: value that the source gets back with the outcome.
     """
 
     request: Request[Architecture]
@@ -66,12 +66,12 @@ class JobSource(Protocol[T]):
         """Workers died, or evaluations failed, too often; returns why this source stopped.
 
         Raises:
-            UserError: with the message, where there is nothing to conclude from.
+            UserError: no result can be drawn from the evaluations so far; carries the message.
         """
 
     @property
     def stopped(self) -> StopReason | None:
-        """Why there are no more jobs, where that is before all were done."""
+        """Stop reason of a source that ended before all its jobs were done."""
 
 
 class TrialRunner:
@@ -86,7 +86,7 @@ class TrialRunner:
     def __init__(
         self, evaluator: Evaluator[Architecture], make_executor: MakeExecutor, workers: int
     ) -> None:
-        forget_set_up()  # of an earlier search, where an executor evaluates in this process
+        forget_set_up()  # evaluators of an earlier search, if an executor evaluates in this process
         self._evaluator = evaluator
         self._make_executor = make_executor
         self._workers = workers
@@ -149,13 +149,13 @@ class _Run(Generic[T]):
                 return
             try:
                 future = self._executor.submit(evaluate_here, self._evaluator, job.request)
-            except BrokenProcessPool:  # by what another worker evaluates
+            except BrokenProcessPool:  # it was broken by the evaluation of another worker
                 self._source.give_up(job)
                 raise
             self._pending[future] = job
 
     def _collect(self) -> None:
-        """Wait a little, and hand on what is done."""
+        """Wait a little, and pass on the evaluations that finished."""
         with interruptible():
             done, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
@@ -171,7 +171,7 @@ class _Run(Generic[T]):
             self._source.finish(job, outcome)
 
     def _keep_finished(self) -> None:
-        """Hand on what was done before the pool broke."""
+        """Pass on the evaluations that finished before the worker pool broke."""
         for future in [f for f in self._pending if f.done() and f.exception() is None]:
             self._hand_on(self._pending.pop(future), future.result())
 

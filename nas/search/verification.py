@@ -1,8 +1,8 @@
 """Measures what a search found, and calibrates the predictors by it.
 
 The front and the finalists are measured whole on every device that is this machine. That calibrates
-all predictions of the device, which may bring others onto the front: they are measured next, until
-none is left unmeasured. What is to be recommended is measured once more.
+all predictions of the device, which may bring other candidates onto the front. These are measured
+next, until every candidate of the front is measured. The one to recommend is measured once more.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from nas.space.workload import Workload
 from nas.system.interrupts import interruptible
 
 WELL_USED = 0.9
-"""Latency ratio, by the upper end of the predicted interval, above which little is to be gained."""
+"""Latency ratio, by the upper end of the interval, above which a budget counts as well used."""
 
 MAX_ROUNDS = 4
-"""Of measuring what the round before brought onto the front or among the finalists."""
+"""Largest number of rounds. Each round measures the networks that the round before brought onto the
+front or among the finalists."""
 
 MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
 
 DISTURBED_PCT = 5.0
-"""Half the 95% interval, in percent of the latency, from which on a measurement is repeated."""
+"""A measurement is repeated if half its 95% interval is above this percentage of the latency."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What measuring the front showed.
+    """Result of measuring the front.
 
     Attributes:
-        lost: whether the best candidate turned out to be over a budget; or too close to one to be
-            sure, while what remains uses little of the budgets.
+        lost: see `Verifier.is_lost`, of the best candidate.
         failed: why a device could not measure, by its index.
     """
 
@@ -57,7 +57,7 @@ class Verifier:
     Args:
         store: keeps the measurements.
         leaderboard: is calibrated by them.
-        prepared: what was asked for.
+        prepared: the checked configuration and its tables.
         listener: told about every network.
 
     Attributes:
@@ -103,8 +103,8 @@ class Verifier:
         return self._measure({device: [architecture] for device in devices})
 
     def is_lost(self, number: int) -> bool:
-        """Whether a candidate was measured over a budget; or too close to one to be sure, while
-        what remains uses little of the budgets."""
+        """Whether a candidate is over a budget by its measurements; or is too close to one to be
+        sure, while the best remaining candidate uses little of the budgets."""
         within = {c.number for c in self._leaderboard.within_limits()}
         return self._over_a_budget(number) or (number not in within and self._budget_unused())
 
@@ -116,7 +116,7 @@ class Verifier:
         """
         failed: dict[int, str] = {}
         workload = self._prepared.config.workload
-        # PyTorch's import, cut off by Ctrl-C, could not be done again.
+        # PyTorch cannot be imported again after Ctrl-C has interrupted its import.
         import_module("nas.models.model_files.onnx")
         for device, architectures in wanted.items():
             if not architectures:
@@ -135,7 +135,7 @@ class Verifier:
     def _timings(
         self, architectures: Sequence[Architecture], table: LatencyTable, workload: Workload
     ) -> list[Timing]:
-        """Measure networks; once more where the machine was busy with something else."""
+        """Measure networks, and repeat measurements that were disturbed by other load."""
         progress = self._listener.verifying
         timings = measure_networks(architectures, table, workload, progress)
         disturbed = [i for i, timing in enumerate(timings) if timing.ci_pct > DISTURBED_PCT]
@@ -158,14 +158,14 @@ class Verifier:
         )
 
     def _budget_unused(self) -> bool:
-        """Whether the best candidate within the limits leaves much of every one."""
+        """Whether the best candidate within the limits uses little of every budget."""
         front = self._leaderboard.front()
         if not front:
             return True
         return float(self._leaderboard.latency_ratio([front[-1].architecture]).max()) < WELL_USED
 
     def _unmeasured(self, device: int) -> list[Architecture]:
-        """What is on the front of any device, or a finalist, and was not measured on this one."""
+        """Candidates of any device's front and finalists that were not measured on this device."""
         board = self._leaderboard
         wanted = {c.number for c in board.finalists(self._prepared.config.finalists)}
         for index in range(len(board.budget.devices)):

@@ -1,9 +1,9 @@
-"""Begins a run with what earlier runs have trained.
+"""Warm start: begins a run with the trials of earlier runs.
 
 Trials of a run that evaluates as the new one will (same evaluator, recipe, seed and rungs) become
 finished trials of the new run, if they are within its limits. All others, those at a rung too, are
-prior observations of the sampler: a group of their own, since another training is harder or easier
-as a whole.
+prior observations of the sampler. They are a group of their own, since another training is harder
+or easier as a whole.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nas.system.paths import is_file
 
 
 def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
-    """What the runs of ``config.warm_start`` have trained and the space holds.
+    """Trials of the runs in ``config.warm_start`` whose architectures are in the space.
 
     Raises:
         RunError: a folder holds no run, none of its architectures is in the space, or the sampler
-            can make nothing of them.
+            cannot learn from earlier runs.
     """
     found = []
     for number, name in enumerate(config.warm_start, start=1):
@@ -60,7 +60,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
 def _read(
     path: Path, number: int, earlier: SearchConfig, config: SearchConfig
 ) -> list[EarlierTrial]:
-    """What one run has trained.
+    """Trials of one run.
 
     Raises:
         RunError: its study.db is damaged.
@@ -84,7 +84,7 @@ def _read(
 
 
 def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
-    """The group of the new run's own trials if they are evaluated alike, else one of that run."""
+    """Group of the new run's own trials if both evaluate alike, else one of the earlier run."""
     how, how_now = ((c.evaluator, c.proxy, c.seed, c.rungs) for c in (earlier, config))
     if how == how_now:
         return -to_come
@@ -92,10 +92,10 @@ def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfi
 
 
 def take_over(store: RunStore, leaderboard: Leaderboard, earlier: Sequence[EarlierTrial]) -> None:
-    """Begin a run with what earlier runs have trained; the store keeps it.
+    """Begin a run with the trials of earlier runs; the store keeps them.
 
-    What was trained as this run trains, and is within the limits, becomes finished trials. A run
-    that was killed while it did so does the rest.
+    Trials that were trained as this run trains, and are within the limits, become finished trials.
+    A run that was killed meanwhile takes over the rest when it is resumed.
     """
     budget, prior = leaderboard.budget, []
     evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
@@ -113,7 +113,7 @@ def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> N
     """Add a trial that another run has finished."""
     architecture, budget = trial.architecture, leaderboard.budget
     record = TrialRecord(
-        number=-1,  # the study numbers it
+        number=-1,  # the study gives it a new number
         status=TrialStatus.TRAINED,
         params=budget.space.params(architecture),
         architecture=architecture,

@@ -1,4 +1,4 @@
-"""What a network is: an `Architecture` of a stem, four `Stage`s and a head."""
+"""An `Architecture`: a network of a stem, four `Stage`s and a head."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal architecture.
 
-        A stride of 4 is left out, so that ids are those of before there was another.
+        A stride of 4 has no entry, so that ids stay those of versions without other strides.
         """
         value = {
             "stem_width": self.stem_width,

@@ -36,8 +36,8 @@ def load_presets(space: SearchSpace | None = None) -> list[tuple[str, Architectu
     """The presets with their names, smallest first of each family.
 
     Args:
-        space: for which; those with another stem stride are made for images of another size, and
-            are left out.
+        space: the presets are for this space. Presets with another stem stride are made for
+            images of another size, and are not returned.
     """
     presets = [(name, load_architecture(name)) for name in preset_names()]
     if space is None:
@@ -69,7 +69,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
             import yaml
 
             value = yaml.safe_load(content)
-    except Exception as error:  # every parser has its own family of errors
+    except Exception as error:  # each parser has its own exceptions
         reason = " ".join(str(error).split())
         raise ArchitectureError(f"{path}: not readable as an architecture: {reason}") from None
     if isinstance(value, Mapping) and "architecture" in value:

@@ -1,7 +1,7 @@
 """A `Block`: one unit of a network, what it computes and at which size.
 
-The model, the latency table, the predictor and the cost model all speak `Block`. What a kind of
-block is, `nas.space.block_kinds` knows.
+The model, the latency table, the predictor and the cost model all speak `Block`. The kinds of
+block are defined in `nas.space.block_kinds`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEAD_DIM = 32
 """Channels of one attention or convolution head, everywhere in Next-ViT."""
 
 RATIOS = ("mlp_ratio", "ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio")
-"""Fields of a `Block` or of a stage that are no whole numbers."""
+"""Fields of a `Block` or of a stage that may be fractions; all others are whole numbers."""
 
 
 def make_divisible(value: float, divisor: int = HEAD_DIM) -> int:
@@ -31,7 +31,7 @@ def make_divisible(value: float, divisor: int = HEAD_DIM) -> int:
 
 @dataclass(frozen=True, order=True)
 class Block:
-    """What is computed, and at which size.
+    """One unit of a network: the computation and its size.
 
     Args:
         kind: name of a registered kind, for example ``stem``, ``ncb`` (convolution block), ``ntb``
@@ -39,8 +39,9 @@ class Block:
         in_channels, out_channels: channels; for ``head`` the output is the classes.
         stride: spatial reduction of the block (4 or 2 for the stem; the head pools all).
         height, width: size of the *input* in pixels.
-        mlp_ratio: hidden over output channels of the MLP, of kinds that have one.
-        mix_ratio: share of the output channels that attention makes, of kinds that mix.
+        mlp_ratio: ratio of hidden to output channels of the MLP, in kinds that have one.
+        mix_ratio: share of the output channels made by attention, in kinds that mix it with
+            convolution.
         sr_ratio: reduction of an attention: keys and values see 1 of ``sr_ratio**2`` tokens.
         extra: fields that only this kind has, by name; ``block["kernel"]`` reads one.
 
@@ -65,10 +66,10 @@ class Block:
             object.__setattr__(self, "extra", extra)
 
     def __getitem__(self, name: str) -> Any:
-        """A field of the block's kind, its default where the block does not say.
+        """Value of a field of the block's kind, or the field's default.
 
         Raises:
-            ArchitectureError: the kind has no such field, or the block must say and does not.
+            ArchitectureError: the kind has no such field, or it has neither a value nor a default.
         """
         if name in COMMON:
             return getattr(self, name)
@@ -159,7 +160,7 @@ def checked_mapping(
     """The value, if it is a mapping with exactly these names, and maybe the optional ones.
 
     Raises:
-        ArchitectureError: it is none; names the entry that is missing or unknown.
+        ArchitectureError: it is not such a mapping; names the missing or unknown entry.
     """
     if not isinstance(value, Mapping):
         raise ArchitectureError(f"{what} is a mapping, got {brief(value)}")

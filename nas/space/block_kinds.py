@@ -2,7 +2,8 @@
 
 A kind is one `BlockKind`, made in one file and registered when that file is imported. The space,
 the cost model, the network, the latency table and the report ask the registry; none of them names
-a kind. The project's own are in `nas.models.blocks`; docs/blocks-and-spaces.md adds another one.
+a kind. The project's own are in `nas.models.blocks`; docs/blocks-and-spaces.md shows how to add
+another one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ Extra = tuple[tuple[str, Number], ...]
 """Values of further fields by name, sorted, without those that are at their default."""
 
 Role = Literal["convolution", "transformer", "end"]
-"""What a latency correction counts a block as; ``end`` is a stem or a head."""
+"""Role of a block in a latency correction; ``end`` is a stem or a head."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _SIZES = ("kind", "in_channels", "out_channels", "stride", "height", "width", "extra")
 _TIMINGS = ("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms")
 _RESERVED = frozenset((*_SIZES, *_TIMINGS))
-"""Names that a block, a stage or a row of a table has already."""
+"""Names that fields of a kind cannot have: blocks, stages and rows of tables use them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Field:
         name: lower-case letters, digits and underscores: a JSON entry and a table's column.
         low, high: smallest and largest value.
         whole: whether it is an integer.
-        default: value of a block that does not say; None where every block must.
+        default: value in a block that does not set the field; None if every block must set it.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Field:
         """The value as the field's type.
 
         Raises:
-            ArchitectureError: it is no such number, or out of range; names the field.
+            ArchitectureError: it is not such a number, or out of range; names the field.
         """
         types = (int,) if self.whole else (int, float)
         good = isinstance(value, types) and not isinstance(value, bool)
@@ -84,7 +85,7 @@ class Field:
 
 
 MLP_RATIO = Field("mlp_ratio", 0, 64, whole=False)
-"""Hidden over output channels of an MLP: `Block.hidden_channels`."""
+"""Ratio of hidden to output channels of an MLP, see `Block.hidden_channels`."""
 
 MIX_RATIO = Field("mix_ratio", 0, 1, whole=False)
 """Share of the output channels that attention makes: `Block.attention_channels`."""
@@ -98,18 +99,18 @@ COMMON = tuple(field.name for field in (MLP_RATIO, MIX_RATIO, SR_RATIO))
 
 @dataclass(frozen=True, eq=False)
 class BlockKind:
-    """What blocks of one kind are. Callables take the `Block`.
+    """Definition of one kind of block. Callables take the `Block`.
 
     Attributes:
-        name: lower-case; `Block.kind`.
-        role: what a latency correction counts it as.
-        label: how a report names it, for example ``NCB``.
-        meaning: what it is in a few words, for example ``convolution block``.
-        operators: what it computes for one image, in the order it runs; needs no torch.
-        module: its module, given the block and a stochastic-depth rate. Torch is imported inside.
-        fields: beyond channels, stride and size.
-        pools: it puts out one value a channel, whatever the size of its input.
-        note: what a report adds about a block; empty for nothing.
+        name: lower-case name, the value of `Block.kind`.
+        role: role of the block in a latency correction.
+        label: name of the kind in reports, for example ``NCB``.
+        meaning: description in a few words, for example ``convolution block``.
+        operators: lists the operators of a block for one image, in order; needs no torch.
+        module: builds the module from a block and a stochastic-depth rate; imports torch itself.
+        fields: fields that a block has besides channels, stride and size.
+        pools: whether the output is one value per channel, whatever the size of the input.
+        note: text that a report adds about a block; empty for none.
 
     Raises:
         ArchitectureError: a name cannot be used; says which.
@@ -182,10 +183,10 @@ def kinds() -> tuple[BlockKind, ...]:
 
 
 def kind_of(name: str) -> BlockKind:
-    """The kind of a name.
+    """The registered kind of block with this name.
 
     Raises:
-        UnknownKindError: none is registered under it; names those that are.
+        UnknownKindError: no such kind is registered; the message lists those that are.
     """
     try:
         return _KINDS[name]
@@ -197,7 +198,7 @@ def kind_of(name: str) -> BlockKind:
 
 
 def is_kind_name(name: str) -> bool:
-    """Whether a kind could be called so."""
+    """Whether a text is a valid name of a kind."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -205,8 +206,8 @@ def canonical(fields: Iterable[Field], values: Iterable[tuple[str, Any]]) -> Ext
     """Values of fields in the one form in which equal ones compare equal.
 
     Args:
-        fields: those there are.
-        values: by name; a field without a value has its default.
+        fields: the fields that exist.
+        values: values by name; a field without a value has its default.
 
     Raises:
         ArchitectureError: an unknown field, one without a value, or a value out of range.

@@ -1,7 +1,7 @@
-"""What an architecture is expanded to: parts (stem, stages, head) of repeated `Block`s.
+"""The expansion of an architecture: parts (stem, stages, head) of repeated `Block`s.
 
-Blocks repeat, so a part is kept as runs of equal blocks: whoever sums over blocks needs each one
-once, with how often it occurs. `nas.space.architecture.Architecture.expand` makes them.
+Blocks repeat, so a part is kept as runs of equal blocks: a sum over blocks needs each distinct one
+once, with its number of occurrences. `nas.space.architecture.Architecture.expand` makes them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Part:
         ]
 
     def counts(self) -> list[Run]:
-        """The blocks with how often they occur; equal ones may be there more than once."""
+        """The blocks with their numbers of occurrences; equal blocks may appear more than once."""
         return [
             (block, count * group.repeats) for group in self.groups for block, count in group.runs
         ]

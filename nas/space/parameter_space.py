@@ -1,4 +1,4 @@
-"""Conditional parameter spaces, which a sampler can search without knowing what they are of.
+"""Conditional parameter spaces, which a sampler can search whatever they describe.
 
 A space builds an architecture by asking for one parameter after the other. Every way of choosing
 (an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build` with
@@ -31,7 +31,7 @@ class Selection(Generic[A]):
     """An architecture with the parameters that it was built from.
 
     Attributes:
-        architecture: what was built.
+        architecture: the architecture that was built.
         params: the chosen values by name, in the order they were asked for.
         offered: the choices of each parameter.
     """
@@ -54,7 +54,7 @@ class ParameterSpace(ABC, Generic[A]):
         """
 
     def select(self, pick: Pick) -> Selection[A]:
-        """`build`, and what was asked and answered on the way."""
+        """Like `build`, but the result includes the parameters and their choices."""
         params: dict[str, Choice] = {}
         offered: dict[str, Choices] = {}
 
@@ -70,7 +70,7 @@ class ParameterSpace(ABC, Generic[A]):
 
         def pick(name: str, choices: Choices) -> Choice:
             value = trial.suggest_categorical(name, choices)
-            assert value is not None  # of the choices, none is
+            assert value is not None  # no choice has this value
             return value
 
         return self.build(pick)
@@ -88,7 +88,7 @@ def biased(rng: random.Random, size_bias: float = 0.0) -> Pick:
     """Picks at random, with a preference for small or large values.
 
     Args:
-        rng: where the randomness comes from.
+        rng: source of random numbers.
         size_bias: 0 draws every parameter uniformly; below 0 small values are likelier, above 0
             large ones. The largest is ``exp(size_bias)`` times as likely as the smallest.
     """

@@ -24,7 +24,7 @@ from nas.space.stage_choices import StageChoices as StageChoices
 from nas.space.workload import IMAGENET, Workload
 
 USUAL_STRIDE = (4,)
-"""Of the stem, where a space does not say."""
+"""Choices of the stem's stride in a space that does not name it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class SearchSpace(ParameterSpace[Architecture]):
 
     @cached_property
     def id(self) -> str:
-        """Short stable id of the name and all choices; what is usual is left out, as in an
-        architecture's."""
+        """Short stable id of the name and all choices; the usual stem stride has no part in it."""
         stages = [stage.to_json() for stage in self.stages]
         value = {"name": self.name, "stem_width": self.stem_width, "stages": stages}
         if self.stem_stride != USUAL_STRIDE:
@@ -60,7 +59,7 @@ class SearchSpace(ParameterSpace[Architecture]):
         return stems * math.prod(stage.size() for stage in self.stages)
 
     def build(self, pick: Pick) -> Architecture:
-        """Selection the space once, asking ``pick`` for every value.
+        """Build one architecture, asking ``pick`` for every value.
 
         A parameter's name is ``stem_width``, ``stem_stride`` (where it is not the usual one), or
         ``s<stage>.<field>``. Where an earlier choice narrows a later one, the later parameter's

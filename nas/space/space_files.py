@@ -25,7 +25,7 @@ from nas.system.paths import is_file
 from nas.system.references import is_reference, load_reference
 
 _LARGEST = 100_000
-"""Characters of the largest file read as a space; ours have 1,500."""
+"""Characters of the largest file read as a space; the project's own have 1,500."""
 
 _MOST_ALIASES = 32
 _DEEPEST = 50
@@ -146,7 +146,7 @@ _STAGE_LIMITS = {
 }
 
 _COMMON_LIMITS = {"mlp_ratio": (0.25, 16), "mix_ratio": (0.01, 0.99), "sr_ratio": (1, 64)}
-"""Of fields that every block has: without the 0 of a kind that has none."""
+"""Lowest and highest values of fields that every block has; 0 marks a kind without the field."""
 
 _WIDTHS = ("stem_width", "ncb_width", "ntb_width")
 
@@ -230,7 +230,7 @@ def _read_values(
 
 
 def _report_stuck(stage: StageChoices, where: Place, report: Report) -> bool:
-    """Report widths at which a kind that mixes has no ratio; whether there are some."""
+    """Report widths without a valid ratio for a kind that mixes; returns whether there is one."""
     found = False
     for place in PLACES:
         name = place.field("mix_ratio")

@@ -24,7 +24,7 @@ class Place:
     """A place in a stage where a kind of block stands.
 
     Attributes:
-        prefix: of the stage's fields that belong to it.
+        prefix: prefix of those fields of the stage that belong to the place.
         bare: fields of the kind that a stage names without the prefix.
     """
 
@@ -41,7 +41,7 @@ TRANSFORMER = Place("ntb", ("mix_ratio", "sr_ratio"))
 PLACES = (CONVOLUTION, TRANSFORMER)
 
 USUAL_KINDS = {"ncb_kind": "ncb", "ntb_kind": "ntb"}
-"""What stands in a place where a stage, or a space, does not say."""
+"""Kind of block in each place of a stage or a space that does not name it."""
 
 OWN_FIELDS = ("ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio", "sr_ratio")
 """Fields of the kinds that every `Stage` has."""
@@ -55,7 +55,7 @@ class Stage:
         num_ncb: N of the paper, convolution blocks per group.
         repeats: L of the paper, groups; 1 in a stage without NTB.
         ncb_width, ntb_width: output channels, multiples of 32; ``ntb_width`` 0 means no NTB.
-        ncb_mlp_ratio, ntb_mlp_ratio: hidden over output channels of the MLPs.
+        ncb_mlp_ratio, ntb_mlp_ratio: ratio of hidden to output channels of the MLPs.
         mix_ratio: share of an NTB's channels that attention makes.
         sr_ratio: E-MHSA reduction. The last three are 0 in a stage without NTB; a ratio is 0 where
             the kind of block has none.
@@ -87,7 +87,7 @@ class Stage:
             object.__setattr__(self, "extra", canonical(known, self.extra))
 
     def kinds(self) -> dict[Place, BlockKind]:
-        """What stands in each place of the stage."""
+        """The kind of block in each place of the stage."""
         found = {CONVOLUTION: kind_of(self.ncb_kind)}
         if self.ntb_width:
             found[TRANSFORMER] = kind_of(self.ntb_kind)
@@ -114,7 +114,7 @@ class Stage:
         """The stage's blocks.
 
         Args:
-            number: of the stage, from 1; it tells the stride.
+            number: the stage's number, from 1; it decides the stride.
             in_channels: channels that enter it.
             size: height and width of the map that enters it.
         """
@@ -155,12 +155,12 @@ class Stage:
         """Refuse a reduction of more tokens than there are.
 
         Args:
-            number: of the stage, from 1.
+            number: number of the stage, from 1.
             size: height and width of the map that leaves it.
-            workload: that gives this size, for the message.
+            workload: workload that gives this size, for the message.
 
         Raises:
-            ArchitectureError: names the stage and what would do.
+            ArchitectureError: there are too few; names the stage and a reduction that fits.
         """
         height, width = size
         sr_ratio = self.sr_ratio
@@ -174,10 +174,10 @@ class Stage:
             )
 
     def __hash__(self) -> int:
-        # Kept: a search looks up the same stages hundreds of thousands of times a second.
+        # Cached: a search looks up the same stages hundreds of thousands of times a second.
         kept: int | None = getattr(self, "_hash", None)
         if kept is None:
-            # Kinds are left out: stages that differ in them alone are few, and a text is slower.
+            # Kinds are not hashed: few stages differ in them alone, and hashing a text is slower.
             widths = (self.num_ncb, self.repeats, self.ncb_width, self.ntb_width, self.sr_ratio)
             kept = hash((widths, self.ncb_mlp_ratio, self.ntb_mlp_ratio, self.mix_ratio))
             object.__setattr__(self, "_hash", kept)
@@ -202,7 +202,7 @@ class Stage:
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal stage.
 
-        The usual kinds are left out, so that ids are those of before there were others.
+        The usual kinds have no entry, so that ids stay those of versions without other kinds.
         """
         value = plain(self)
         return {name: v for name, v in value.items() if USUAL_KINDS.get(name) != v}
@@ -296,7 +296,7 @@ def _common_fields(place: Place, kind: BlockKind) -> tuple[tuple[str, bool], ...
 
 
 def _common_problem(name: str, value: Number, place: Place, stage: Stage) -> str | None:
-    """What is wrong with the value of a field that every block has."""
+    """Problem with the value of a field that every block has, or None."""
     if name.endswith("mlp_ratio"):
         return None if value else f"{name} must be above 0"
     if name.endswith("sr_ratio"):

@@ -49,7 +49,7 @@ class StageChoices:
         return found or getattr(self, name, ())
 
     def offered(self, place: Place, kind: BlockKind, width: Number) -> dict[str, Offer]:
-        """What a block of a kind in a place is asked for, by the stage's names of the fields.
+        """Choices of the fields of a kind in a place, by the stage's names of the fields.
 
         Raises:
             ArchitectureError: a field has neither choices nor a default.
@@ -73,7 +73,7 @@ class StageChoices:
 
     @cached_property
     def _offered(self) -> dict[tuple[str, str, Number], dict[str, Offer]]:
-        """Kept: a search builds hundreds of thousands of stages."""
+        """`offered`, cached, as a search builds hundreds of thousands of stages."""
         return {}
 
     def kinds(self, place: Place) -> list[BlockKind]:
@@ -156,12 +156,12 @@ def _stage(values: dict[str, Any]) -> Stage:
 
 @lru_cache(maxsize=100_000, typed=True)
 def _kept(**values: Any) -> Stage:
-    """Each distinct stage once: a search builds the same ones over and over, and looks them up."""
+    """Cached stages, as a search builds the same ones over and over, and looks them up."""
     return Stage(**values)
 
 
 def _narrowed(name: str, offered: Any, width: Number) -> Any:
-    """What differs at a width: channels inside a block are rounded to heads."""
+    """The values that differ at a width, as channels inside a block are rounded to whole heads."""
     if name.endswith("mlp_ratio"):
         return tuple(_distinct(offered, lambda ratio: make_divisible(width * ratio)).values())
     if name.endswith("mix_ratio"):

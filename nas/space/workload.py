@@ -1,4 +1,4 @@
-"""A `Workload`: what a network is run for, apart from the network itself."""
+"""A `Workload`: the sizes of input and output that a network is run with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nas.errors import ArchitectureError, brief
 
 MAX_RESOLUTION, MAX_CLASSES, MAX_BATCH = 4096, 1_000_000, 65_536
-"""Largest side in pixels, widest classifier and largest batch that are taken for meant."""
+"""Largest side in pixels, number of classes and batch size that are accepted."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Workload:
     """The size of a network's input and output.
 
     Args:
-        height, width: of the input image in pixels.
-        outputs: of the head: for classification the number of classes.
+        height, width: height and width of the input image in pixels.
+        outputs: outputs of the head; for classification the number of classes.
         batch_size: images of one call.
-        head: specification of a head that a task fills; None is classification's.
+        head: specification of a task's head; None stands for a classifier.
 
     Raises:
-        ArchitectureError: a size is absurd; names which, and what is allowed.
+        ArchitectureError: a size is out of range; names the size and its limits.
     """
 
     height: int = 224
@@ -48,7 +48,7 @@ class Workload:
 
     @classmethod
     def of(cls, resolution: int | str, outputs: int = 1000, batch_size: int = 1) -> Workload:
-        """What `resolution` wrote: 224, or 512x683 for height x width.
+        """Parse the text of `resolution`: 224, or 512x683 for height x width.
 
         Raises:
             ArchitectureError: it is neither.
@@ -58,15 +58,15 @@ class Workload:
 
     @property
     def resolution(self) -> int | str:
-        """As people write it: 224 for a square, else 512x683: height x width."""
+        """Text of the image size in pixels: 224 for a square, else height x width, as 512x683."""
         return self.height if self.height == self.width else f"{self.height}x{self.width}"
 
     def with_batch(self, batch_size: int) -> Workload:
-        """The same with other images in one call."""
+        """The same workload with another batch size."""
         return replace(self, batch_size=batch_size)
 
     def with_outputs(self, outputs: int) -> Workload:
-        """The same with another number of outputs."""
+        """The same workload with another number of outputs."""
         return replace(self, outputs=outputs)
 
 

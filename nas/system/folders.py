@@ -1,9 +1,9 @@
-"""Where files are: those that come with the package, those of the user, and those of a run.
+"""Folders of files: of the package, of the user, and of runs.
 
 In a checkout of the repository spaces, presets and tables are the folders of its top level. An
 installed package carries copies of them in ``nas/_shipped``, which are only read: a user's own
-tables are in the data folder of that user. Everything is looked up when it is asked for, so that
-the environment and the current folder count as they are then.
+tables are in the data folder of that user. Folders are determined at each call, from the
+current environment and working directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nas.system.paths import is_dir, is_file
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NAME = "nextvit-nas"
-"""This project's folder among those of a user's other programs."""
+"""Name of this project's folder in the user's data and cache folders."""
 
 
 def checkout() -> Path | None:
@@ -27,7 +27,7 @@ def checkout() -> Path | None:
 
 
 def command() -> str:
-    """How the command line is called, for messages that name a command."""
+    """The command that starts this program, for messages that name a command."""
     return "python run_search.py" if checkout() else "python -m nas"
 
 
@@ -47,7 +47,7 @@ def shipped_tables() -> Path:
 
 
 def tables() -> tuple[Path, ...]:
-    """Where latency tables are looked for; of tables of one name the first one counts."""
+    """Folders of latency tables, in search order: the first table with a given name is used."""
     try:
         own: tuple[Path, ...] = (user_data() / "latency_tables",)
     except ConfigError:  # this user has no folder, and so no tables
@@ -71,7 +71,7 @@ def results() -> Path:
 
 
 def user_data() -> Path:
-    """Where this user's tables are kept.
+    """The user's folder for data such as latency tables.
 
     Raises:
         ConfigError: the user has no home folder, and the environment names no other.
@@ -80,7 +80,7 @@ def user_data() -> Path:
 
 
 def user_cache() -> Path:
-    """Where this user's programs keep what they can make again.
+    """The user's folder for files that can be made again.
 
     Raises:
         ConfigError: the user has no home folder, and the environment names no other.
@@ -89,9 +89,9 @@ def user_cache() -> Path:
 
 
 def _user_folder(variable: str, linux: str, macos: str, what: str) -> Path:
-    """A folder of the XDG base directory specification, or what other systems have in its place."""
+    """A folder of the XDG base directory specification, or its equivalent on other systems."""
     given = os.environ.get(variable)
-    if given and Path(given).is_absolute():  # the specification ignores relative ones
+    if given and Path(given).is_absolute():  # the specification ignores relative paths
         return Path(given) / _NAME
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / _NAME

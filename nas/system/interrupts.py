@@ -1,4 +1,4 @@
-"""Defers Ctrl-C and SIGTERM while a study is read or written, as SQLite would stay locked.
+"""Defers Ctrl-C and SIGTERM while a study is read or written, so that SQLite is not left locked.
 
 Both signals raise KeyboardInterrupt in the command line. Other handlers that a program has set are
 deferred in the same way.

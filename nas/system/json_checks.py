@@ -43,7 +43,7 @@ def loads(data: bytes) -> Any:
     """The JSON value in bytes.
 
     Raises:
-        ValueError: for the reasons of `read_json`; the message does not name a file.
+        ValueError: as `read_json`, but the message does not name a file.
     """
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, which no such file is")

@@ -21,15 +21,15 @@ def is_reference(text: str) -> bool:
 def load_reference(text: str, option: str) -> Any:
     """The object that ``package.module:name`` names; its module is imported.
 
-    The current folder is searched last, so that a module beside the user's data is found whatever
-    program asks.
+    The current folder is searched last, so that a module in it is found by every program that
+    imports this package.
 
     Args:
         text: the reference.
-        option: that named it, for messages.
+        option: option that named it, for messages.
 
     Raises:
-        ConfigError: it is no reference, the import fails, or the module has no such name.
+        ConfigError: it is not a reference, the import fails, or the module has no such name.
     """
     if not is_reference(text):
         raise ConfigError(f"{option} {text!r}: write package.module:name")

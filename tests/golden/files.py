@@ -15,18 +15,18 @@ HERE = Path(__file__).resolve().parent
 EXPECTED = HERE / "expected"
 FORMATS = HERE / "formats"
 ARCHITECTURES = EXPECTED / "architectures.json"
-"""What ids, costs and predictions are of: 200 networks of the default space."""
+"""The 200 networks of the default space whose ids, costs and predictions are recorded."""
 
 TINY_ARCHITECTURES = EXPECTED / "tiny_architectures.json"
-"""The same of the space of `FORMATS`: 10 networks."""
+"""The 10 networks of the space of `FORMATS` whose ids, costs and predictions are recorded."""
 
 RELATIVE = 1e-9
-"""How much numbers may differ from what was recorded, where the record has no ``tolerance``."""
+"""Relative tolerance of numbers where the record has no ``tolerance``."""
 
 TOLERANCE = {"measured": RELATIVE, "adapted": RELATIVE, "published": 1e-6}
-"""Of predictions, by the kind of table. A roofline is fitted by iterations, which end elsewhere
-where the processor adds in another order: by up to 2e-8 with OpenBLAS's kernels of other
-processors, and NumPy's without AVX2. Suggestions were the same with all of them."""
+"""Relative tolerances of predictions, by the kind of table. A roofline is fitted by iterations,
+whose result depends on the order in which a processor adds: it differs by up to 2e-8 with
+OpenBLAS's kernels of other processors, and with NumPy's without AVX2. Suggestions do not differ."""
 
 FEW, SOME = 5, 50
 """How many architectures the ids of stages and blocks are recorded of; and their own, and costs."""
@@ -89,7 +89,7 @@ def suggestions() -> Any:
 
 
 def formats(folder: Path) -> Any:
-    """What the files of `FORMATS` say, read from a copy of them in a folder."""
+    """Content of the files of `FORMATS`, read from a copy of them in a folder."""
     tables = unpack(folder)
     tiny = folder / "tiny.yaml"
     networks = architectures(TINY_ARCHITECTURES)
@@ -149,7 +149,7 @@ def read(name: str) -> Any:
 
 
 def written(value: Any, width: int = 100) -> str:
-    """What a file of `EXPECTED` holds: text as it is, else JSON, on one line what fits in one."""
+    """Content of a file of `EXPECTED`: plain text, or JSON with short values on one line."""
     return value if isinstance(value, str) else _json(_rounded(value), width) + "\n"
 
 

@@ -91,7 +91,7 @@ def predict(
 
 
 def table_facts(table: Path) -> dict[str, Any]:
-    """What a table says of itself, and how much is in it."""
+    """A table's description, and its numbers of rows."""
     found = read_table(table)
     meta = found.meta
     return {
@@ -194,7 +194,7 @@ def finished_run(run_dir: Path, tables_dir: Path) -> dict[str, Any]:
 
 
 def earlier_trials(run_dir: Path, seed: int) -> list[dict[str, Any]]:
-    """What a run gives to a new one that trains alike but for the seed."""
+    """Trials that a run passes on to a new one with another seed but the same training."""
     config = read_run(run_dir).changed({"seed": seed, "warm_start": (str(run_dir),)})
     return [
         {

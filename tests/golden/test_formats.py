@@ -28,7 +28,7 @@ def test_nothing_else_is_read(found: Any) -> None:
 
 
 def test_the_run_is_what_its_own_files_say(found: Any) -> None:
-    """Of the numbers that it wrote beside its study when it ended."""
+    """The files are those that the run wrote when it ended."""
     run, first = found["run"], found["run"]["devices"][0]
     best = json.loads((FORMATS / "run" / "best.json").read_text(encoding="utf-8"))
     assert run["recommended"] == best["id"]

@@ -56,7 +56,7 @@ def accuracy_of(architecture: Architecture, rng: random.Random) -> float:
 
 
 def bonus_of(architecture: Architecture) -> float:
-    """What the default proxy adds for size."""
+    """The size bonus of the default proxy."""
     weight = SearchConfig.model_fields["size_bonus"].default
     return SizeBonus(weight, IMAGENET).of(architecture, ProxyConfig().train_images)
 

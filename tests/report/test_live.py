@@ -1,4 +1,4 @@
-"""What is seen while a search runs, on a terminal and elsewhere."""
+"""Progress while a search runs, on a terminal and in other outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What candidates are ranked by is named after the evaluator that said so."""
+"""Accuracies and scores are named after their evaluator."""
 
 from __future__ import annotations
 

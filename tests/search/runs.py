@@ -93,7 +93,7 @@ class Run:
         return proposal
 
     def best_at_rung(self, able=None, no_more: bool = False) -> TrialRecord | None:
-        """What is to be promoted; every checkpoint is there by default."""
+        """The candidate to promote; every checkpoint exists by default."""
         able = Everything() if able is None else able
         return best_at_rung(self.trials, self.board, self.rungs, able, no_more)
 
@@ -123,7 +123,7 @@ def measured_of(candidate: Candidate) -> Timing | None:
 
 
 def note_of(result: SearchResult) -> str:
-    """What is said of the verification on the first device."""
+    """The note on the verification on the first device."""
     return verification_note(result, result.devices[0])
 
 

@@ -1,4 +1,4 @@
-"""What keeps every limit, against all architectures of a small space."""
+"""The limits, checked on all architectures of a small space."""
 
 from __future__ import annotations
 

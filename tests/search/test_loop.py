@@ -1,4 +1,4 @@
-"""What is to be recommended is measured twice, and what that shows is acted upon."""
+"""The network to recommend is measured twice, and the search acts on the second measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.search.runs import THREADS, Device, made_up, measured_of, note_of, ru
 from tests.tiny import AT_64
 
 Measuring = Callable[[int, Sequence[Architecture], list[Timing]], list[Timing]]
-"""What measuring gives, from its place among all, the networks, and what was expected."""
+"""Gives the timings of a measurement from its number, the networks and the expected timings."""
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_what_is_recommended_was_measured_twice(folder, tmp_path, device, places
 
 @pytest.mark.parametrize("stays", [False, True], ids=["once", "twice"])
 def test_a_disturbed_measurement_is_done_again(folder, tmp_path, device, places, measured, stays):
-    """What seemed slow beside a busy neighbour is not lost by that; the surer one counts."""
+    """A disturbed measurement does not lose a candidate; the more certain measurement counts."""
 
     def disturbed(place, networks, expected):
         if place == 2:

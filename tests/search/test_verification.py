@@ -62,7 +62,7 @@ def test_a_device_that_cannot_run_a_network_is_left_unverified(folder, tmp_path,
 def test_a_candidate_measured_over_budget_is_not_recommended_and_the_search_goes_on(
     folder, tmp_path, monkeypatch, device
 ):
-    """As on a device that is 10% slower today than when its table was made."""
+    """The device is 10% slower now than when its table was measured."""
     budget_ms = 0.8
     device.share, predictor = 1.1, device.predictor
 
@@ -121,7 +121,7 @@ def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_
 
 
 def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, device):
-    """As more fits than it seemed."""
+    """It goes on because larger networks fit than was predicted."""
 
     def search_where_it_takes(share):
         device.share = share

@@ -22,7 +22,7 @@ from tests.tiny import tiny_space
 from tests.toy import PER_PLACE, WIDTHS, Layer, Toy, every_selection
 
 
-def test_a_walk_says_what_was_asked_and_answered() -> None:
+def test_a_selection_says_what_was_asked_and_answered() -> None:
     answers: dict[str, Choice] = {"depth": 1, "s1.width": 16, "s1.gated": 1, "s1.ratio@16": 0.75}
     selection = Toy().select(lambda name, _: answers[name])
     assert selection.architecture == (Layer(16, 0.75),)
@@ -35,7 +35,7 @@ def test_a_walk_says_what_was_asked_and_answered() -> None:
     }
 
 
-def test_every_walk_builds_another_architecture() -> None:
+def test_every_selection_builds_another_architecture() -> None:
     selections = list(every_selection(Toy()))
     assert len(selections) == PER_PLACE + PER_PLACE**2 + PER_PLACE**3
     assert len({selection.architecture for selection in selections}) == len(selections)
@@ -59,7 +59,7 @@ def test_samples_are_in_the_space_and_reproducible(seed: int, size_bias: float) 
 
 
 @pytest.mark.parametrize("size_bias", [-2.0, 0.0, 3.0])
-def test_the_largest_is_exp_tilt_times_as_likely_as_the_smallest(size_bias: float) -> None:
+def test_the_largest_is_exp_size_bias_times_as_likely_as_the_smallest(size_bias: float) -> None:
     pick = biased(random.Random(0), size_bias)
     counts = Counter(pick("any", (64, 16, 32)) for _ in range(20_000))
     weights = np.exp([0, size_bias / 2, size_bias])
@@ -67,7 +67,7 @@ def test_the_largest_is_exp_tilt_times_as_likely_as_the_smallest(size_bias: floa
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.02)
 
 
-def test_a_single_choice_is_picked_whatever_the_tilt() -> None:
+def test_a_single_choice_is_picked_whatever_the_size_bias() -> None:
     assert biased(random.Random(0), 4.0)("any", (7,)) == 7
 
 
@@ -86,7 +86,7 @@ def test_a_value_keeps_its_place_where_its_choices_are_narrowed_differently() ->
 
 
 def test_a_value_that_is_not_offered_counts_as_missing() -> None:
-    params = {"depth": 1, "s1.width": 16, "s1.gated": 1, "s1.ratio": 0.25, "elsewhere": 1}
+    params = {"depth": 1, "s1.width": 16, "s1.gated": 1, "s1.ratio": 0.25, "unrelated": 1}
     assert Toy().build_from(params) == (Layer(16, 0.5),)
     assert Toy().build_from({"depth": 9}) == (Layer(16, 0.0),)
 

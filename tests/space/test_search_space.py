@@ -36,7 +36,7 @@ NARROW = SearchSpace(
 
 
 def stage_networks(choices: StageChoices) -> set[tuple[Any, ...]]:
-    """What distinct stages compute, from every combination of raw values."""
+    """The distinct stages, from every combination of raw values."""
     found = set()
     names = [field.name for field in fields(StageChoices) if field.name != "extra"]
     for combination in itertools.product(*(getattr(choices, name) for name in names)):
@@ -115,7 +115,7 @@ def test_a_space_holds_its_presets(name: str, side: int) -> None:
     assert not any(architecture in space for _, architecture in load_presets()[:3]) or side == 224
 
 
-def test_samples_are_reproducible_and_tilt_moves_them() -> None:
+def test_samples_are_reproducible_and_size_bias_moves_them() -> None:
     space = load_space("nextvit")
     assert space.sample(random.Random(3)) == space.sample(random.Random(3))
     depth = {

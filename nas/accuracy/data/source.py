@@ -138,7 +138,7 @@ def check_sizes(index: FolderIndex, what: str = "images") -> None:
 
     Args:
         index: the images.
-        what: how the message calls them.
+        what: name of the images in the message.
 
     Raises:
         DataError: names the split, its number of images and the number it needs.

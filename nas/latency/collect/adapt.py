@@ -25,7 +25,7 @@ from nas.space.search_space import SearchSpace
 from nas.space.workload import IMAGENET, Workload
 
 POOL = 400
-"""How many random networks of the space to choose the measured ones from."""
+"""Number of random networks of the space from which the ones to measure are chosen."""
 
 LOWEST_MS = 1e-4
 """Least latency of a block. A mix of sources can give a block less, or a negative latency."""
@@ -58,8 +58,8 @@ def adapt_table(
 
     Args:
         space: the table covers its blocks.
-        target: runtime.
-        samples: how many networks to measure. Those that tell most about the device are chosen.
+        target: name of the runtime.
+        samples: number of networks to measure; the most informative ones are chosen.
         precision: None for the target's default.
         workload: size of input and output, and images of one call.
         tables_dir: folder of the source tables, where the new one is written too; None for the
@@ -117,14 +117,14 @@ def _constant_ms(
     rows: Sequence[NetworkRow],
     mixed_ms: npt.NDArray[np.float64],
 ) -> float:
-    """Time a network takes besides its blocks, ms.
+    """Time of a network beyond its blocks, in ms.
 
     It also undoes what `LOWEST_MS` adds to networks by lifting blocks.
 
     Args:
         mixed: the table's blocks.
         rows: the measured networks.
-        mixed_ms: what the mix of sources predicts for them, shape [len(rows)].
+        mixed_ms: latencies of the rows that the mix of sources predicts, [len(rows)].
     """
     sums_ms = [sum(mixed[block].latency_ms for block in row.blocks()) for row in rows]
     return float(np.mean(mixed_ms - sums_ms))

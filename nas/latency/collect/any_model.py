@@ -26,7 +26,7 @@ class MeasuredModel:
         file, sha256: path and checksum of the file; external weights are not in the checksum.
         inputs: shapes of its inputs.
         target, runtime_version, device, device_description, threads: where it was measured.
-        precision: of the model's first floating-point input.
+        precision: precision of the model's first floating-point input.
         timing: includes the overhead of a call, as for whole networks in tables.
         overhead_ms: overhead of a call.
         date: ISO date.
@@ -128,7 +128,7 @@ def _read(path: Path) -> tuple[Any, bytes]:
         onnx.load_external_data_for_model(model, str(path.parent))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # protobuf and onnx have a family of errors each
+    except Exception as error:  # protobuf and onnx have their own exceptions
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path}: is no ONNX model that can be used: {said}") from None
     return model, content

@@ -80,7 +80,7 @@ Then, where the kit was built:
     {command} tables import results.json
 """
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content is the same zip
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same zip
 _CHUNK_BYTES = 1 << 20
 
 
@@ -89,7 +89,7 @@ class KitInfo:
     """A kit that was built.
 
     Attributes:
-        path: of the zip.
+        path: path of the zip.
         size_bytes: size of the zip.
         models_bytes: size of all models before compression.
         blocks, networks: number of each in the kit.
@@ -135,7 +135,7 @@ def build_kit(
     Args:
         space: the kit holds its distinct blocks, and its calibration networks.
         target: runtime of the device; it need not be installed on this machine.
-        path: of the zip; an existing zip is replaced once the new one is complete.
+        path: path of the zip; an existing zip is replaced once the new one is complete.
         precision: None for the target's default.
         workload: size of the networks' input and output, and images of one call.
         progress: called after every model.
@@ -199,7 +199,7 @@ class _Job:
     """A model to write.
 
     Attributes:
-        name: of the model, unique in the kit.
+        name: name of the model, unique in the kit.
         kind: reference, empty, block or network.
         value: the block or network as JSON; None for the other kinds.
         write: writes the model's file into a folder and returns its path.

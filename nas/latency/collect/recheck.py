@@ -16,11 +16,12 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 
 RARE = 0.01
-"""A table is rejected if so few networks inside their intervals are less probable than this."""
+"""Significance level: a table is rejected if a valid one would have so few networks inside their
+intervals with a probability below this."""
 
 MAX_ERROR = 2.0
-"""A table is also rejected if the mean error is above this many half widths of the intervals. The
-expected value is about half of one."""
+"""A table is also rejected if the mean error is above this many mean half widths of the intervals;
+about 0.5 is expected of a valid one."""
 
 MIN_NETWORKS = 3
 """Least number of networks that can reject a table."""
@@ -70,7 +71,8 @@ def recheck(
     Args:
         table: measured on this machine.
         space: where the networks come from; the table must have its blocks.
-        count, seed: of the networks.
+        count: number of networks to measure.
+        seed: seed of the choice of networks.
         progress: told how many are done, and of how many.
 
     Raises:

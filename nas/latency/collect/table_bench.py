@@ -78,7 +78,7 @@ def open_bench(key: TableKey, reference_ms: float | None = None) -> Iterator[Tab
     """A bench for a table's target, precision and batch size.
 
     Args:
-        key: of the table; with precision and batch size.
+        key: key of the table, with its precision and batch size.
         reference_ms: reference latency of the table; None for a new one.
 
     Raises:

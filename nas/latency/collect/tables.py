@@ -64,13 +64,13 @@ class Missing:
         return bool(self.blocks or self.networks)
 
     def expected_s(self, network_ms: float) -> tuple[float, float]:
-        """About how long measuring it takes on a quiet machine: least and most seconds.
+        """Estimates of the least and the most seconds of measuring on a quiet machine.
 
-        The turns of the protocol, and writing and loading the models, which takes as long here as
-        it took for ONNX files of the Next-ViT space (`WRITING_S`).
+        They include the turns of the protocol, and the time of writing and loading the models as
+        known for ONNX files of the Next-ViT space (`WRITING_S`).
 
         Args:
-            network_ms: latency of one of the networks, about.
+            network_ms: typical latency of one of the networks.
         """
         block_s, network_s = WRITING_S
         least = len(self.blocks) * block_s + len(self.networks) * network_s
@@ -140,7 +140,7 @@ def collect_table(
             or thread count; another process is measuring it; the space has too few networks.
     """
     key = measurable_key(target, precision, workload.batch_size)
-    table_networks(space)  # refuses a space of too few before anything is measured
+    table_networks(space)  # refuses a space of too few networks before anything is measured
     known = table_path(target, key.folder, tables_dir)
     path = new_table_folder(tables_dir) / target / key.folder
     try:
@@ -160,7 +160,11 @@ def _copy_table(source: Path, path: Path) -> None:
     """Begin with the rows of a table that is only read, where new ones would be comparable."""
     table = read_table(source)
     if table.meta.kind == "measured" and not changes(table.meta):
-        for name in ("blocks.csv", "networks.csv", "meta.json"):  # a table is there with its meta
+        for name in (
+            "blocks.csv",
+            "networks.csv",
+            "meta.json",
+        ):  # a table exists with its meta
             shutil.copyfile(source / name, path / name)
 
 
@@ -227,10 +231,10 @@ def network_rows(
     Args:
         bench: measures them.
         networks: networks to measure.
-        workload: of the networks.
+        workload: workload of the networks.
         progress: called after every group.
         on_rows: called with the rows of each group as soon as it is measured.
-        effort: how thoroughly to measure.
+        effort: number and length of turns.
 
     Returns:
         A row for each network, in order. A network that occurs twice is measured once.
@@ -270,8 +274,8 @@ def measure_networks(
 
     Args:
         networks: networks to measure.
-        table: of this machine; timings are scaled to its reference latency.
-        workload: of the networks.
+        table: table of this machine; timings are scaled to its reference latency.
+        workload: workload of the networks.
         progress: called with the number done and the total number.
 
     Raises:

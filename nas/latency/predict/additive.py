@@ -23,7 +23,7 @@ HUBER = 2.0
 """Residuals beyond this many standard deviations lose weight in a robust fit."""
 
 LOWEST = 0.1
-"""A robust fit takes no prediction for lower than this share of the median latency."""
+"""A robust fit treats lower predictions as this share of the median latency."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Measured(Protocol):
-    """What a table's row has at least; `nas.measurement.protocol.Timing` is one."""
+    """The part of a table's row that is needed here; `nas.measurement.protocol.Timing` has it."""
 
     @property
     def latency_ms(self) -> float: ...
@@ -34,11 +34,11 @@ class BlockEstimate(NamedTuple):
 
 
 def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArray[np.float64]:
-    """What the trees see of blocks, sizes as natural logarithms: [n, 15 + extra].
+    """Inputs of the trees for blocks, sizes as natural logarithms: [n, 15 + extra].
 
     Args:
-        blocks: to describe.
-        extra: names of fields that only some kinds have; 0 where a block's kind has it not.
+        blocks: the blocks.
+        extra: names of fields that only some kinds have; 0 if a block's kind lacks the field.
     """
     sizes, others = [], []
     for block in blocks:
@@ -68,8 +68,8 @@ def _extra_names(blocks: Iterable[Block]) -> list[str]:
 def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[str] = ()) -> Shapes:
     """Blocks as the interpolator takes them; ``extra`` as in `block_features`.
 
-    The width of a value is left out of ``gbyte``: all rows of a table have the same, so it is
-    part of the fitted bandwidth.
+    ``gbyte`` counts values, not bytes: all rows of a table have the same bytes per value, so the
+    fitted bandwidth includes them.
     """
     widest = max((len(block_ops(block)) for block in blocks), default=0)
     work = np.zeros((len(blocks), widest, 2))
@@ -90,8 +90,8 @@ def fit_blocks(
 
     Args:
         table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
-        batch_size: of the measurements.
-        extra: as in `block_features`; shapes to estimate are made with the same.
+        batch_size: batch size of the measurements.
+        extra: as in `block_features`; must be the same for the shapes to estimate.
 
     Raises:
         TableError: the table has too few blocks.
@@ -109,11 +109,11 @@ def interpolate_blocks(
 
     Args:
         table_rows: the measured blocks of one table.
-        missing: what to estimate, of kinds of which the table has at least `MIN_FAMILY`.
-        batch_size: of the measurements.
+        missing: the blocks to estimate; the table must have `MIN_FAMILY` blocks of their kinds.
+        batch_size: batch size of the measurements.
 
     Raises:
-        TableError: the table has too few blocks, of all or of a kind; says how many.
+        TableError: the table has too few blocks, in total or of a kind; says how many.
     """
     if not missing:
         return []

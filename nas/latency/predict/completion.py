@@ -14,12 +14,12 @@ from nas.space.block import Block
 def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTable:
     """The table with an estimated row for each of these blocks that it lacks.
 
-    What is derived from it is called estimated, and the interval of a network that has such
-    blocks is wider. Nothing is written.
+    Latencies predicted from this table are called estimated, and the interval of a network that
+    has estimated blocks is wider. Nothing is written.
 
     Args:
-        table: measured; published ones have no blocks and need none.
-        blocks: that are needed.
+        table: a measured table; tables of published figures need no blocks.
+        blocks: blocks that are needed.
 
     Raises:
         TableError: too few blocks of a kind were measured; says which. Or the table is adapted.

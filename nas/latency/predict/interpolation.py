@@ -34,7 +34,7 @@ MIN_ROWS = 20
 """Measured rows, of all families together, that a fit needs."""
 
 MIN_FAMILY = 2
-"""Measured rows of a family that an estimate for it needs: one to learn from, one to check."""
+"""Measured rows that an estimate for a family needs: one for the fit, one to check it."""
 
 FOLDS = 10
 """A held-out fold is a tenth of the rows."""
@@ -43,7 +43,7 @@ ENOUGH_ERRORS = 5000
 """Held-out errors after which further folds would not change their quantiles."""
 
 OWN_QUANTILE = 30
-"""Held-out errors of a family from which its interval is its own, not the whole table's."""
+"""Held-out errors that a family needs for an interval of its own; others use the whole table's."""
 
 RIDGE = 0.01
 """Keeps a parameter of the roofline that the rows don't determine near its first guess."""
@@ -51,14 +51,14 @@ RIDGE = 0.01
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is known of n shapes before they are measured.
+    """Properties of n shapes that are known without a measurement.
 
     Attributes:
-        features: what the trees see, logarithms of sizes where it is a size: [n, features].
-        gflop: arithmetic of every operator, 0 where a shape has fewer: [n, operators].
-        gbyte: its memory traffic, 0 where a shape has fewer; in any unit: [n, operators].
+        features: inputs of the trees, where sizes are natural logarithms: [n, features].
+        gflop: arithmetic of every operator, padded with 0: [n, operators].
+        gbyte: memory traffic of every operator, in any unit, padded with 0: [n, operators].
         family: number of the shape's family; every family has its own factor: [n], integers.
-        twins: shapes of one number are so alike that they are held out together: [n], integers.
+        twins: number of a group of shapes so alike that they are held out together: [n], integers.
     """
 
     features: NDArray[np.float64]
@@ -130,7 +130,7 @@ class Interpolator:
             measured_ms: [n], positive.
 
         Raises:
-            TableError: too few rows, or a latency that is none.
+            TableError: there are too few rows, or a latency is not a positive number.
         """
         if len(shapes) < MIN_ROWS:
             raise TableError(
@@ -170,7 +170,7 @@ class Interpolator:
         log_ms, spread = self._model.log_ms(shapes)
         width = np.array([self._widths[int(family)] for family in shapes.family])
         half = width * (self._floor + spread) * (1.0 + self._outside(shapes))
-        half = np.minimum(half, math.log(1e6))  # an interval this wide says all it can
+        half = np.minimum(half, math.log(1e6))  # a wider interval would say nothing more
         return Prediction(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
 
     def _outside(self, shapes: Shapes) -> NDArray[np.float64]:
@@ -218,7 +218,7 @@ def _fit_model(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Model:
     from sklearn.ensemble import ExtraTreesRegressor
 
     law = _fit_law(shapes, log_ms)
-    # Few rows are fitted in no time and need the smoother average.
+    # Few rows are fitted fast, and need the smoother average of more trees.
     trees = ExtraTreesRegressor(
         n_estimators=int(np.clip(1_300_000 // len(shapes), 16, 100)),
         max_features=0.7,
@@ -254,7 +254,7 @@ def _held_out(
 def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
     """Rows of each fold: every family in every fold as far as it goes, twins together."""
     pairs = np.stack([shapes.family, shapes.twins], axis=1)
-    # Sorted by family, and in random order inside it, twins are dealt out like cards.
+    # Twins are dealt to the folds in turn, sorted by family and in random order inside it.
     distinct, pair = np.unique(pairs, axis=0, return_inverse=True)
     order = np.lexsort((np.random.default_rng(0).random(len(distinct)), distinct[:, 0]))
     fold_of = np.empty(len(distinct), dtype=np.int64)

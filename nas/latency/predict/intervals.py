@@ -34,11 +34,11 @@ def log_deviation(relative_errors: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """How far predictions are from measurements.
+    """Distribution of the errors of predictions.
 
     Attributes:
         deviation: standard deviation of log(predicted / measured).
-        freedom: degrees of freedom it was estimated with; at least one is taken.
+        freedom: degrees of freedom of the estimate; at least one is used.
     """
 
     deviation: float
@@ -51,7 +51,7 @@ class ErrorSpread:
         return float(stdtrit(max(1, self.freedom), (1 + confidence) / 2))
 
     def factor(self, confidence: float = CONFIDENCE) -> float:
-        """What a prediction is divided and multiplied by for its interval."""
+        """Factor by which a prediction is divided and multiplied for its interval."""
         return math.exp(self.quantile(confidence) * self.deviation)
 
 
@@ -61,10 +61,11 @@ MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
 
 
 def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
-    """Spread of the next measurement of a network over the measurement (or mean) that is known.
+    """Spread of the ratio of a network's next measurement to its known latency.
 
-    It is `MEASURED_AGAIN`, wider for a measurement that is less certain than `DECIDING_EFFORT`
-    requires, and narrower for the mean of several measurements.
+    The known latency is one measurement, or the mean of several. The spread is `MEASURED_AGAIN`,
+    wider for a measurement that is less certain than `DECIDING_EFFORT` requires, and narrower for
+    a mean.
 
     Args:
         ci_pct: half the 95% interval of the measurement, or of the mean of several

@@ -61,8 +61,8 @@ was measured in it. It is wider than `SESSION_DEVIATION`, because single session
 (docs/benchmarks-notes.md)."""
 
 MAX_FACTOR = 10.0
-"""Widest factor of an interval. A table with a wider one is refused, as its rows contradict each
-other."""
+"""Widest factor of an interval. A table whose factor is larger is refused, as its rows contradict
+each other."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class LatencyPredictor:
     """Predicts the latency of architectures on one table's device; made by `fit`.
 
     Attributes:
-        table: what it was derived from.
+        table: the table that it is derived from.
         constant_ms: time of a network beyond its blocks.
         block_ms: time of one block inside a network; raises TableError if it was not measured.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
-        error: of its predictions; their intervals follow from it.
+        error: error of its predictions; their intervals follow from it.
     """
 
     table: LatencyTable
@@ -150,16 +150,16 @@ class LatencyPredictor:
         latency_ms: Sequence[float],
         workload: Workload = IMAGENET,
     ) -> LatencyPredictor:
-        """This predictor after whole networks were measured, by what they have in common.
+        """This predictor, corrected by newly measured networks.
 
-        Every prediction is multiplied by one factor: the networks' mean log error, shrunk towards
-        none by how much a mean of so few says (a normal prior of `SHARED_DEVIATION`). Intervals
+        Every prediction is multiplied by one factor: the networks' mean log error, shrunk
+        towards zero by a normal prior of deviation `SHARED_DEVIATION`. Intervals
         stay as wide as they are.
 
         Args:
-            architectures: what was measured, in any number.
-            latency_ms: what it took, [n].
-            workload: of the networks.
+            architectures: the n measured networks.
+            latency_ms: their measured latencies, [n].
+            workload: workload of the networks.
         """
         if not architectures:
             return self
@@ -208,7 +208,7 @@ class LatencyPredictor:
         """Latencies with their intervals.
 
         Args:
-            architectures: what to predict.
+            architectures: the networks to predict.
             workload: size of input and output; the batch is the table's.
             confidence: share of networks whose measured latency an interval should hold.
 
@@ -263,7 +263,7 @@ def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
 
 
 def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """What the correction sums over a network: [blocks, 3], see `PLAIN_SUM`.
+    """Features of each block that the correction sums: [blocks, 3], see `PLAIN_SUM`.
 
     Raises:
         TableError: a block was never measured; names it.

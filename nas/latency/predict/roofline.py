@@ -30,7 +30,7 @@ class Roofline:
         peak_gflop_per_ms: arithmetic throughput.
         gbyte_per_ms: memory bandwidth.
         overhead_ms: fixed time of one operator.
-        precision, batch_size: what it was fitted for.
+        precision, batch_size: precision and batch size of the fitted latencies.
     """
 
     peak_gflop_per_ms: float
@@ -57,7 +57,7 @@ def fit_roofline(
     Args:
         networks: each as its blocks.
         latency_ms: their measured latencies, in the same order.
-        precision, batch_size: of the measurements.
+        precision, batch_size: precision and batch size of the measurements.
     """
     sizes = [_op_sizes(blocks, precision, batch_size) for blocks in networks]
     target = np.log(np.asarray(latency_ms))

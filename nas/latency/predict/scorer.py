@@ -1,6 +1,6 @@
-"""Sums the blocks of an architecture fast enough for a search to score everything it thinks of.
+"""Sums the blocks of an architecture, fast enough to score every candidate that a sampler makes.
 
-What a stage adds depends on the stage, the channels that enter it, and the workload. A space has
+The sum of a stage depends on the stage, the channels that enter it, and the workload. A space has
 some thousand such stages, and billions of networks of them: each stage is summed once, and a
 network is four look-ups.
 """
@@ -15,16 +15,16 @@ from nas.space.expansion import Part, head_part, stage_sizes, stem_part
 from nas.space.workload import Workload
 
 _StageSums = dict[tuple[Stage, int], float]
-"""What a stage adds, by the stage and the channels that enter it."""
+"""Sum over the blocks of a stage, by the stage and the channels that enter it."""
 
 
 class Scorer:
     """Latency, or another sum over blocks, of architectures at one workload.
 
     Args:
-        constant_ms: of every network.
+        constant_ms: time of a network beyond its blocks.
         block_ms: latency of one block inside a network.
-        workload: of the networks.
+        workload: workload of the networks.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Scorer:
         self._constant_ms = constant_ms
         self._workload = workload
         self._ends_ms: dict[tuple[int, int, int], float] = {}
-        # By the stem's stride: every later map is of another size.
+        # Keyed by the stem's stride, on which the size of every later map depends.
         self._stages_ms: dict[int, tuple[_StageSums, ...]] = {
             stride: ({}, {}, {}, {}) for stride in (2, 4)
         }
@@ -62,7 +62,7 @@ class Scorer:
             return self.latency_ms(architecture)
 
     def latencies_ms(self, architectures: Sequence[Architecture]) -> list[float]:
-        """Latencies in ms of many; errors as `latency_ms`."""
+        """Latencies in ms of several architectures; errors as `latency_ms`."""
         latency_ms = self.latency_ms
         return [latency_ms(architecture) for architecture in architectures]
 

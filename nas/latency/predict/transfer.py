@@ -1,9 +1,9 @@
 """A new device's latencies from a few measured networks and the tables of other devices.
 
-The new device is taken for one of the source devices, or for their mean, times a scale, plus a
-normal departure along the directions in which the sources differ from each other. Which source,
-how large a departure and how noisy the measurements is not known: each combination is a
-hypothesis with a closed-form fit, and the fits are averaged by how well they explain the
+The new device is modelled as one of the source devices, or their mean (its likeness), times a
+scale, plus a normal departure along the directions in which the sources differ from each other. The
+likeness, the size of the departure and the noise of the measurements are unknown: each combination
+is a hypothesis with a closed-form fit, and the fits are averaged by how well they explain the
 measurements (their evidence; MacKay 1992, "Bayesian interpolation"). The result is a weight for
 each source and a constant, so it stays additive over blocks.
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NOISES = (0.02, 0.04, 0.08, 0.16, 0.32)
-"""Relative deviations of a measurement from the model that are considered."""
+"""Candidate values of the relative deviation of a measurement from the model."""
 
 DEPARTURES = (0.1, 0.3, 1.0, 3.0)
-"""How far a device may depart from its likeness, in units of how far the sources differ."""
+"""Candidate values of how far a device differs from the mix of its sources, in units of how far the
+sources differ from each other."""
 
 CONSTANT = 0.1
 """Prior deviation of the constant per unit of departure, as a share of a typical latency."""
@@ -49,14 +50,14 @@ CHOICE_NOISE = 0.05
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a few measurements say of a new device.
+    """Latency model of a new device, from a few measurements.
 
     Attributes:
         model: latency = ``constant_ms`` + source latencies @ ``coefficients``. It is linear in
             the sources, so it holds block by block too: a block takes
             ``sum(coefficients[s] * block_ms[s])`` on the new device.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the samples.
-        error: of predictions on the new device; their intervals follow from it.
+        error: error of predictions on the new device; their intervals follow from it.
     """
 
     model: AdditiveModel
@@ -68,7 +69,7 @@ def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
     """`mix_sources`, with the interval from leaving out each sample in turn; arguments as there.
 
     Raises:
-        TableError: fewer than `MIN_SAMPLES` networks, or a latency that is none.
+        TableError: there are fewer than `MIN_SAMPLES` networks, or a latency is not above zero.
     """
     sources, measured = _checked(source_ms, latency_ms)
     if len(measured) < MIN_SAMPLES:
@@ -89,8 +90,8 @@ def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
     """The mean posterior mix of source devices, given the measured networks.
 
     Args:
-        source_ms: what the sources' predictors say of the measured networks, [n, sources] ms.
-        latency_ms: what the new device took for them, [n] ms.
+        source_ms: latencies of the measured networks that the sources predict, [n, sources].
+        latency_ms: their latencies on the new device, [n].
 
     Returns:
         Coefficients [sources] and constant for `AdditiveModel.predict` on any [m, sources].
@@ -102,7 +103,7 @@ def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
     count = sources.shape[1]
     typical_ms = sources.mean(axis=0)
     level_ms = float(np.median(measured))
-    # Columns: the sources brought to the new device's level, and a constant of that level.
+    # Columns: the sources scaled to the new device's level, and a constant of that level.
     columns = np.column_stack([sources / typical_ms, np.ones(len(measured))]) * level_ms
     unit_ms = np.maximum(measured, LOWEST * level_ms)
     columns /= unit_ms[:, None]
@@ -119,7 +120,7 @@ def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
 
 
 def _best_scale(parts_Hn: NDArray[np.float64], goal_n: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What to multiply each row by, for the least squares of its distance to the goal: [H]."""
+    """Scale of each row that minimises its squared distance to the goal: [H]."""
     scale: NDArray[np.float64] = parts_Hn @ goal_n / (parts_Hn**2).sum(axis=1)
     return scale
 
@@ -166,11 +167,11 @@ def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
     the prior of `mix_sources` around the mean of the sources and a noise of `CHOICE_NOISE`.
 
     Args:
-        source_ms: what the sources' predictors say of the candidates, [n, sources] ms.
+        source_ms: latencies of the candidates that the sources predict, [n, sources].
         count: networks to choose.
 
     Returns:
-        ``count`` different row numbers, the most telling first.
+        ``count`` different row numbers, the most informative first.
 
     Raises:
         TableError: fewer candidates than ``count``; ValueError: source_ms is not [n, sources].
@@ -200,7 +201,7 @@ def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
 
 
 def samples_error(relative_errors: Sequence[float]) -> ErrorSpread:
-    """How far predictions for a new network are off, from leave-one-out errors.
+    """Error of predictions for a new network, from leave-one-out errors.
 
     One degree of freedom less than errors: each is of a network the fit had not seen, so only
     their spread was estimated.

@@ -1,4 +1,4 @@
-"""Which latency tables there are, and which one a search means."""
+"""Lists the latency tables, and finds the one that a search uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.system.paths import exists
 
 @dataclass(frozen=True)
 class TableKey:
-    """What a table is for; ``device`` None stands for whichever is meant."""
+    """Target, device, precision and batch size of a table; ``device`` None stands for any."""
 
     target: str
     device: str | None = None
@@ -32,7 +32,7 @@ class TableKey:
 
 
 def table_folders(tables_dir: Path | None) -> tuple[Path, ...]:
-    """Where tables are looked for: in the given folder, else in `nas.system.folders.tables`."""
+    """Folders to search for tables: the given folder, else `nas.system.folders.tables`."""
     return folders.tables() if tables_dir is None else (tables_dir,)
 
 
@@ -84,7 +84,7 @@ def own_key(
 
 
 def runtime_precision(runtime: Runtime, precision: Precision | None) -> Precision:
-    """A precision that a runtime has, its usual one for None.
+    """The given precision, if the runtime supports it; the runtime's default for None.
 
     Raises:
         TableError: it does not have that precision.
@@ -102,7 +102,7 @@ def find_table(
     batch_size: int | None = None,
     tables_dir: Path | None = None,
 ) -> LatencyTable | None:
-    """The table that the options mean.
+    """The table that the options select.
 
     This machine's own table comes first; else the only one that fits the options.
 
@@ -110,7 +110,7 @@ def find_table(
         The table, or None where this machine has none yet but can measure it.
 
     Raises:
-        TableError: unknown target or device, no table fits, or several do; names those there are.
+        TableError: unknown target or device, no table fits, or several do; names the existing ones.
     """
     if target not in target_names(tables_dir):
         raise TableError(unknown("target", target, target_names(tables_dir)))
@@ -154,7 +154,7 @@ def load_table(
     batch_size: int | None = None,
     tables_dir: Path | None = None,
 ) -> LatencyTable:
-    """`find_table`, where having to measure first is an error too.
+    """Like `find_table`, but a table that has yet to be measured is an error.
 
     Raises:
         TableError: as `find_table`; or this machine has no table yet (names the command).
@@ -190,7 +190,7 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
 
 
 def _is_this_device(meta: TableMeta) -> bool:
-    """Whether a table is of the hardware here, be it with other threads."""
+    """Whether a table is of this machine's hardware, whatever its number of threads."""
     if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
         return False
     here = RUNTIMES[meta.target].device()
@@ -201,11 +201,11 @@ def _is_this_device(meta: TableMeta) -> bool:
 
 
 def changes(meta: TableMeta) -> str | None:
-    """What is different here since this machine's table was measured.
+    """Changes of this machine since its table was measured.
 
     Returns:
-        For example ``runtime version 1.31, now it is 1.32``; None where nothing is, or where the
-        table is not of this machine's hardware.
+        For example ``runtime version 1.31, now it is 1.32``; None if nothing has changed, or if
+        the table is not of this machine's hardware.
     """
     if meta.kind == "published" or not _is_this_device(meta):
         return None
@@ -248,7 +248,7 @@ def measure_command(
 def remeasure_command(
     table: LatencyTable, space: str = "nextvit", workload: Workload = IMAGENET
 ) -> str:
-    """The command that measures, on its device, what a table has estimates or too little of."""
+    """The command that measures a table's missing or estimated rows on its device."""
     meta = table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
     return measure_command(key, space, workload, table.path.parents[1])

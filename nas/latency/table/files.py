@@ -31,7 +31,7 @@ from nas.system.json_checks import MAX_FILE_BYTES, read_json
 from nas.system.paths import exists
 
 BLOCK_COLUMNS = [field.name for field in fields(Block) if field.name != "extra"]
-"""What every block has; columns of fields that only some kinds have follow."""
+"""Columns that every block has; columns of fields that only some kinds have follow."""
 
 TIMING_COLUMNS = [field.name for field in fields(Timing)]
 NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
@@ -94,9 +94,9 @@ def _read_csv(
 ) -> None:
     """Hand every row to ``add``; a ValueError of it becomes a TableError with the line.
 
-    Rows of kinds of block that are not registered here are left out with a warning: nothing here
-    can ask for them. Unless the file must be ``whole``, a last line without an end is left out too:
-    whoever measured was killed while writing it, and measuring goes on from there.
+    Rows of kinds of block that are not registered are skipped with a warning, as no space here has
+    them. Unless the file must be ``whole``, a last line without a line end is skipped too: the
+    measurement was killed while it wrote the line, and will write it again.
     """
     if not path.exists():
         return
@@ -145,7 +145,7 @@ def _read_text(path: Path, repair: str) -> str:
 
 
 def _is_header(header: Sequence[str], columns: list[str]) -> bool:
-    """Whether it is the usual one; blocks may have columns of further fields in the middle."""
+    """Whether a header has the expected columns; further fields of blocks stand in the middle."""
     further = header[len(columns) : -len(TIMING_COLUMNS)]
     good = [*columns, *further, *TIMING_COLUMNS] == list(header)
     if columns != BLOCK_COLUMNS:
@@ -241,7 +241,7 @@ def write_table(
     """Write a new table, whole or not at all; returns it as read back.
 
     Raises:
-        TableError: it is there already, or cannot be written.
+        TableError: the table exists already, or cannot be written.
     """
     final = tables_dir / meta.target / meta.folder
     if exists(final):
@@ -267,7 +267,7 @@ def write_table(
 def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
     """Add rows to ``blocks.csv``; they are on disk when this returns.
 
-    A field that only some kinds have gets a column when a block with it comes.
+    A field that only some kinds have gets its column with the first block that has the field.
     """
     file, rows = path / "blocks.csv", list(rows)
     further = _further_columns(file)
@@ -294,7 +294,7 @@ def _further_columns(path: Path) -> list[str]:
 
 
 def _add_columns(path: Path, position: int, names: Sequence[str]) -> None:
-    """Insert columns, empty in the rows that are there; the file is replaced whole."""
+    """Insert columns, empty in existing rows; the file is replaced as a whole."""
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     lines = [[*row[:position], *[""] * len(names), *row[position:]] for row in rows]

@@ -28,7 +28,7 @@ MIN_NETWORKS = 5
 """Whole networks a measured table needs before the predictor's correction means anything."""
 
 MAX_REFERENCE_RATIO = 20.0
-"""Latencies of the reference block further apart than this are not of one device."""
+"""Largest ratio of two latencies of the reference block that one device can have."""
 
 
 def _one_line(text: str) -> str:
@@ -43,19 +43,19 @@ Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 class TableMeta(BaseModel):
-    """How a table came to be.
+    """Provenance of a table.
 
     Attributes:
         kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
             mixed from other devices' tables by a few networks measured on this one.
         target: the runtime it is for.
         device: folder-safe name of the device.
-        device_description: as the hardware (or the publication) calls it.
-        precision, batch_size: of every row.
-        runtime_version: version that measured; empty for published figures.
-        threads: CPU threads used; 0 where that means nothing.
-        reference_ms: latency of the reference block while the machine was quiet; all rows are
-            read as if it had run so when they were measured.
+        device_description: name of the device given by the hardware or the publication.
+        precision, batch_size: precision and batch size of every row.
+        runtime_version: version of the runtime that measured; empty for published figures.
+        threads: CPU threads used; 0 where threads have no meaning.
+        reference_ms: latency of the reference block while the machine was quiet. Latencies are
+            scaled to it when a table is read.
         overhead_ms: fixed time of a call, taken out of the rows of blocks.
         created, updated: ISO dates.
         source: where published figures come from, or the tables that an adapted one was mixed
@@ -109,7 +109,7 @@ class LatencyTable:
 
     Attributes:
         path: its folder.
-        meta: how it came to be.
+        meta: its provenance.
         blocks: isolated blocks.
         networks: whole networks.
         interpolated: the blocks among them that were not measured but estimated, each with half
@@ -129,7 +129,7 @@ class LatencyTable:
 
     @property
     def latency_kind(self) -> Literal["predicted", "estimated"]:
-        """What a latency derived from it is called."""
+        """Word for a latency derived from this table: ``predicted`` or ``estimated``."""
         return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""Whether a block can exist, and a measured table's latencies be true."""
+"""Checks that a block can exist, and that a measured table's latencies are plausible."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from nas.space.block import Block
 
 CPU_TARGETS = ("onnxruntime", "openvino")
 MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12
-"""No accelerator, and no CPU thread, is that fast (two 512-bit units at 6 GHz do 0.2e12)."""
+"""Speeds, in MACs per second, that no accelerator and no CPU thread reaches (two 512-bit units at
+6 GHz do 0.2e12)."""
 
 MIN_MACS_PER_S = 2e8
-"""Of a whole network. A Raspberry Pi 3 is ten times as fast."""
+"""Least speed of a whole network, MACs per second. A Raspberry Pi 3 is ten times as fast."""
 
 MAX_SUM_RATIO = 20.0
-"""Between a network and the sum of its blocks; a unit mistaken in one of them gives 1000."""
+"""Largest ratio between the latency of a network and the sum of its blocks, either way. A wrong
+unit in one of them gives 1000."""
 
 MAX_BLOCK_SHARE = 2.0
-"""Isolated latency of one block over that of a whole network with it."""
+"""Largest ratio of the isolated latency of a block to the latency of a network that contains it."""
 
 
 def check_plausible(
     blocks: Mapping[Block, Timing], networks: Sequence[NetworkRow], meta: TableMeta
 ) -> None:
-    """Refuse latencies that no device can have, as those in another unit than ms are.
+    """Refuse latencies that no device can have, for example because they are not in ms.
 
     Raises:
         ValueError: names the row, and what is wrong with it.

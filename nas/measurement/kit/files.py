@@ -46,11 +46,11 @@ class KitModel:
     """One model file of a kit.
 
     Attributes:
-        name: of the model, unique in the kit.
+        name: name of the model, unique in the kit.
         kind: ``reference``, ``empty``, ``block`` or ``network``.
         file: path in the kit, ``models/...``; a Core ML package is a folder.
         sha256: see `Digest`.
-        size_bytes: of the file, or of all files of the package.
+        size_bytes: size of the file, or of all files of the package.
         value: the block or architecture as JSON; None for other kinds.
     """
 
@@ -64,7 +64,7 @@ class KitModel:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a kit measures, and for which table.
+    """The models that a kit measures, and the table that they are for.
 
     ``resolution`` is in pixels: 224 for a square image, else height x width as a text such as
     512x683.
@@ -116,14 +116,14 @@ class Conditions:
 
 @dataclass(frozen=True)
 class KitResults:
-    """What a kit has measured so far.
+    """Measurements of a kit so far.
 
     Attributes:
-        manifest: of the kit.
-        conditions: where it was run.
+        manifest: the manifest of the kit.
+        conditions: device, runtime and software of the run.
         created, updated: ISO dates.
         reference_ms: latency of the reference block to which all rows are scaled.
-        quiet_ms: its latency while the machine was quiet.
+        quiet_ms: latency of the reference block while the machine was quiet.
         overhead_ms: overhead of a call; the rows include it.
         rows: timings of the measured blocks and networks, by the model's name.
     """

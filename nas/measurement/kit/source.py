@@ -32,7 +32,7 @@ class KitSource:
     """An open kit; made by `open_kit`.
 
     Attributes:
-        path: of the zip file or folder.
+        path: path of the zip file or folder.
         manifest: the kit's manifest.
     """
 
@@ -49,7 +49,7 @@ class KitSource:
         """Extract models, and delete them at the end of the block, as devices have small disks.
 
         Args:
-            models: of the manifest.
+            models: models that the manifest lists.
             folder: where to extract to; it must not hold files of the same names.
 
         Raises:

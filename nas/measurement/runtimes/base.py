@@ -30,8 +30,8 @@ class Runtime(ABC):
     Attributes:
         name: name of the target.
         precisions: supported precisions, the default first.
-        suffix: of its model files.
-        in_kits: whether device kits can be made for it: its model files need no PyTorch.
+        suffix: suffix of the model files that it loads.
+        in_kits: whether device kits can be made for it. Its model files must load without PyTorch.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Runtime(ABC):
 
         Args:
             path: a file (for Core ML: a package) with the suffix of this runtime.
-            precision: of the file.
+            precision: precision of the file.
 
         Raises:
             RuntimeUnavailableError: the runtime cannot run the file on this machine.
@@ -65,7 +65,7 @@ class Runtime(ABC):
 
 
 def timed_by_clock(call: Callable[[], None]) -> Session:
-    """A session that times a call, which returns when the device is done, by the host's clock."""
+    """A session that times a call by the host's clock; the call returns when the device is done."""
 
     def run(duration_s: float) -> list[float]:
         begin = time.perf_counter()

@@ -10,7 +10,7 @@ def example_input(shape: Sequence[int], dtype: Any) -> Any:
     """An input array: standard normal values for float types, ones for other types.
 
     Args:
-        shape: of the input.
+        shape: shape of the input.
         dtype: NumPy dtype or its name.
     """
     import numpy as np

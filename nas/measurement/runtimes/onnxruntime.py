@@ -39,7 +39,7 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime with one execution provider and all graph optimisations.
 
     Args:
-        name: of the target.
+        name: name of the target.
         provider: name of the execution provider. Operators it does not support run on the CPU.
         precisions: see `Runtime`.
     """
@@ -105,8 +105,8 @@ def _share_one_thread_pool(threads: int) -> None:
     """Make all sessions of this process share one thread pool.
 
     Threads of a session spin for a while after a call. If several sessions with threads of their
-    own are timed in turns, they take the cores from each other, and a call of 2 ms takes up to 8.
-    The setting lasts as long as the process, so measuring has a process of its own.
+    own are timed in turns, they take the cores from each other and measure too high a latency. The
+    setting lasts as long as the process, so measurements run in a process of their own.
     """
     import onnxruntime as ort
 

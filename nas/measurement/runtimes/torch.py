@@ -24,8 +24,8 @@ class Torch(Runtime):
     machine.
 
     Args:
-        name: of the target.
-        device_type: where it runs. On an NVIDIA GPU the run is captured as a CUDA graph.
+        name: name of the target.
+        device_type: device that runs the module; an NVIDIA GPU replays it as a CUDA graph.
         compiled: whether to compile it with `torch.compile`, with the default settings.
     """
 

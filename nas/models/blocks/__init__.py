@@ -1,4 +1,4 @@
-"""The kinds of blocks that Next-ViT is made of, a file each; importing this registers them.
+"""The kinds of blocks that Next-ViT is made of, one file per kind; importing this registers them.
 
 Torch is imported when a module is built, not before: tables are read and latencies predicted
 without it.
@@ -18,7 +18,7 @@ from nas.space.block_kinds import kind_of, register
 if TYPE_CHECKING:
     from torch import nn
 
-# In this order an interpolation numbers them; others follow.
+# Interpolation numbers the kinds in this order; further kinds follow.
 for kind in (STEM, NCB, NTB, HEAD):
     register(kind)
 

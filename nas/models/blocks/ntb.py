@@ -35,7 +35,7 @@ def module(block: Block, drop_path: float) -> nn.Module:
 
 
 def note(block: Block) -> str:
-    """How its channels are split."""
+    """Note of a report: how many channels an NTB gives to attention and to convolution."""
     convolution = block.out_channels - block.attention_channels
     return f"NTB channels: {block.attention_channels} attention, {convolution} convolution"
 
@@ -47,7 +47,7 @@ NTB = BlockKind(
     meaning="transformer block",
     operators=operators,
     module=module,
-    # In this order they are asked for: suggestions of a seed depend on it.
+    # The order in which samplers are asked; the suggestions of a seed depend on it.
     fields=(MLP_RATIO, SR_RATIO, MIX_RATIO),
     note=note,
 )

@@ -34,7 +34,7 @@ def module(block: Block, drop_path: float) -> nn.Module:
 
 
 def note(block: Block) -> str:
-    """What a report says about a stem."""
+    """Note of a report about a stem."""
     strided = "two of stride 2" if block.stride == 4 else "the first of stride 2"
     return f"four 3x3 convolutions, {strided}, {block.out_channels} channels"
 

@@ -19,7 +19,7 @@ def convert(module: nn.Module, input_shape: tuple[int, ...], precision: Precisio
     Args:
         module: a block or network, BatchNorms folded.
         input_shape: [B, C, H, W].
-        precision: of weights and activations; input and output stay fp32.
+        precision: precision of weights and activations; input and output stay fp32.
 
     Raises:
         RuntimeUnavailableError: coremltools is not installed.

@@ -23,8 +23,8 @@ def write_module(
     Args:
         module: a block or network in evaluation mode, BatchNorms folded.
         input_shape: [B, C, H, W].
-        precision: of weights, activations and input.
-        path: of the file; its suffix is one of `FORMATS`.
+        precision: precision of weights, activations and input.
+        path: path of the file; its suffix is one of `FORMATS`.
 
     Raises:
         RunError: the file cannot be written.

@@ -40,7 +40,7 @@ def export_onnx(
         module: a network or the module of one block, in fp32; it is left as it is.
         input_shape: [B, C, H, W].
         path: also write the file there, whole or not at all.
-        precision: of weights, activations, input and output.
+        precision: precision of weights, activations, input and output.
 
     Raises:
         RunError: the file cannot be written.
@@ -69,17 +69,17 @@ def export_network(
     seed: int = 0,
     precision: Precision = "fp32",
 ) -> None:
-    """Write the network of an architecture, untrained, for latency tests and deployment trials.
+    """Write the untrained network of an architecture, to test its latency and its deployment.
 
     The file's metadata hold the architecture (JSON) and its id, the resolution, the batch size,
-    the precision, and that the weights are random and of which seed.
+    the precision, the seed, and a note that the weights are random.
 
     Args:
         architecture: what to build.
         path: the ``.onnx`` file.
         workload: size of the images, outputs of the classifier, images of one call.
-        seed: of the random weights; torch's global generator is left as it was.
-        precision: of weights, activations, input and output.
+        seed: seed of the random weights; torch's global generator is left as it was.
+        precision: precision of weights, activations, input and output.
 
     Raises:
         ArchitectureError: the resolution is too low for an E-MHSA reduction.
@@ -115,7 +115,7 @@ def _has_torchscript_exporter() -> bool:
 def _export_torchscript(module: nn.Module, example: Tensor, names: tuple[str, str]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # What this exporter says about itself, and about a helper it calls.
+        # Warnings of this exporter about itself, and about a helper that it calls.
         for said in (".*TorchScript-based ONNX export", "The feature will be removed"):
             warnings.filterwarnings("ignore", said, DeprecationWarning)
         torch.onnx.export(

@@ -35,8 +35,8 @@ class ModelWriter:
     """Writes model files of one runtime.
 
     Attributes:
-        runtime: that is to run them.
-        precision, batch_size: of every model.
+        runtime: runtime that loads the files.
+        precision, batch_size: precision and batch size of every model.
     """
 
     runtime: Runtime

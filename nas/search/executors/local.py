@@ -31,7 +31,7 @@ class LocalExecutor(ProcessPoolExecutor):
         )
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        with interrupts_blocked():  # a process is started here, and inherits that
+        with interrupts_blocked():  # a process that is started here inherits the setting
             return super().submit(fn, *args, **kwargs)
 
     def stop(self) -> None:
@@ -45,7 +45,7 @@ class LocalExecutor(ProcessPoolExecutor):
 
 
 def stop_executor(executor: Executor) -> None:
-    """Stop at once; evaluations of an executor that is not ours end by themselves."""
+    """Stop at once; evaluations of a user's executor end by themselves."""
     if isinstance(executor, LocalExecutor):
         executor.stop()
     else:

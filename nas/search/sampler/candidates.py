@@ -1,4 +1,4 @@
-"""Makes candidates within the limits: random ones, offspring of others, and one near a latency."""
+"""Makes candidates: random ones, offspring of others, and ones near a latency ratio."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LatencyRatio = Callable[[Sequence[A]], "NDArray[np.float64]"]
-"""Latencies of architectures over their limits, above 0: [n, devices]. Above 1 is over the limit;
-what breaks a limit of another kind is above 1 on every device."""
+"""Latencies of architectures over their limits, above 0: [n, devices]. A ratio above 1 is over
+the limit; an architecture that breaks a limit of size is above 1 on every device."""
 
 Key = tuple[tuple[str, Choice], ...]
 
@@ -23,7 +23,7 @@ MAX_BIAS = 4.0
 """Strongest preference of random candidates for small values, or for large ones."""
 
 MAX_RATIO = 100.0
-"""Latency ratios beyond it, infinite ones too, count as this."""
+"""Higher latency ratios, also infinite ones, are replaced by this one."""
 
 CROSSOVER_RATE = 0.4
 """Share of the offspring that has two parents."""
@@ -32,10 +32,10 @@ FURTHER_MUTATION_RATE = 0.5
 """Chance that after one changed parameter another one is changed."""
 
 GENERATIONS, OFFSPRING, PARENTS = 8, 60, 12
-"""Of the search for a candidate near a latency ratio."""
+"""Sizes of the evolutionary search for a candidate near a latency ratio."""
 
 CLOSE_ENOUGH = 0.02
-"""Relative distance from that ratio at which the search ends."""
+"""Relative distance from the wanted latency ratio at which this search ends."""
 
 
 class CandidateGenerator(Generic[A]):
@@ -43,8 +43,8 @@ class CandidateGenerator(Generic[A]):
 
     Args:
         space: any parameter space.
-        latency_ratio: latencies over their limits.
-        rng: where the randomness comes from.
+        latency_ratio: gives the latencies of architectures over their limits, [n, devices].
+        rng: source of random numbers.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CandidateGenerator(Generic[A]):
     def fitting(
         self, selections: Sequence[Selection[A]], known: Container[Key]
     ) -> tuple[list[Selection[A]], NDArray[np.float64]]:
-        """What is within the limits and not ``known``, each once, and its ratios: [n, devices]."""
+        """New selections within the limits, each once, and their latency ratios: [n, devices]."""
         once = {key(selection): selection for selection in selections}
         new = [selection for found, selection in once.items() if found not in known]
         if not new:
@@ -90,7 +90,7 @@ class CandidateGenerator(Generic[A]):
 
         Args:
             ratio: up to 1.
-            known: what does not count as new.
+            known: keys of the selections that do not count as new.
         """
         parents = self.random(2 * OFFSPRING)
         best: tuple[float, Selection[A]] | None = None
@@ -127,5 +127,5 @@ class CandidateGenerator(Generic[A]):
 
 
 def key(selection: Selection[Any]) -> Key:
-    """What two selections to the same architecture have in common."""
+    """Key that two selections of the same architecture share."""
     return tuple(selection.params.items())

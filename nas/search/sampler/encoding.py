@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Several selections as numbers.
+    """Numeric encoding of n selections.
 
     Attributes:
-        ranks: of each field's value among its choices, 0 (smallest) to 1; 0 where the field was
-            not asked for, [n, fields].
-        one_hot: which value each field has; all 0 where it was not asked for, [n, values].
-        shared: for each property, summed over the places that have it: the ranks, and how often
-            it was asked for, [n, 2 * properties].
+        ranks: rank of each field's value among its choices, 0 (smallest) to 1; 0 where the field
+            was not asked for, [n, fields].
+        one_hot: one-hot value of each field; all 0 where it was not asked for, [n, values].
+        shared: for each property, the sum of its ranks over the places that have it, and the
+            number of these places, [n, 2 * properties].
     """
 
     ranks: NDArray[np.float64]
@@ -32,10 +32,10 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes selections by the fields and choices that some of them met.
+    """Encodes selections by the fields and choices that occur in known ones.
 
     Args:
-        selections: what to learn fields and choices from; one that only others met is left out.
+        selections: known selections. Fields and choices that do not occur in them are not encoded.
     """
 
     def __init__(self, selections: Sequence[Selection[Any]]) -> None:
@@ -56,7 +56,7 @@ class Encoder:
             self._properties[place, order[properties[name]]] = 1.0
 
     def encode(self, selections: Sequence[Selection[Any]]) -> Encoded:
-        """The selections as numbers."""
+        """Encode selections, see `Encoded`."""
         ranks = np.zeros((len(selections), self.fields))
         asked = np.zeros((len(selections), self.fields))
         one_hot = np.zeros((len(selections), len(self._columns)))

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 REFERENCE_RATIO = 1.25
-"""Highest latency ratio that counts in a search. It is above 1, or the score of a network close to
-the limit would count for nothing, and most searches are for that one."""
+"""Highest latency ratio that counts in a search. It is above 1, so that the score
+of a network close to the limit counts; most searches are for that network."""
 
 
 def hypervolume(score: ArrayLike, ratio: ArrayLike, reference: tuple[float, float]) -> float:
     """Area covered by points.
 
     Args:
-        score: of each point, [n].
-        ratio: of each point, [n].
+        score: score of each point, [n].
+        ratio: latency ratio of each point, [n].
         reference: lowest score and highest latency ratio that count.
     """
     left, right, level = _steps(score, ratio, reference)
@@ -47,9 +47,9 @@ def expected_gain(
 
     Args:
         mean: expected score of each candidate, [n].
-        deviation: standard deviation of that, above 0, [n].
-        ratio: of each candidate, [n].
-        front: scores and latency ratios of the points that are there, [m] each.
+        deviation: standard deviation of the score, above 0, [n].
+        ratio: latency ratio of each candidate, [n].
+        front: scores and latency ratios of the current front, [m] each.
         reference: as for `hypervolume`.
     """
     left, right, level = _steps(*front, reference)

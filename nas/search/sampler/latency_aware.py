@@ -1,7 +1,7 @@
 """Suggests the next architecture, knowing its latency before it is evaluated.
 
 A surrogate (`nas.search.sampler.surrogate`) predicts the scores of architectures that were not
-evaluated. Candidates within the limits are bred from the best known and from random ones. The one
+evaluated. Candidates are random ones and offspring of the best known. The one
 whose score is expected to raise the front's hypervolume most is suggested
 (`nas.search.sampler.hypervolume`): the expectation is over the score alone, as latencies are known.
 With several devices the gain is the mean of their gains.
@@ -36,19 +36,19 @@ MIN_OBSERVATIONS = 8
 latency ratios. Earlier runs do not replace them (chosen by `benchmarks/warm_start.py`)."""
 
 RANDOM_CANDIDATES, GENERATIONS, OFFSPRING, PARENTS = 300, 6, 200, 40
-"""Of a suggestion: random candidates, generations, offspring of a generation, and how many of the
-best are the next parents."""
+"""Sizes of the evolutionary search for one suggestion: random candidates, generations, offspring of
+a generation, and the number of best candidates that become the next parents."""
 
 EXPLORATION_WEIGHT = 0.5
-"""How much of the surrogate's standard deviation counts. The expected gain of one candidate does
-not know that many follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
+"""Weight of the surrogate's standard deviation. The expected gain of one candidate ignores that
+many more follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
 
 BEST_REFERENCE_RATIO = 100.0
 """Reference latency ratio of a suggestion for the best network within the limits. It is so far
 beyond them that a gain in score counts nearly the same at every latency."""
 
 REFIT_GROWTH = 1.1
-"""Growth of the number of observations after which hyperparameters are chosen anew."""
+"""Hyperparameters are fitted again once the observations have grown by this factor."""
 
 
 class LatencyAware(Generic[A]):
@@ -56,10 +56,10 @@ class LatencyAware(Generic[A]):
 
     Args:
         space: any parameter space.
-        latency_ratio: latencies of architectures over their limits.
-        seed: of its random numbers.
+        latency_ratio: gives the latencies of architectures over their limits, [n, devices].
+        seed: seed of its random numbers.
         prior: observations of earlier runs.
-        best_every: one suggestion in so many is for the best network within the limits, whatever
+        best_every: one suggestion in this many is for the best network within the limits, whatever
             its latency; 0 for none. The others prefer fast networks: each raises the front at all
             latencies above its own.
         noise: share of the scores' variance that is expected to be noise.
@@ -84,7 +84,7 @@ class LatencyAware(Generic[A]):
         self._from_surrogate = 0
 
     def reseed(self) -> None:
-        """Take other random numbers, as each process of a parallel study must."""
+        """Seed anew, so that each process of a parallel study has its own random numbers."""
         self._rng.seed()
 
     def suggest(
@@ -93,12 +93,12 @@ class LatencyAware(Generic[A]):
         pending: Sequence[Mapping[str, Choice]] = (),
         proposed: Iterable[Mapping[str, Choice]] = (),
     ) -> Selection[A] | None:
-        """The architecture to evaluate next, None where nothing new fits.
+        """The architecture to evaluate next; None if no new one is within the limits.
 
         Args:
-            observations: all so far, of this search.
-            pending: parameters of what is being evaluated.
-            proposed: parameters of everything that is not to be suggested again, beside these.
+            observations: all observations of this search so far.
+            pending: parameters of the architectures that are being evaluated.
+            proposed: parameters of further architectures that are not to be suggested again.
         """
         own = [self._select(o.params) for o in observations]
         waiting = [self._select(params) for params in pending]
@@ -137,7 +137,7 @@ class LatencyAware(Generic[A]):
         return self._known[given]
 
     def _spread(self, count: int, seen: set[Key]) -> Selection[A] | None:
-        """A candidate of another latency than the ``count`` ones before it."""
+        """A candidate whose latency differs from those of the ``count`` candidates before it."""
         place, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
         while count:
             count, bit = divmod(count, 2)
@@ -154,7 +154,7 @@ class LatencyAware(Generic[A]):
         count, kept = self._hyperparameters or (0, None)
         refit = len(known) >= REFIT_GROWTH * count
         surrogate = ScoreSurrogate(known, ratio, score, kept, refit, groups, self._noise)
-        if surrogate.hyperparameters is not kept:  # also where the groups have changed
+        if surrogate.hyperparameters is not kept:  # also if the groups have changed
             self._hyperparameters = (len(known), surrogate.hyperparameters)
         return surrogate
 
@@ -166,17 +166,17 @@ class LatencyAware(Generic[A]):
         reference: tuple[float, float],
         seen: set[Key],
     ) -> Selection[A] | None:
-        """The best of some generations selected by expected gain; None if nothing fits.
+        """The best candidate of an evolutionary search by expected gain; None if nothing new fits.
 
-        What only earlier runs evaluated (the first of the known) is among the first parents and may
-        be suggested, but the front that is to be raised is of this search alone.
+        Architectures that only earlier runs evaluated are among the first parents and may be
+        suggested. The front to raise has observations of this search alone.
 
         Args:
             known: every observation and pending architecture, those of earlier runs first.
             ratio: their latency ratios, [n, devices].
-            surrogate: fitted to them.
+            surrogate: surrogate that is fitted to these observations.
             reference: score and latency ratio of the hypervolume's reference point.
-            seen: what is not to be suggested.
+            seen: keys of the selections that are not to be suggested.
         """
         prior = len(self._prior)
         expected, _ = surrogate.predict(known, ratio)

@@ -1,4 +1,4 @@
-"""What a sampler learns from: observations, whichever loop made them."""
+"""Observations, from which a sampler learns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Observation:
     """The score of one evaluated architecture.
 
     Attributes:
-        params: of the architecture, in the space that is searched.
+        params: parameters of the architecture in the searched space.
         score: higher is better.
-        group: 0 if it was evaluated in full as this search does; minus the number of rungs still to
-            come if it stopped at one; else a number above 0 that it shares with those of an earlier
-            run that were evaluated alike. Only differences within a group are relied upon.
+        group: 0 if it was evaluated in full as this search does; minus the number of further
+            rungs if it stopped at a rung; else a number above 0, shared by the observations of an
+            earlier run that were evaluated alike. Scores are compared within a group only.
     """
 
     params: Mapping[str, Choice]

@@ -1,4 +1,4 @@
-"""Makes an Optuna sampler of `LatencyAware`: trials become observations, suggestions parameters."""
+"""Makes an Optuna sampler of `LatencyAware`: it turns trials into observations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.search.sampler.surrogate import NOISE
 from nas.space.parameter_space import A, Choice, ParameterSpace, Selection
 
 Observe = Callable[[FrozenTrial, dict[str, Choice]], Observation | None]
-"""What a trial with these parameters tells; None where it tells nothing."""
+"""Returns the observation of a trial with these parameters; None if it has none."""
 
 
 class LatencyAwareSampler(BaseSampler, Generic[A]):
@@ -48,7 +48,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self._observe = observe
         self._independent = RandomSampler(seed=seed)
         self._lock = threading.Lock()
-        self._suggested: dict[int, Selection[A]] = {}  # by the trial's id in its storage
+        self._suggested: dict[int, Selection[A]] = {}  # keys are trial ids of the storage
 
     def reseed_rng(self) -> None:
         """Give each process of a parallel study its own random numbers."""
@@ -59,7 +59,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The parameters of the suggested architecture, which is chosen here."""
-        if "fixed_params" in trial.system_attrs:  # was enqueued
+        if "fixed_params" in trial.system_attrs:  # it was enqueued
             return {}
         with self._lock:
             suggested = self._suggest(study, trial.number)
@@ -86,7 +86,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value: of an enqueued trial that fixed only some, or where nothing new fits."""
+        """A random value, for what an enqueued trial does not fix, or if nothing new fits."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _suggest(self, study: optuna.Study, number: int) -> Selection[A] | None:
@@ -115,7 +115,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         return None
 
     def _params(self, trial: FrozenTrial) -> dict[str, Choice]:
-        """Of what a trial evaluates or evaluated; empty while that is unknown."""
+        """Parameters that a trial evaluates or evaluated; empty while they are unknown."""
         suggested = self._suggested.get(trial._trial_id)
         if suggested is not None:
             return suggested.params

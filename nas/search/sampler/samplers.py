@@ -1,4 +1,4 @@
-"""Samplers by the names of ``--sampler``: ours, and Optuna's."""
+"""Samplers by their names for ``--sampler``: the latency-aware one, and Optuna's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nas.search.sampler.optuna_adapter import LatencyAwareSampler, Observe
 from nas.space.parameter_space import A, ParameterSpace
 
 BEST_EVERY = 2
-"""One suggestion of the latency-aware sampler in so many is for the best network within the limits,
-which is the one that a search recommends."""
+"""One in this many suggestions of the latency-aware sampler seeks the best network within the
+limits, which is the one that a search recommends; the others improve the front."""
 
 TRAINING_NOISE = 0.1
 """Share of the scores' variance that is expected to be the noise of short trainings (chosen by
@@ -67,7 +67,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
 
 
 def check_sampler(name: str) -> None:
-    """Refuse an unknown name.
+    """Refuse an unknown name of a sampler.
 
     Raises:
         ConfigError: lists the known ones.
@@ -93,7 +93,7 @@ def make_sampler(
 
     Args:
         name: one of `SAMPLERS`.
-        seed: of its random numbers.
+        seed: seed of its random numbers.
         space, latency_ratio, prior, observe: see `LatencyAwareSampler`; other samplers do not use
             them.
 

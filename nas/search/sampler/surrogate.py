@@ -1,13 +1,13 @@
 """A Gaussian process that predicts the score of architectures that were not evaluated.
 
-Observations are few, so the prior says what is known of architectures before any is evaluated. The
-score is mostly a smooth trend over latency and over properties that all places of a network share
-(depth, widths). To it adds an effect of every single choice, and a smaller part of choices acting
-together. Each is a kernel. The data decide how much of the variance each gets, by the marginal
-likelihood under weak priors.
+Observations are few, so the prior expresses what is known of architectures in advance. The score
+is mostly a smooth trend over latency and over properties that all places of a network share (depth,
+widths). Every single choice adds an effect, and interactions of choices add a smaller one. Each of
+the three parts has a kernel. The data decide how much of the variance each part gets, by the
+marginal likelihood under weak priors.
 
-Observations of another training (another fidelity, data set or run) are a group of their own: it
-has its own level, a factor by which its differences are larger or smaller, and its own noise.
+Observations of another training (another fidelity, data set or run) are a group of their own. A
+group has its own mean, a factor that scales its differences, and its own noise.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
 2.26 and 5.9.
@@ -36,31 +36,32 @@ NOISE = 0.01
 PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
 PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
 """Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
-choices, of choices together; their length scale; variance of the noise. Scores have
+choices, of interactions; length scale of interactions; variance of the noise. Scores have
 variance 1."""
 
 SCALE_SPREAD = 0.7
-"""The same of the factor of each further group, whose mean is 1; its noise is as above."""
+"""Prior spread of the log of the factor of each further group, whose prior mean is 1. The noise of
+the group has the same prior as that of the first one."""
 
 CONSTANT_VARIANCE = 10.0
-"""The mean of all scores is nearly free."""
+"""Prior variance of the constant mean, so wide that the data alone decide the mean."""
 
 GROUP_SHARE = 0.4
-"""How much of that is of a group alone. Each group is centred on its own mean before; what is left
-is how much better its architectures are than those of others."""
+"""Share of `CONSTANT_VARIANCE` that each group has for itself. Groups are centred on their own
+means before, so it covers the difference in quality between the architectures of the groups."""
 
 JITTER = 1e-6
 
 MOST_FOR_HYPERPARAMETERS = 300
-"""Observations used to choose them; all are used to predict."""
+"""Most observations used to fit the hyperparameters; all observations are used to predict."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What was chosen for a set of groups.
+    """Hyperparameters of the surrogate for a set of groups.
 
     Attributes:
-        groups: the largest one first.
+        groups: numbers of the groups, the largest group first.
         theta: logarithms as in `PRIOR_LOG`, then factor and noise of each further group.
     """
 
@@ -69,7 +70,7 @@ class Hyperparameters:
 
     @staticmethod
     def prior(groups: tuple[int, ...], noise: float = NOISE) -> Hyperparameters:
-        """The most probable ones before anything was seen, with so much noise expected."""
+        """Mode of the prior, with the expected share of noise."""
         further = np.tile([0.0, math.log(noise)], len(groups) - 1)
         own = np.append(PRIOR_LOG[:4], math.log(noise))
         return Hyperparameters(groups, np.concatenate([own, further]))
@@ -82,7 +83,7 @@ class Hyperparameters:
 
     @property
     def factor(self) -> NDArray[np.float64]:
-        """How large the differences of each group are: [groups]."""
+        """Factor of the score differences of each group: [groups]."""
         factor: NDArray[np.float64] = np.exp(np.append(0.0, self.theta[5::2]))
         return factor
 
@@ -95,9 +96,9 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class _Distances:
-    """What the kernels are made of, between two sets of architectures: [n, m] each.
+    """Inputs of the kernels, between two sets of architectures: [n, m] each.
 
-    The places of their groups are [n, 1] and [1, m].
+    ``places`` has the indices of their groups, [n, 1] and [1, m].
     """
 
     trend: NDArray[np.float64]
@@ -116,11 +117,11 @@ class ScoreSurrogate:
     Args:
         selections: the evaluated architectures, at least two.
         ratio: their latency ratios, [n, devices], above 0.
-        score: of each, [n].
-        groups: of each observation, [n]; all alike by default. Predictions are for the largest
-            group (``group``): those of others differ by a constant that is less certain.
-        hyperparameters: of an earlier surrogate, to begin with.
-        refit: False keeps these hyperparameters if they are of the same groups.
+        score: score of each observation, [n].
+        groups: group of each observation, [n]; one group by default. Predictions are for the
+            largest group (``group``); scores of other groups differ by an uncertain constant.
+        hyperparameters: hyperparameters of an earlier surrogate, as the initial values.
+        refit: False keeps the given hyperparameters if they are of the same groups.
         noise: the share of the scores' variance that is expected to be noise.
     """
 
@@ -216,9 +217,9 @@ def _raw_trend(encoded: Encoded, ratio: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Scaled so that typical inner products and distances are about 1: [n, ...] each.
+    """Encoded observations [n, ...]: typical inner products and distances are about 1.
 
-    The place of a group is that in `Hyperparameters.groups`.
+    ``place`` is the index of a row's group in `Hyperparameters.groups`.
     """
 
     trend: NDArray[np.float64]
@@ -245,7 +246,7 @@ def _distances(left: _Features, right: _Features) -> _Distances:
 
 
 def _self_distances(features: _Features) -> _Distances:
-    """Of each architecture to itself: [n] each."""
+    """Distances of each architecture to itself: [n] each."""
     return _Distances(
         np.sum(features.trend**2, axis=1),
         np.sum(features.choices**2, axis=1),
@@ -258,7 +259,7 @@ def _self_distances(features: _Features) -> _Distances:
 def _shared(
     distances: _Distances, hyperparameters: Hyperparameters
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """What all groups have in common, each by its factor, and the kernels it is the sum of."""
+    """Covariance that all groups share, each scaled by its factor, and the kernels that it sums."""
     theta, factor = hyperparameters.theta, hyperparameters.factor
     left, right = distances.places
     both = factor[left] * factor[right]
@@ -290,7 +291,7 @@ def _log_loss(
     by_length = parts[2] * distances.together * math.exp(-2 * theta[3])
     slope[3] = 0.5 * np.sum(outer * by_length)
     by_noise = 0.5 * noise * np.diag(outer)
-    by_factor = np.sum(outer * shared, axis=1)  # of a row's factor, and of its column's
+    by_factor = np.sum(outer * shared, axis=1)  # by the factors of row and column
     for number in range(len(prior.groups)):
         here = place == number
         slope[4 if number == 0 else 4 + 2 * number] = np.sum(by_noise[here])

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PROMOTED = 0.5
-"""Share of a rung's candidates taken to reach the next. Nobody waits for the others, so that more
-than the best third is promoted (measured by `benchmarks/multi_fidelity.py`)."""
+"""Share of a rung's candidates assumed to reach the next. Promotion is asynchronous, so more than
+the best third is promoted (measured by `benchmarks/multi_fidelity.py`)."""
 
 SPARE = 1
-"""Candidates of a rung that are kept beside those to be promoted: one of these may diverge."""
+"""Candidates of a rung that are kept in addition to those to promote, in case one diverges."""
 
 
 def best_at_rung(
@@ -30,17 +30,17 @@ def best_at_rung(
     with_checkpoint: Container[str],
     no_more: bool = False,
 ) -> TrialRecord | None:
-    """What is to be promoted, None if nothing should be.
+    """The candidate to promote next; None if none should be promoted.
 
     The highest rung comes first: it is nearest to the end.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
-        rungs: in how many parts a candidate is trained.
+        rungs: number of rungs of a full training.
         with_checkpoint: ids of the architectures whose training can go on.
-        no_more: no further candidate will begin, so that one of each rung is promoted however few
-            there are.
+        no_more: whether all candidates have started. One of each rung is then promoted, however
+            few there are.
     """
     promoted = trials.promoted()
     for to_come in range(1, rungs):
@@ -66,7 +66,7 @@ def best_at_rung(
 def _next_best(
     trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str]
 ) -> TrialRecord | None:
-    """The best that can be promoted, where all that were promoted diverged."""
+    """The best candidate that can be promoted, used if all promoted candidates diverged."""
     promoted = trials.promoted()
     for to_come in range(1, rungs):
         at_rung, score, ratio = _reached(trials, leaderboard, to_come)
@@ -82,10 +82,10 @@ def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: 
     """Ids of the architectures at a rung that can hardly be among its best.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
-        rungs: in how many parts a candidate is trained.
-        total: candidates that there will be, at most.
+        rungs: number of rungs of a full training.
+        total: largest number of candidates that the search can have.
     """
     promoted, found = trials.promoted(), set()
     for to_come in reversed(range(1, rungs)):
@@ -100,12 +100,15 @@ def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: 
 def _reached(
     trials: Trials, leaderboard: Leaderboard, to_come: int
 ) -> tuple[list[TrialRecord], NDArray[np.float64], NDArray[np.float64]]:
-    """What stopped at a rung and is within the limits: records, score [n], ratio [n, devices].
+    """Candidates within the limits that stopped at a rung.
 
     Args:
-        trials: all so far.
+        trials: all trials so far.
         leaderboard: knows the budget.
-        to_come: rungs after that one.
+        to_come: number of rungs after that one.
+
+    Returns:
+        The records [n], their scores [n], and their latency ratios [n, devices].
     """
     at_rung = trials.at_rung(to_come)
     if not at_rung:

@@ -18,10 +18,10 @@ from nas.search.store.run_store import RunStore
 from nas.space.architecture import Architecture
 
 INITIAL_CANDIDATES = 8
-"""Spread over the budget before the sampler is asked."""
+"""Number of initial candidates, spread over the budget, before the sampler is asked."""
 
 REJECTIONS_BEFORE_CHANGE = 10
-"""Rejected suggestions in a row before a change of a good candidate is evaluated."""
+"""Rejected suggestions in a row before a mutation of a good candidate is evaluated."""
 
 CHANGES = 50
 """Changes of good candidates of which one within the limits is chosen."""
@@ -35,9 +35,9 @@ class Proposal:
     """An architecture to evaluate, and its trial.
 
     Attributes:
-        number: of its trial, which is running.
+        number: number of its trial, which is running.
         architecture: the network.
-        latencies: predicted, one a device.
+        latencies: predicted latencies, one per device.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
         rungs_to_come: rungs after the one to train to; 0 trains in full.
         promoted: whether it continues a training that stopped at a rung.
@@ -55,10 +55,10 @@ class Proposer:
     """Proposes the trials of one search.
 
     Args:
-        store: of the run.
+        store: store of the run.
         leaderboard: knows the budget and the candidates so far.
-        seed: of the candidates that are made without the sampler.
-        rungs: in how many parts a candidate is trained; presets are trained in one go.
+        seed: seed of the candidates that are made without the sampler.
+        rungs: number of rungs of a full training; presets are trained without rungs.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Proposer:
         self._evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
 
     def enqueue_initial(self, presets: Sequence[tuple[str, Architecture]]) -> None:
-        """Enqueue the presets that fit and an initial spread; once in a run's life.
+        """Enqueue the presets that fit and candidates spread over the budget, once per run.
 
-        A run that was killed while it enqueued them enqueues the rest.
+        A run that was killed meanwhile enqueues the rest when it is resumed.
 
         Args:
             presets: names and architectures, in the order to evaluate them.
@@ -101,7 +101,7 @@ class Proposer:
         notes.set_initial_enqueued()
 
     def propose(self) -> Proposal | None:
-        """The next architecture to evaluate, None where nothing new within the limits turns up."""
+        """The next architecture to evaluate; None if no new one within the limits is found."""
         budget, trials = self._leaderboard.budget, self._store.trials
         for attempt in range(1, REJECTIONS_UNTIL_EXHAUSTED + 1):
             asked = trials.ask(budget.space)
@@ -126,7 +126,7 @@ class Proposer:
         return None
 
     def promote(self, record: TrialRecord) -> Proposal:
-        """Train to the next rung what stopped at one."""
+        """Promote a candidate that stopped at a rung: train it to the next rung."""
         asked, budget = self._store.trials.promote(record), self._leaderboard.budget
         self._store.trials.set_limits(asked.number, budget.ratios([asked.architecture])[0])
         return Proposal(
@@ -145,7 +145,7 @@ class Proposer:
         self._store.trials.interrupt(proposal.number)
 
     def _change(self, number: int) -> Architecture:
-        """A change of a candidate of the front that is within the limits."""
+        """A mutation of a candidate of the front that is within the limits."""
         budget, rng = self._leaderboard.budget, self._rng(number)
         generator = CandidateGenerator(budget.space, self._leaderboard.latency_ratio, rng)
         params = [budget.space.params(c.architecture) for c in self._leaderboard.front()]

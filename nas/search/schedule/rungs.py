@@ -25,21 +25,21 @@ def promotions_of(count: int, no_more: bool) -> int:
 
     Args:
         count: candidates of the rung.
-        no_more: none will be added; then one may be promoted however few there are.
+        no_more: whether no candidate will be added. Then one may be promoted however few there are.
     """
     return max(count // REDUCTION, min(count, 1) if no_more else 0)
 
 
 def ranking(score: ArrayLike, ratio: ArrayLike) -> list[int]:
-    """Places of candidates, the best first.
+    """Indices of candidates, the best first.
 
     Args:
-        score: of each, all trained to the same rung, [n].
+        score: score of each candidate, all trained to the same rung, [n].
         ratio: latency ratios, [n, devices].
     """
     scores, ratios = np.asarray(score, dtype=float), np.asarray(ratio, dtype=float)
     dominates = _dominates(scores, ratios)
-    dominated_by = dominates.sum(axis=0)  # of those not ranked yet
+    dominated_by = dominates.sum(axis=0)  # by candidates that are not ranked yet
     ranked: list[int] = []
     while len(ranked) < len(scores):
         front = np.flatnonzero(dominated_by == 0)
@@ -57,12 +57,12 @@ def next_promotion(
     able: Collection[int],
     no_more: bool = False,
 ) -> int | None:
-    """Which candidate of a rung is promoted to the next, None if none should be.
+    """Index of the candidate of a rung to promote to the next; None if none should be.
 
     Args:
-        score, ratio: see `ranking`; of all that reached the rung.
-        promoted: places of those that were promoted.
-        able: places of those that can be.
+        score, ratio: see `ranking`, of all candidates that reached the rung.
+        promoted: indices of the candidates that were promoted.
+        able: indices of the candidates that can be promoted.
         no_more: see `promotions_of`.
     """
     ranked = ranking(score, ratio)

@@ -1,7 +1,7 @@
 """The jobs of a search: candidates, and the longer trainings of finalists.
 
-The best of many short trainings is partly the luckiest. Those of the best score are therefore
-trained once more, longer and with another seed, before one of them is recommended.
+The best of many short trainings is partly the luckiest. The candidates of the best score
+are therefore trained once more, longer and with another seed, before one of them is recommended.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from nas.search.trial_runner import Job
 from nas.space.architecture import Architecture
 
 LONGER = 4
-"""Images of a finalist's training over those of a candidate's."""
+"""Ratio of the images in a finalist's longer training to those in a candidate's full training."""
 
 SEED_OFFSET = 1
 """Added to the seed of a search for its finalists."""
 
 
 class CandidateSource:
-    """Candidates until enough are evaluated, and the best of every rung promoted.
+    """Supplies candidates, new ones and promoted ones, until enough are evaluated.
 
     Args:
-        store, leaderboard, proposer: of the run.
-        config: what was asked for.
-        total: candidates to evaluate, those before included.
-        time_limit: of the search; part of it is kept for the finalists.
+        store, leaderboard, proposer: store, leaderboard and proposer of the run.
+        config: configuration of the search.
+        total: candidates to evaluate, including those of earlier sessions of this run.
+        time_limit: time limit of the search; part of it is kept for the finalists.
         clock: keeps the time that was spent.
-        provenance: of the first device's latencies, for the listener.
+        provenance: provenance of the first device's latencies, for the listener.
         listener: told about every evaluation.
     """
 
@@ -125,16 +125,16 @@ class CandidateSource:
         self._listener.trained(self._trained(job.subject, 0.0, failure.message))
 
     def give_up(self, job: Job[Proposal]) -> None:
-        """Have it tried again."""
+        """Return the interrupted evaluation to the queue."""
         self._proposer.give_up(job.subject)
 
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Proposal]]
     ) -> StopReason | None:
-        """Give up what is unfinished.
+        """Give up the unfinished trials.
 
-        Where others were trained, and only one can have killed the workers, that one is not tried
-        again.
+        If other candidates were trained, and only one can have killed the workers, that one is not
+        tried again.
 
         Raises:
             RunError, EvaluatorError: no candidate was trained in full.
@@ -204,12 +204,12 @@ class CandidateSource:
 
 
 class FinalistSource:
-    """The finalists that were not trained longer yet, the best first.
+    """Supplies the finalists whose longer training is still to be done, the best first.
 
     Args:
-        store, leaderboard: of the run.
-        config: what was asked for.
-        time_limit: of the search.
+        store, leaderboard: store and leaderboard of the run.
+        config: configuration of the search.
+        time_limit: time limit of the search.
         listener: told how many are done.
     """
 
@@ -232,7 +232,7 @@ class FinalistSource:
         listener.finalists(0, self._count)
 
     def next(self, running: Collection[Job[Candidate]]) -> Job[Candidate] | None:
-        """The best that waits."""
+        """The best finalist that waits for its longer training."""
         if not self._waiting:
             return None
         if self._time_limit.remaining_s() <= 0:
@@ -256,7 +256,7 @@ class FinalistSource:
         self._record(job.request.architecture, Evaluation(0.0, job.request.images, diverged=True))
 
     def give_up(self, job: Job[Candidate]) -> None:
-        """Have it tried again."""
+        """Return the interrupted evaluation to the queue."""
         self._waiting.insert(0, job.subject)
 
     def stop(
@@ -283,9 +283,9 @@ def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list
 
 
 def finalists_s(store: RunStore, leaderboard: Leaderboard, config: SearchConfig) -> float:
-    """About how long the present finalists will train, in seconds; 0 where that is unknown.
+    """Estimated seconds of training of the current finalists; 0 if unknown.
 
-    What an earlier run trained is taken to be as slow as the others on average.
+    Candidates of an earlier run are assumed to be as slow as the others on average.
     """
     seconds = store.trials.read().seconds()
     known = [seconds[c.number] for c in leaderboard.candidates() if seconds[c.number]]

@@ -12,13 +12,13 @@ from nas.space.parameter_space import Choice
 
 
 class TrialStatus(Enum):
-    """What became of a trial."""
+    """State or outcome of a trial."""
 
     WAITING = "waiting"
     """Enqueued."""
     RUNNING = "running"
     TRAINED = "trained"
-    """In full, here or in an earlier run."""
+    """Trained in full, in this run or in an earlier one."""
     AT_RUNG = "at rung"
     """Stopped at a rung; a promotion is a trial of its own."""
     DIVERGED = "diverged"
@@ -27,7 +27,7 @@ class TrialStatus(Enum):
     REPEATED = "repeated"
     """Was trained before; was not trained again."""
     INTERRUPTED = "interrupted"
-    """Is tried again."""
+    """Was interrupted; the architecture is enqueued again."""
     FAILED = "failed"
     """The evaluator raised an error."""
 
@@ -37,20 +37,20 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: in the study.
-        status: what became of it.
-        params: of the architecture; incomplete while the trial is being proposed.
+        number: number of the trial in the study.
+        status: state or outcome of the trial.
+        params: parameters of the architecture; incomplete while the trial is being proposed.
         architecture: None while it is being proposed.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        accuracy: of the evaluation, 0..1.
-        bonus: added to the accuracy for size.
-        images: seen in training, in all.
-        seconds: of this trial's part of the training.
-        rungs_to_come: rungs after the one that it was trained to; 0 is in full.
+        accuracy: accuracy of the evaluation, 0..1.
+        bonus: size bonus that is added to the accuracy.
+        images: total number of images seen in training.
+        seconds: duration of this trial's part of the training.
+        rungs_to_come: number of rungs after the one that it was trained to; 0 for a full training.
         promoted_from: number of the trial whose training it continues.
-        imported: an earlier run trained it.
+        imported: whether an earlier run trained it.
         standard_error, weights: see `nas.accuracy.evaluator.Evaluation`.
-        message: of a failed trial.
+        message: message of a failed trial.
     """
 
     number: int
@@ -85,7 +85,7 @@ class Trials:
     """Trials by number, filtered and counted.
 
     Args:
-        records: of every trial.
+        records: records of every trial.
     """
 
     def __init__(self, records: Sequence[TrialRecord]) -> None:
@@ -135,7 +135,7 @@ class Trials:
         )
 
     def seconds(self) -> dict[int, float]:
-        """Seconds of training by number, those of the trials that it continues included."""
+        """Seconds of training by trial number, including the trials that a trial continues."""
         seconds: dict[int, float] = {}
         for record in sorted(self.evaluated(), key=lambda record: record.number):
             before = record.promoted_from

@@ -24,13 +24,13 @@ from nas.system.paths import exists, is_dir, is_file
 
 CONFIG = "config.yaml"
 OLD_CONFIG = "config.json"
-"""What runs of before have in its place."""
+"""Name of the configuration file of older runs."""
 
 STUDY = "study.db"
 STUDY_NAME = "search"
 
 DEFAULTS_OF_OLD_RUNS: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
-"""What a run did that was begun before its configuration said so."""
+"""Values of entries that did not exist yet when an older run was begun."""
 
 _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
 
@@ -39,7 +39,7 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
     """Make a run's folder and write its config.yaml.
 
     Args:
-        config: what is searched for, table options resolved.
+        config: configuration of the search, with the options of tables resolved.
         output: the folder; None for a new one under ``results/``.
 
     Raises:
@@ -148,7 +148,7 @@ def read_study(path: Path) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        if not (path / STUDY).stat().st_size:  # Optuna would make its tables in it
+        if not (path / STUDY).stat().st_size:  # Optuna would create its tables in an empty file
             raise ValueError("the file is empty")
         storage = optuna.storages.RDBStorage(f"sqlite:///{(path / STUDY).resolve()}")
         return optuna.load_study(storage=storage, study_name=STUDY_NAME)
@@ -158,11 +158,11 @@ def read_study(path: Path) -> optuna.Study:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """One line for what a full disk or a damaged study.db gives while a run is worked on.
+    """Turn errors of a full disk or a damaged study.db into one line.
 
     Raises:
-        RunError: in place of such an error.
-        UserError: one that came first, and that the storage only failed to clean up after.
+        RunError: replaces such an error.
+        UserError: an earlier error, after which only the clean-up of the storage failed.
     """
     try:
         yield

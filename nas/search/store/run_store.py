@@ -24,11 +24,11 @@ class RunStore:
     Attributes:
         folder: the run's folder.
         trials: its trials.
-        notes: what it keeps beside them.
+        notes: everything else that the study keeps.
 
     Args:
-        study: of the run.
-        folder: of the run.
+        study: study of the run.
+        folder: folder of the run.
     """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:
@@ -68,7 +68,7 @@ class RunStore:
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where trainings are kept that stopped at a rung."""
+        """Folder of the checkpoints of trainings that stopped at a rung."""
         return self.folder / "checkpoints"
 
     def with_checkpoint(self) -> set[str]:
@@ -78,9 +78,9 @@ class RunStore:
         return {path.name.removesuffix(suffix) for path in found}
 
     def remove_checkpoint(self, architecture_id: str) -> None:
-        """Remove one that will not go on."""
+        """Remove the checkpoint of a training that will not go on."""
         (self.checkpoint_folder / checkpoint_name(architecture_id)).unlink(missing_ok=True)
 
     def remove_checkpoints(self) -> None:
-        """Remove all: the search has ended."""
+        """Remove all checkpoints, at the end of the search."""
         shutil.rmtree(self.checkpoint_folder, ignore_errors=True)

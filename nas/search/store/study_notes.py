@@ -1,4 +1,4 @@
-"""What a run keeps beside its trials, in the attributes of its Optuna study."""
+"""Everything except trials that a run keeps, in the attributes of its Optuna study."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nas.space.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class EarlierTrial:
-    """What an earlier run has trained.
+    """A trial of an earlier run.
 
     Attributes:
         architecture: the network.
         accuracy: validation accuracy, 0..1.
         group: see `nas.search.sampler.observation.Observation`.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        images: seen in training.
+        images: images seen in training.
     """
 
     architecture: Architecture
@@ -41,7 +41,7 @@ class StudyNotes:
     """Measured latencies, longer trainings, extensions, time spent, and what a run began with.
 
     Args:
-        study: of one search.
+        study: study of one search.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -85,23 +85,23 @@ class StudyNotes:
         return LongerTraining(**found) if found else None
 
     def extend(self, trials: int) -> None:
-        """Have more candidates trained than were asked for, also by who goes on with this run.
+        """Extend the search by more candidates; a resumed run keeps the extension.
 
         Args:
-            trials: candidates in all.
+            trials: total number of candidates.
         """
         self._study.set_user_attr("extensions", [*self.extensions(), trials])
 
     def extensions(self) -> list[int]:
-        """What `extend` was given, in order."""
+        """Arguments of all calls of `extend`, in order."""
         return list(self._study.user_attrs.get("extensions", ()))
 
     def forget_extensions(self) -> None:
-        """Evaluate only what was asked for."""
+        """Forget all extensions."""
         self._study.set_user_attr("extensions", [])
 
     def require_space(self, space: SearchSpace) -> None:
-        """Keep which space is searched; the first time it is called.
+        """Record the searched space in the first call, and compare with it later.
 
         Raises:
             RunError: the space is not the one that the run was begun with.
@@ -118,27 +118,27 @@ class StudyNotes:
         return bool(self._study.user_attrs.get("begun"))
 
     def set_initial_enqueued(self) -> None:
-        """Enqueue them no more."""
+        """Record that the initial candidates were enqueued."""
         self._study.set_user_attr("begun", True)
 
     def has_prior(self) -> bool:
-        """Whether `set_prior` was called, be it with nothing."""
+        """Whether `set_prior` was called, even with no trials."""
         return "earlier" in self._study.user_attrs
 
     def set_prior(self, trials: Sequence[EarlierTrial]) -> None:
-        """Keep what earlier runs have trained in another way, or what is over the limits."""
+        """Keep trials of earlier runs that were trained in another way or are over the limits."""
         kept = [asdict(trial) | {"architecture": trial.architecture.to_json()} for trial in trials]
         self._study.set_user_attr("earlier", kept)
 
     def prior(self) -> list[EarlierTrial]:
-        """What `set_prior` was given."""
+        """Trials that `set_prior` was given."""
         return [
             EarlierTrial(**entry | {"architecture": Architecture.from_json(entry["architecture"])})
             for entry in self._study.user_attrs.get("earlier", ())
         ]
 
     def wall_s(self) -> float:
-        """Seconds spent, in earlier sessions of this run too."""
+        """Seconds spent, including earlier sessions of this run."""
         return float(self._study.user_attrs.get("wall_s", 0.0))
 
     @contextmanager
@@ -152,7 +152,7 @@ class StudyNotes:
 
 
 class Clock:
-    """Adds the time since it was made to what was spent before.
+    """Adds the time since its creation to the time spent before.
 
     Args:
         study: keeps it.

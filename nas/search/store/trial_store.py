@@ -58,11 +58,11 @@ class TrialStore:
         return Trials([self._record(t) for t in self._study.get_trials(deepcopy=False)])
 
     def use(self, sampler: BaseSampler) -> None:
-        """Have a sampler suggest from now on."""
+        """Use this sampler for all further suggestions."""
         self._study.sampler = sampler
 
     def observe(self, trial: FrozenTrial, params: dict[str, Choice]) -> Observation | None:
-        """What a trial tells a sampler; None where it was not evaluated."""
+        """Observation of a trial for a sampler; None if it was not evaluated."""
         record = self._record(trial)
         if record.status in (TrialStatus.TRAINED, TrialStatus.AT_RUNG):
             return Observation(params, record.score, -record.rungs_to_come)
@@ -83,7 +83,7 @@ class TrialStore:
         self._study.enqueue_trial(params, user_attrs={"origin": origin})
 
     def set_limits(self, number: int, ratios: NDArray[np.float64]) -> None:
-        """Tell Optuna what is used of each limit; above 1 is over it."""
+        """Record a trial's ratio to each limit as a constraint of Optuna, which is met up to 1."""
         for index, ratio in enumerate(ratios):
             self._open[number].set_constraint(f"over_limit_{index}", float(ratio) - 1.0)
 
@@ -107,11 +107,11 @@ class TrialStore:
         """Keep an evaluation.
 
         Args:
-            number: of the trial.
-            evaluation: what the evaluator found out.
-            bonus: added to its score for size.
+            number: number of the trial.
+            evaluation: result of the evaluator.
+            bonus: size bonus that is added to the accuracy.
             rungs_to_come: rungs after the one that it was trained to; 0 is in full.
-            latencies_ms: predicted, one a device.
+            latencies_ms: predicted latencies, one per device.
         """
         trial = self._open.pop(number)
         trial.set_user_attr("train_s", round(evaluation.seconds, 2))
@@ -149,7 +149,7 @@ class TrialStore:
         self._try_again(trial)
 
     def recover(self) -> int:
-        """Enqueue again what a killed run was evaluating.
+        """Enqueue again the architectures that a killed run was evaluating.
 
         Returns:
             How many trials were interrupted.
@@ -160,7 +160,7 @@ class TrialStore:
         return len(running)
 
     def promote(self, record: TrialRecord) -> Asked:
-        """Begin a trial that continues the training of one at a rung."""
+        """Begin a trial that continues the training of a trial at a rung."""
         source = self._study.get_trials(deepcopy=False)[record.number]
         kept = ("id", "architecture", "origin")
         attrs = {name: source.user_attrs[name] for name in kept if name in source.user_attrs}
@@ -180,12 +180,12 @@ class TrialStore:
     def import_trained(
         self, selection: Selection[Architecture], record: TrialRecord, latencies_ms: Sequence[float]
     ) -> None:
-        """Add what an earlier run has trained in full.
+        """Add a trial that an earlier run has trained in full.
 
         Args:
             selection: its architecture with the parameters of this space.
             record: its score, images and origin.
-            latencies_ms: predicted, one a device.
+            latencies_ms: predicted latencies, one per device.
         """
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(offered) for name, offered in selection.offered.items()
@@ -207,7 +207,7 @@ class TrialStore:
         )
 
     def _try_again(self, trial: FrozenTrial) -> None:
-        if _PROMOTED_FROM not in trial.user_attrs:  # a promotion is chosen again by itself
+        if _PROMOTED_FROM not in trial.user_attrs:  # promotions are chosen again anyway
             # A trial that was killed while it was proposed has not drawn all parameters yet.
             params = trial.system_attrs.get("fixed_params", {}) | trial.params
             self.enqueue(params, trial.user_attrs.get("origin", SEARCHED))
@@ -269,6 +269,6 @@ def _scores_of(trial: FrozenTrial, status: TrialStatus) -> tuple[float, float, i
         return at_rung["accuracy"], at_rung.get("bonus", 0.0), at_rung["left"]
     if status is TrialStatus.TRAINED:
         score = trial.values[0]
-        accuracy = attrs.get("accuracy", score)  # runs of before the bonus kept no other
+        accuracy = attrs.get("accuracy", score)  # runs older than the bonus kept no other score
         return accuracy, score - accuracy, 0
     return 0.0, 0.0, 0

@@ -1,4 +1,4 @@
-"""What a table says of itself."""
+"""Name, kind and provenance of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made fits, is new and is in the space; and making it ends."""
+"""Candidates are within the limits, new and in the space; and their search ends."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SPACE = Toy()
 EVERY = {selection.architecture: selection for selection in every_selection(SPACE)}
 
 
-def made(load=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
-    return CandidateGenerator(SPACE, load or shares(2.5), random.Random(seed))
+def made(ratio=None, seed: int = 0) -> CandidateGenerator[tuple[Layer, ...]]:
+    return CandidateGenerator(SPACE, ratio or shares(2.5), random.Random(seed))
 
 
-def test_values_are_walked_again():
+def test_values_are_selected_again():
     for selection in list(EVERY.values())[::50]:
         assert made().select(selection.params) == selection
 
 
-def test_loads_are_those_of_the_architectures():
+def test_ratios_are_those_of_the_architectures():
     selections = list(EVERY.values())[:5]
     expected = [[toy_latency(w.architecture) / 2.5, len(w.architecture) / 2] for w in selections]
     np.testing.assert_array_equal(made(two_devices).latency_ratio(selections), expected)
@@ -79,49 +79,49 @@ def test_offspring_reach_every_architecture():
     assert len(selections) > 0.95 * len(EVERY)
 
 
-@pytest.mark.parametrize("load", [shares(2.5), two_devices])
-def test_what_fits_is_within_all_limits_new_and_there_once(load):
-    candidates = made(load)
+@pytest.mark.parametrize("ratio", [shares(2.5), two_devices])
+def test_what_fits_is_within_all_limits_new_and_there_once(ratio):
+    candidates = made(ratio)
     selections = candidates.random(400)
     known = {key(selection) for selection in selections[:50]}
     fitting, found = candidates.fitting([*selections, *selections], known)
     keys = [key(selection) for selection in fitting]
     expected = {
-        key(selection) for selection in selections if np.all(load([selection.architecture]) <= 1.0)
+        key(selection) for selection in selections if np.all(ratio([selection.architecture]) <= 1.0)
     } - known
     assert len(keys) == len(set(keys))
     assert set(keys) == expected
-    np.testing.assert_array_equal(found, load([selection.architecture for selection in fitting]))
+    np.testing.assert_array_equal(found, ratio([selection.architecture for selection in fitting]))
 
 
 def test_nothing_fits_where_all_is_over_or_known():
     candidates = made(shares(0.1))
     selections = candidates.random(20)
-    fitting, load = candidates.fitting(selections, set())
-    assert (fitting, len(load)) == ([], 0)
-    fitting, load = made().fitting(selections, {key(selection) for selection in selections})
-    assert (fitting, len(load)) == ([], 0)
+    fitting, ratio = candidates.fitting(selections, set())
+    assert (fitting, len(ratio)) == ([], 0)
+    fitting, ratio = made().fitting(selections, {key(selection) for selection in selections})
+    assert (fitting, len(ratio)) == ([], 0)
     assert made().fitting([], set())[0] == []
 
 
 def test_the_limit_itself_fits():
     selection = EVERY[(Layer(64, 0.5),)]
-    fitting, load = made(shares(toy_latency(selection.architecture))).fitting([selection], set())
-    assert (fitting, load.tolist()) == ([selection], [[1.0]])
+    fitting, ratio = made(shares(toy_latency(selection.architecture))).fitting([selection], set())
+    assert (fitting, ratio.tolist()) == ([selection], [[1.0]])
 
 
 @pytest.mark.parametrize("aim", [0.2, 0.4, 0.7, 1.0])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_candidate_of_about_the_load_aimed_at_is_found(aim, seed):
+def test_a_candidate_of_about_the_ratio_aimed_at_is_found(aim, seed):
     found = made(seed=seed).near(aim, set())
     assert found is not None
-    load = toy_latency(found.architecture) / 2.5
-    assert load <= 1.0
+    ratio = toy_latency(found.architecture) / 2.5
+    assert ratio <= 1.0
     closest = min(abs(np.log(toy_latency(a) / 2.5 / aim)) for a in EVERY if toy_latency(a) <= 2.5)
-    assert abs(np.log(load / aim)) <= max(0.02, closest) + 1e-9
+    assert abs(np.log(ratio / aim)) <= max(0.02, closest) + 1e-9
 
 
-def test_of_several_devices_the_highest_load_is_aimed_at():
+def test_of_several_devices_the_highest_ratio_is_aimed_at():
     found = made(two_devices).near(0.5, set())
     assert found is not None
     assert two_devices([found.architecture]).max() == pytest.approx(0.5, rel=0.02)
@@ -149,10 +149,10 @@ def test_the_last_new_one_is_found_far_from_the_aim():
 
 
 def test_a_limit_of_another_kind_may_be_infinitely_broken():
-    def load(layers):
+    def ratio(layers):
         return np.array([[np.inf if len(one) == 3 else toy_latency(one) / 2.5] for one in layers])
 
-    candidates = made(load)
+    candidates = made(ratio)
     found = candidates.near(1.0, set())
     assert found is not None
     assert len(found.architecture) < 3

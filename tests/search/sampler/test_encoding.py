@@ -1,4 +1,4 @@
-"""What numbers say of a selection, by hand."""
+"""The encoding of selections, compared with values worked out by hand."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_a_narrowed_name_is_the_same_field(encoder):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_what_no_known_walk_met_is_left_out(encoder):
-    strange = selected(depth=2, s1__width=48, s3__width=16, elsewhere=1)
+def test_what_no_known_selection_met_is_not_encoded(encoder):
+    strange = selected(depth=2, s1__width=48, s3__width=16, unrelated=1)
     encoded = encoder.encode([strange])
     assert encoded.ranks.tolist() == [[1, 0, 0, 0]]
     assert encoded.one_hot.sum() == 1
@@ -100,7 +100,7 @@ def test_a_single_choice_has_rank_zero_and_counts_as_asked():
     assert encoded.shared.tolist() == [[0, 1]]
 
 
-def test_different_walks_of_a_space_have_different_values():
+def test_different_selections_of_a_space_have_different_values():
     selections = list(every_selection(Toy(2)))
     encoder = Encoder(selections)
     encoded = encoder.encode(selections)

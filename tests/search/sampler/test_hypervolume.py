@@ -17,7 +17,7 @@ COORDINATES = st.one_of(
     st.integers(0, 14).map(lambda tenths: tenths / 10), st.floats(0, 1.5, allow_subnormal=False)
 )
 POINTS = st.lists(st.tuples(COORDINATES, COORDINATES), max_size=8)
-"""(accuracy, load), many of them equal or beyond the reference."""
+"""(accuracy, latency ratio), many of them equal or beyond the reference."""
 
 
 def union(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
@@ -65,7 +65,7 @@ def test_what_is_beyond_the_reference_covers_nothing(point):
 
 
 FRONT = ([0.5, 0.7, 0.8, 0.6, 0.9, 0.1], [0.3, 0.5, 0.7, 0.8, 1.1, 0.05])
-"""With a beaten point, one over the highest load, and one below the lowest accuracy."""
+"""With a beaten point, one over the highest latency ratio, and one below the lowest accuracy."""
 
 CANDIDATES = [
     (0.75, 0.10, 0.60),
@@ -76,18 +76,18 @@ CANDIDATES = [
     (0.70, 0.02, 0.50),
     (0.95, 0.10, 0.02),
 ]
-"""Mean, deviation and load."""
+"""Mean, deviation and latency ratio."""
 
 
 @pytest.mark.parametrize("front", [FRONT, ([], [])], ids=["a front", "no front"])
 def test_expected_gain_is_the_mean_growth_of_the_hypervolume(front):
-    mean, deviation, load = np.array(CANDIDATES).T
-    expected = expected_gain(mean, deviation, load, front, REFERENCE)
+    mean, deviation, ratio = np.array(CANDIDATES).T
+    expected = expected_gain(mean, deviation, ratio, front, REFERENCE)
     before = hypervolume(*front, REFERENCE)
     rng = np.random.default_rng(0)
     for index in range(len(CANDIDATES)):
         grown = [
-            hypervolume([*front[0], drawn], [*front[1], load[index]], REFERENCE) - before
+            hypervolume([*front[0], drawn], [*front[1], ratio[index]], REFERENCE) - before
             for drawn in rng.normal(mean[index], deviation[index], 3000)
         ]
         error = np.std(grown) / np.sqrt(len(grown))
@@ -96,10 +96,10 @@ def test_expected_gain_is_the_mean_growth_of_the_hypervolume(front):
 
 
 @given(POINTS, COORDINATES, COORDINATES)
-def test_a_certain_candidate_gains_what_it_adds(points, accuracy, load):
+def test_a_certain_candidate_gains_what_it_adds(points, accuracy, ratio):
     front = [a for a, _ in points], [x for _, x in points]
-    gain = expected_gain([accuracy], [1e-9], [load], front, REFERENCE)
-    added = union([*points, (accuracy, load)], REFERENCE) - union(points, REFERENCE)
+    gain = expected_gain([accuracy], [1e-9], [ratio], front, REFERENCE)
+    added = union([*points, (accuracy, ratio)], REFERENCE) - union(points, REFERENCE)
     assert gain == pytest.approx([added], abs=1e-8)
 
 
@@ -111,24 +111,24 @@ def test_a_certain_candidate_gains_what_it_adds(points, accuracy, load):
 )
 def test_a_gain_is_never_negative_and_each_candidate_is_on_its_own(points, candidates):
     front = [a for a, _ in points], [x for _, x in points]
-    mean, deviation, load = np.array(candidates).T
-    gain = expected_gain(mean, deviation, load, front, REFERENCE)
+    mean, deviation, ratio = np.array(candidates).T
+    gain = expected_gain(mean, deviation, ratio, front, REFERENCE)
     assert gain.shape == (len(candidates),)
     assert np.all(gain >= 0)
     alone = [expected_gain([m], [d], [x], front, REFERENCE)[0] for m, d, x in candidates]
     np.testing.assert_allclose(gain, alone, rtol=1e-12, atol=1e-300)
 
 
-def test_a_candidate_over_the_highest_load_gains_nothing():
+def test_a_candidate_over_the_highest_ratio_gains_nothing():
     gain = expected_gain([5.0, 5.0], [0.1, 0.1], [1.0, 1.7], FRONT, REFERENCE)
     assert gain.tolist() == [0.0, 0.0]
 
 
-def test_gains_grow_with_mean_and_fall_with_load():
+def test_gains_grow_with_mean_and_fall_with_latency_ratio():
     steps = np.linspace(0.0, 1.0, 30)
     by_mean = expected_gain(steps, np.full(30, 0.1), np.full(30, 0.4), FRONT, REFERENCE)
-    by_load = expected_gain(np.full(30, 0.7), np.full(30, 0.1), steps, FRONT, REFERENCE)
+    by_ratio = expected_gain(np.full(30, 0.7), np.full(30, 0.1), steps, FRONT, REFERENCE)
     by_deviation = expected_gain(np.full(29, 0.6), steps[1:], np.full(29, 0.5), FRONT, REFERENCE)
     assert np.all(np.diff(by_mean) > 0)
-    assert np.all(np.diff(by_load) < 0)
+    assert np.all(np.diff(by_ratio) < 0)
     assert np.all(np.diff(by_deviation) > 0)

@@ -18,7 +18,7 @@ def rungs(draw, most: int = 9):
     devices = draw(st.integers(1, 2))
     point = st.tuples(VALUES, st.lists(VALUES, min_size=devices, max_size=devices))
     points = draw(st.lists(point, min_size=1, max_size=most))
-    return [accuracy for accuracy, _ in points], [load for _, load in points]
+    return [accuracy for accuracy, _ in points], [ratio for _, ratio in points]
 
 
 def dominates(one: tuple[float, list[float]], other: tuple[float, list[float]]) -> bool:
@@ -34,9 +34,9 @@ def front_number(place: int, points: list) -> int:
 
 @given(rungs())
 def test_better_fronts_come_first(rung):
-    accuracy, load = rung
-    points = list(zip(accuracy, load, strict=True))
-    ranked = ranking(accuracy, load)
+    accuracy, ratio = rung
+    points = list(zip(accuracy, ratio, strict=True))
+    ranked = ranking(accuracy, ratio)
     assert sorted(ranked) == list(range(len(points)))
     numbers = [front_number(place, points) for place in ranked]
     assert numbers == sorted(numbers)
@@ -45,14 +45,14 @@ def test_better_fronts_come_first(rung):
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=8))
 def test_within_a_front_the_greatest_loss_of_hypervolume_comes_first(points):
     accuracy = [a for a, _ in points]
-    load = [x for _, x in points]
-    ranked = ranking(accuracy, [[x] for x in load])
+    ratio = [x for _, x in points]
+    ranked = ranking(accuracy, [[x] for x in ratio])
     labelled = [(a, [x]) for a, x in points]
     first = [p for p in ranked if front_number(p, labelled) == 1]
     reference = (min(accuracy), 1.25)
 
     def area(places: list[int]) -> float:
-        return hypervolume([accuracy[p] for p in places], [load[p] for p in places], reference)
+        return hypervolume([accuracy[p] for p in places], [ratio[p] for p in places], reference)
 
     lost = [area(first) - area([q for q in first if q != p]) for p in first]
     assert lost == pytest.approx(sorted(lost, reverse=True))
@@ -60,13 +60,13 @@ def test_within_a_front_the_greatest_loss_of_hypervolume_comes_first(points):
 
 def test_a_rung_sends_its_best_third_on_one_by_one():
     accuracy = [0.5, 0.9, 0.7, 0.6, 0.8, 0.4]
-    load = [[0.5]] * 6
+    ratio = [[0.5]] * 6
     everyone = range(6)
-    assert next_promotion(accuracy, load, promoted=set(), able=everyone) == 1
-    assert next_promotion(accuracy, load, promoted={1}, able=everyone) == 4
-    assert next_promotion(accuracy, load, promoted={1, 4}, able=everyone) is None
-    assert next_promotion(accuracy, load, promoted=set(), able={4, 2}) == 4
-    assert next_promotion(accuracy, load, promoted=set(), able={2}) is None
+    assert next_promotion(accuracy, ratio, promoted=set(), able=everyone) == 1
+    assert next_promotion(accuracy, ratio, promoted={1}, able=everyone) == 4
+    assert next_promotion(accuracy, ratio, promoted={1, 4}, able=everyone) is None
+    assert next_promotion(accuracy, ratio, promoted=set(), able={4, 2}) == 4
+    assert next_promotion(accuracy, ratio, promoted=set(), able={2}) is None
     assert next_promotion([], [], promoted=set(), able=()) is None
 
 

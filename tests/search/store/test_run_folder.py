@@ -22,7 +22,7 @@ from nas.search.store.run_folder import (
 
 
 def full_disk() -> None:
-    """As Optuna tells of it."""
+    """Raise the error that Optuna raises on a full disk."""
     try:
         raise sqlite3.OperationalError("database or disk is full")
     except sqlite3.OperationalError as error:

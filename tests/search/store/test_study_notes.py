@@ -1,4 +1,4 @@
-"""What a run keeps beside its trials."""
+"""Everything that a run keeps besides its trials."""
 
 from __future__ import annotations
 
