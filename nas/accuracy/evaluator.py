@@ -14,7 +14,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from nas.errors import UserError
 from nas.space.architecture import Architecture
@@ -92,6 +92,9 @@ class Evaluator(ABC, Generic[A]):
     scores, and a worker sets up only one of them.
     """
 
+    needs_checkpoint: ClassVar[bool] = False
+    """Whether a candidate can be promoted only where its checkpoint is there."""
+
     def set_up(self) -> None:  # most evaluators need no set-up
         """Load what all evaluations share; called once in each worker, before the first."""
 
@@ -127,7 +130,7 @@ def evaluate_here(
         return _set_up_once(evaluator).evaluate(request)
     except UserError:
         raise
-    except Exception as error:  # an evaluator may be anybody's code
+    except (Exception, SystemExit) as error:  # an evaluator may be anybody's code
         said = " ".join(str(error).split())[:500]
         message = f"{type(error).__name__}: {said}" if said else type(error).__name__
         return EvaluationFailure(message, traceback.format_exc()[-10_000:])

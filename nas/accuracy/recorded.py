@@ -80,6 +80,8 @@ def read_recorded(path: Path) -> dict[str, Evaluation]:
                     raise EvaluatorError(f"{path}:1: the column {column!r} is missing")
             for row in reader:
                 where = f"{path}:{reader.line_num}"
+                if row["id"] in found:
+                    raise EvaluatorError(f"{where}: a second row for {row['id']}: delete one")
                 accuracy = _number(row["accuracy"], where, "accuracy")
                 error = row.get("standard_error")
                 found[row["id"]] = Evaluation(
@@ -87,7 +89,10 @@ def read_recorded(path: Path) -> dict[str, Evaluation]:
                     standard_error=_number(error, where, "standard_error") if error else None,
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EvaluatorError(f"{path}: recorded accuracies cannot be read: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        raise EvaluatorError(f"{path}: recorded accuracies cannot be read: {said}") from None
+    if not found:
+        raise EvaluatorError(f"{path}: has no recorded accuracy")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nas.accuracy.evaluator import Evaluation, Evaluator, Request, checkpoint_name
 from nas.accuracy.fidelity import rung_images
@@ -23,6 +23,8 @@ class ShortTraining(Evaluator[Architecture]):
         recipe: configuration of the training.
         rungs: number of rungs of a full training; the learning rate falls to zero at each rung.
     """
+
+    needs_checkpoint: ClassVar[bool] = True
 
     recipe: ProxyConfig
     rungs: int = 1

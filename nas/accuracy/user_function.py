@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +37,7 @@ class UserFunction(Evaluator[Architecture]):
 
         Raises:
             ConfigError: it cannot be imported.
-        EvaluatorError: it is not a function.
+            EvaluatorError: it is not a function.
         """
         function = load_function(self.reference)
         prepare = getattr(function, "set_up", None)
@@ -49,15 +49,13 @@ class UserFunction(Evaluator[Architecture]):
         """The accuracy that the function returns; its errors are not caught here.
 
         Raises:
-            TypeError, ValueError: it returned neither an accuracy nor an `Evaluation`.
+            TypeError, ValueError: it returned neither an accuracy (0..1) nor an `Evaluation`.
         """
         (function,) = self._function
         found = function(request)
         if not isinstance(found, Evaluation):
-            found = Evaluation(_accuracy(found), request.images)
-        if not found.diverged and not math.isfinite(found.score):
-            raise ValueError(f"{self.reference} returned the score {found.score}")
-        return found
+            found = Evaluation(_number(found, "accuracy"), request.images)
+        return _checked(found)
 
 
 def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
@@ -75,9 +73,23 @@ def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _accuracy(value: Any) -> float:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(
-            f"the function returned a {type(value).__name__}, not an accuracy or an Evaluation"
-        )
+def _checked(found: Evaluation) -> Evaluation:
+    """The same evaluation with plain numbers, as files take no others."""
+    error, weights = found.standard_error, found.weights
+    score = _number(found.score, "accuracy")
+    if not found.diverged and not 0 <= score <= 1:
+        raise ValueError(f"the function returned the accuracy {score:g}, which is not from 0 to 1")
+    return Evaluation(
+        score=score,
+        images=int(_number(found.images, "images")),
+        seconds=_number(found.seconds, "seconds"),
+        diverged=bool(found.diverged),
+        standard_error=None if error is None else _number(error, "standard_error"),
+        weights=None if weights is None else os.fspath(weights),
+    )
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise TypeError(f"the function returned as {what} a {type(value).__name__}, not a number")
     return float(value)

@@ -46,16 +46,21 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     )
     if training.finalists:
         yield "finalists", f"{training.finalists}, trained again, longer and with another seed"
-    yield "images", f"{training.images:,} of {config.proxy.data} in all"
+    timing = training.timing
+    if timing is None:
+        yield "evaluator", f"{config.evaluator}; how long it takes is not known"
+    else:
+        yield "images", f"{training.images:,} of {config.proxy.data} in all"
     if plan.to_decode:
         yield "decoding", f"{plan.to_decode:,} images, once, into the cache"
-    workers = f"{config.workers} worker{'s' if config.workers > 1 else ''}"
-    yield (
-        "training",
-        f"about {duration_text(training.seconds)} with {workers}: a candidate of "
-        f"{training.typical:.2g} GMACs at {config.proxy.resolution} pixels trained "
-        f"{training.images_per_s:.0f} images/s here just now",
-    )
+    if timing is not None:
+        workers = f"{config.workers} worker{'s' if config.workers > 1 else ''}"
+        yield (
+            "training",
+            f"about {duration_text(timing.seconds)} with {workers}: a candidate of "
+            f"{timing.typical:.2g} GMACs at {config.proxy.resolution} pixels trained "
+            f"{timing.images_per_s:.0f} images/s here just now",
+        )
     if config.time_limit_s is not None:
         yield "time limit", f"no training begins after {duration_text(config.time_limit_s)}"
     lacking = ", too little: make room" if plan.free_bytes < plan.disk_bytes else ""

@@ -52,9 +52,17 @@ class ConfigFile:
         """The entries, overridden by others: targets as a whole, proxy entries one by one."""
         values = self.values | dict(given)
         known = self.values.get("proxy")
-        if isinstance(known, dict) and "proxy" in given:
-            values["proxy"] = known | given["proxy"]
+        if "proxy" in given and known is not None:
+            # What is not a mapping stays, so that it is reported.
+            values["proxy"] = known | given["proxy"] if isinstance(known, dict) else known
         return values
+
+    def only_target(self) -> dict[str, Any] | None:
+        """The entries of the target, if there is one alone."""
+        targets = self.values.get("targets")
+        if isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
+            return dict(targets[0])
+        return None
 
 
 def read_file(path: Path) -> ConfigFile:

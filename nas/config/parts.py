@@ -24,7 +24,21 @@ def _rate(value: Any) -> Any:
     return parse_rate(value, "1200img/s") if isinstance(value, str) else value
 
 
-class ProxyConfig(BaseModel):
+class Part(BaseModel):
+    """What every part of a configuration is: frozen, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError(f"'{str(value).lower()}' is not a value for this entry")
+        return value
+
+
+class ProxyConfig(Part):
     """The proxy training that supplies a candidate's accuracy.
 
     Attributes:
@@ -37,8 +51,6 @@ class ProxyConfig(BaseModel):
         shift: farthest random move of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: Annotated[
         str, Option("Proxy data: digits, or imagefolder:PATH.", "Training", metavar="DATA")
@@ -62,7 +74,7 @@ class ProxyConfig(BaseModel):
     ] = False
 
 
-class TargetConfig(BaseModel):
+class TargetConfig(Part):
     """A device to deploy to, and how fast a network must be there.
 
     ``budget`` is accepted in place of ``budget_ms``, with a unit: 8ms or 1200img/s.
@@ -72,8 +84,6 @@ class TargetConfig(BaseModel):
             ``budget_ms`` is then the time of one batch at this rate.
         budget_ms: highest latency of one call (one batch) in milliseconds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     target: Annotated[
         str,

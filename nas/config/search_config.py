@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -29,7 +28,7 @@ from nas.config.option import (
     fields_of,
     renamed,
 )
-from nas.config.parts import ProxyConfig, TargetConfig
+from nas.config.parts import Part, ProxyConfig, TargetConfig
 from nas.errors import ArchitectureError, ConfigError, brief, unknown
 from nas.space.workload import MAX_CLASSES, Workload
 
@@ -63,7 +62,7 @@ Resolution = Annotated[int | str, AfterValidator(checked_resolution)]
 """Pixels of a square, or a text such as 512x683: height x width."""
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(Part):
     """One search.
 
     Values may be given by the names of options (`structured`): ``target`` and ``budget`` in place
@@ -90,8 +89,6 @@ class SearchConfig(BaseModel):
             below `nas.accuracy.size_bonus.LONG_IMAGES`; 0 ranks by accuracy alone, and is the
             default of other evaluators than training.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
     resolution: Annotated[
@@ -246,7 +243,10 @@ def structured(values: Mapping[str, Any]) -> dict[str, Any]:
             proxy = proxy | {entry.field: found.pop(entry.key)}
             found["proxy"] = proxy
     names = {*TargetConfig.model_fields, "budget"}
-    if "targets" in found or not names & found.keys():
+    both = sorted(names & found.keys())
+    if "targets" in found and both:
+        raise ValueError(f"give {both[0]} or targets, not both")
+    if not both:
         return found
     target = {name: found.pop(name) for name in names & found.keys()}
     return found | {"targets": [target]}
@@ -287,6 +287,8 @@ def mistake_of(error: ValidationError) -> Mistake:
         known |= set(_GROUPS.get(group, SearchConfig).model_fields)
         return Mistake(place, group, name, unknown("entry", str(field), known))
     said = first.get("ctx", {}).get("error")
+    if first["type"] == "model_type":
+        return Mistake(place, group, name, f"{brief(first['input'])} is no mapping of entries")
     if said is None:
         return Mistake(place, group, name, f"{brief(first['input'])}: {first['msg']}")
     whole = str(said).startswith(("'", "is ", "give "))  # it has the value, or needs none

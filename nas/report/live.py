@@ -34,6 +34,7 @@ class LivePrinter:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._what = ""
+        self._score_name = "proxy"
         self._started = 0.0
         self._last_line = 0.0
         self._last_event = time.monotonic()
@@ -53,9 +54,12 @@ class LivePrinter:
         """A new part of the search begins."""
         self.close()
         self._last_event = time.monotonic()
+        if name == "evaluating":
+            self._score_name = "score"
         text = {
             "measuring": "No complete latency table for this machine yet: measuring it first.",
             "training": "Training candidates by proxy.",
+            "evaluating": "Evaluating candidates.",
             "verifying": "Measuring the best on this machine.",
             "confirming": "Measuring what is to be recommended once more.",
             "finalists": "Training the finalists once more, longer and with another seed.",
@@ -101,7 +105,7 @@ class LivePrinter:
             latency = " /".join(f"{one.predicted.latency_ms:7.2f}" for one in candidate.latencies)
             text = (
                 f"{place}  {latency} ms {event.provenance}  "
-                f"proxy {100 * candidate.score:5.2f}%  "
+                f"{self._score_name} {100 * candidate.score:5.2f}%  "
                 f"{candidate.architecture.id}  {event.seconds:4.0f} s"
             )
             if candidate.origin != SEARCHED:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nas.config import TRAINING
 from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.space.architecture_files import BEST_FORMAT
 
@@ -42,6 +43,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
 _TRAINING_COLUMNS = (
     *("number", "id", "origin", "accuracy", "score", "images"),
     *("longer_accuracy", "longer_score", "longer_images", "finalist_score"),
+    *("standard_error", "weights"),
 )
 _DEVICE_COLUMNS = (
     *("predicted_ms", "low_ms", "high_ms", "provenance"),
@@ -123,7 +125,8 @@ def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
         "format": BEST_FORMAT,
         "id": candidate.architecture.id,
         **accuracy_json(candidate),
-        "proxy_data": config.proxy.data,
+        "evaluator": config.evaluator,
+        "proxy_data": config.proxy.data if config.evaluator == TRAINING else None,
         "latencies": [
             device.target.model_dump()
             | latency_json(candidate, device)
@@ -136,8 +139,8 @@ def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def accuracy_json(candidate: Candidate) -> dict[str, float | int | None]:
-    """Accuracies and scores, 0..1 each; a score is an accuracy with a bonus for size."""
+def accuracy_json(candidate: Candidate) -> dict[str, float | int | str | None]:
+    """Accuracies and scores, 0..1 each, and the file of the weights; a score includes a bonus."""
     longer, converged = candidate.longer, candidate.converged_longer
     return {
         "accuracy": candidate.accuracy,
@@ -146,6 +149,8 @@ def accuracy_json(candidate: Candidate) -> dict[str, float | int | None]:
         "longer_score": round(converged.score, 6) if converged else None,
         "longer_images": longer.images if longer else None,
         "finalist_score": round(candidate.finalist_score, 6) if converged else None,
+        "standard_error": candidate.standard_error,
+        "weights": candidate.weights,
     }
 
 

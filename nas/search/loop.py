@@ -9,6 +9,7 @@ was measured twice. No network is measured more often, and the search is extende
 from __future__ import annotations
 
 from nas.accuracy.evaluators import make_evaluator
+from nas.config import TRAINING
 from nas.latency.table.catalog import why_not_this_machine
 from nas.results.values import SearchResult, StopReason
 from nas.search.callbacks import Listener
@@ -54,7 +55,8 @@ class SearchLoop:
         self._prepared = prepared
         self._listener = listener
         self._time_limit = TimeLimit(config.time_limit_s)
-        self._runner = TrialRunner(make_evaluator(config), make_executor, config.workers)
+        self._evaluator = make_evaluator(config)
+        self._runner = TrialRunner(self._evaluator, make_executor, config.workers)
         self._verifier = Verifier(store, leaderboard, prepared, listener)
         self._stopped: StopReason | None = None
         self._finalists_stopped: StopReason | None = None
@@ -103,7 +105,7 @@ class SearchLoop:
     def _evaluate(self, total: int) -> None:
         """Evaluate until there are ``total`` candidates, including earlier ones."""
         store, config = self._store, self._prepared.config
-        self._listener.stage("training")
+        self._listener.stage("training" if config.evaluator == TRAINING else "evaluating")
         self._listener.training(store.trials.read().begun(), total)
         with store.notes.timed() as clock:
             source = CandidateSource(
@@ -116,6 +118,7 @@ class SearchLoop:
                 clock,
                 self._prepared.tables[0].latency_kind,
                 self._listener,
+                self._evaluator.needs_checkpoint,
             )
             self._stopped = self._runner.run(source)
 

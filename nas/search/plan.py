@@ -18,7 +18,7 @@ import numpy as np
 
 from nas.accuracy.data.source import check_source, index_folder, parse_source
 from nas.accuracy.fidelity import rung_images
-from nas.config import ProxyConfig, SearchConfig, TargetConfig
+from nas.config import TRAINING, ProxyConfig, SearchConfig, TargetConfig
 from nas.latency.collect.tables import Missing, missing_for, table_networks
 from nas.latency.table.catalog import find_table, own_key
 from nas.models.cost import network_cost
@@ -67,6 +67,21 @@ class PlannedTable:
 
 
 @dataclass(frozen=True)
+class TrainingTiming:
+    """How long proxy trainings take, from one that was timed.
+
+    Attributes:
+        typical: MACs in G, at the proxy's resolution, of the network that was timed.
+        images_per_s: training speed of one worker, as timed, without evaluation.
+        seconds: duration of all trainings, with every worker busy.
+    """
+
+    typical: float
+    images_per_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class PlannedTraining:
     """What a search trains, if nothing stops or extends it.
 
@@ -74,19 +89,13 @@ class PlannedTraining:
         at_rung: candidates that are trained up to each rung, the last of them in full.
         finalists: how many are trained longer afterwards.
         images: images seen in all these trainings.
-        typical: MACs in G, at the proxy's resolution, of the network that was timed.
-        images_per_s: training speed of one worker, as timed, without evaluation.
-        evaluation_s: seconds of one candidate's evaluation.
-        seconds: duration of all trainings, with every worker busy.
+        timing: how long it takes; None for evaluators that do not train by proxy.
     """
 
     at_rung: tuple[int, ...]
     finalists: int
     images: int
-    typical: float
-    images_per_s: float
-    evaluation_s: float
-    seconds: float
+    timing: TrainingTiming | None
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,8 @@ def plan(
     require_writable(output or folders.results())
     if output:
         refuse_existing(output)
-    check_source(config.proxy)
+    if config.evaluator == TRAINING:
+        check_source(config.proxy)
     # Built-in data in its place, as images of a folder would be decoded into the cache.
     proxy = config.proxy.model_copy(update={"data": "digits"})
     checked, space = check(config.model_copy(update={"proxy": proxy}))
@@ -149,7 +159,7 @@ def plan(
         config=config,
         tables=tables,
         imported=len(earlier),
-        to_decode=_images(config.proxy),
+        to_decode=_images(config.proxy) if config.evaluator == TRAINING else 0,
         training=training,
         folder=folder,
         disk_bytes=_disk_bytes(config, training, params),
@@ -202,12 +212,6 @@ def _training(
 ) -> tuple[PlannedTraining, int]:
     """What is trained, and the parameters of a typical candidate."""
     typical = _typical(config, space, budget)
-    executor = LocalExecutor(config.workers)
-    try:
-        timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
-        images_per_s, evaluation_s = timing.result()
-    finally:
-        stop_executor(executor)
     at_rung = [config.trials]
     for _ in range(config.rungs - 1):
         at_rung.append(promotions_of(at_rung[-1], no_more=True))
@@ -218,18 +222,26 @@ def _training(
     finalists = min(config.finalists, at_rung[-1])
     finalists = finalists if finalists > 1 else 0
     images += finalists * LONGER * config.proxy.train_images
-    work_s = images / images_per_s + evaluation_s * (sum(at_rung) + finalists)
-    cost = network_cost(typical.blocks(Workload.square(config.proxy.resolution)))
-    training = PlannedTraining(
-        at_rung=tuple(at_rung),
-        finalists=finalists,
-        images=images,
-        typical=cost.macs / 1e9,
-        images_per_s=images_per_s,
-        evaluation_s=evaluation_s,
-        seconds=work_s / config.workers,
-    )
-    return training, cost.params
+    timing = None
+    if config.evaluator == TRAINING:
+        timing = _timing(config, typical, images, sum(at_rung) + finalists)
+    params = network_cost(typical.blocks()).params
+    return PlannedTraining(tuple(at_rung), finalists, images, timing), params
+
+
+def _timing(
+    config: SearchConfig, typical: Architecture, images: int, evaluations: int
+) -> TrainingTiming:
+    """Time a few steps of a typical candidate's training in a worker."""
+    executor = LocalExecutor(config.workers)
+    try:
+        timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
+        images_per_s, evaluation_s = timing.result()
+    finally:
+        stop_executor(executor)
+    work_s = images / images_per_s + evaluation_s * evaluations
+    macs = network_cost(typical.blocks(Workload.square(config.proxy.resolution))).macs
+    return TrainingTiming(macs / 1e9, images_per_s, work_s / config.workers)
 
 
 def _typical(config: SearchConfig, space: SearchSpace, budget: Budget | None) -> Architecture:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.accuracy import evaluators
 from nas.accuracy.evaluators import check_evaluator
 from nas.accuracy.fidelity import rung_images
-from nas.config import SearchConfig, TargetConfig
+from nas.config import TRAINING, SearchConfig, TargetConfig
 from nas.errors import ConfigError, TableError, TableWarning
 from nas.latency.collect.tables import collect_table, missing_for
 from nas.latency.predict.completion import with_interpolated
@@ -157,7 +157,8 @@ def _warn_of_changes(table: LatencyTable) -> None:
 
 def _check_rungs(config: SearchConfig) -> None:
     first, batch = rung_images(config.proxy.train_images, config.rungs)[0], config.proxy.batch_size
-    if config.rungs > 1 and first < MIN_STEPS * batch:
+    trains = config.evaluator == TRAINING
+    if trains and config.rungs > 1 and first < MIN_STEPS * batch:
         raise ConfigError(
             f"--rungs {config.rungs}: the first would end after {first} images, which is less than "
             f"{MIN_STEPS} batches of {batch}; use fewer rungs or more --proxy-images"

@@ -193,7 +193,8 @@ class _Run(Generic[T]):
     def _failed_text(self) -> str:
         return (
             f"the evaluator failed {MAX_FAILURES} times in a row, at last with: "
-            f"{self._failures[-1].message}; mend it, then go on with --resume"
+            f"{self._failures[-1].message}; mend it, then go on with --resume, "
+            f"and more --trials if none is left"
         )
 
 

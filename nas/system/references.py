@@ -41,7 +41,7 @@ def load_reference(text: str, option: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(_not_found(text, option, module_name, error)) from None
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         said = " ".join(str(error).split())
         raise ConfigError(
             f"{option} {text}: importing {module_name} failed: {type(error).__name__}: {said}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_recorded_accuracies_are_looked_up(tmp_path):
         (b"id,accuracy\nx\n", ":2: accuracy None is not a number"),
         (b"id,accuracy\nx,nan\n", ":2: accuracy 'nan' is not a number"),
         (b"\xff\xfe\x00", "cannot be read"),
+        (b"id,accuracy\nx,0.1\ny,0.2\nx,0.3\n", ":4: a second row for x"),
+        (b"id,accuracy\n", "has no recorded accuracy"),
     ],
 )
 def test_recorded_accuracies_that_are_none_are_named(tmp_path, content, said):
@@ -150,6 +153,8 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
     modules(
         "mine",
         """
+        import numpy as np
+        from pathlib import Path
         from nas.accuracy.evaluator import Evaluation
 
         calls = []
@@ -166,6 +171,17 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         def nothing(request):
             return float("nan")
 
+        def percent(request):
+            return Evaluation(76.3)
+
+        def ends(request):
+            raise SystemExit("no data")
+
+        def arrays(request):
+            half = np.float32(0.5)
+            path = Path("w")
+            return Evaluation(half, np.int64(3), np.float64(2), standard_error=half, weights=path)
+
         number.set_up = lambda: calls.append(1)
         """,
     )
@@ -174,7 +190,16 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
     assert sys.modules["mine"].calls == [1]
     found = evaluate_here(UserFunction("mine:evaluation"), request())
     assert (found.images, found.standard_error, found.weights) == (7, 0.02, "w.pt")
-    for name, said in (("text", "returned a str"), ("nothing", "returned the score nan")):
+    plain = Evaluation(0.5, 3, 2.0, standard_error=0.5, weights="w")
+    assert json.dumps(asdict(evaluate_here(UserFunction("mine:arrays"), request()))) == json.dumps(
+        asdict(plain)
+    )
+    for name, said in (
+        ("text", "returned as accuracy a str"),
+        ("nothing", "returned the accuracy nan"),
+        ("percent", "returned the accuracy 76.3, which is not from 0 to 1"),
+        ("ends", "SystemExit: no data"),
+    ):
         failure = evaluate_here(UserFunction(f"mine:{name}"), request())
         assert said in failure.message
     sent = pickle.loads(pickle.dumps(UserFunction("mine:number")))

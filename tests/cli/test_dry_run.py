@@ -56,6 +56,15 @@ def test_a_table_that_is_complete_needs_no_measuring(run, tmp_path):
     assert "there is nothing to measure for it" in text and "with 2 workers" in text
 
 
+def test_another_evaluator_is_not_timed(run, tmp_path):
+    made_up_table(tmp_path / "tables", tiny_space(tmp_path))
+    arguments = ["--target", "onnxruntime", "--budget", "0.9ms", "--space", "tiny.yaml", *FAST]
+    own = ["--tables-dir", "tables", "--evaluator", "math:sqrt", "--data", "imagefolder:/none"]
+    text = run(*arguments, *own)
+    assert "evaluator math:sqrt; how long it takes is not known" in text
+    assert "images/s" not in text and "digits" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -76,10 +76,21 @@ def test_options_override_a_file_and_targets_as_a_whole(file):
     assert config_of({}, path) == EVERYTHING
 
 
-def test_a_part_of_a_target_does_not_override_a_file(file):
+def test_a_part_of_a_target_overrides_that_of_a_file_with_one(file):
+    path = file("target: openvino\nbudget: 8ms\ndevice: phone\n")
+    (target,) = config_of({"budget": ["5ms"]}, path).targets
+    assert (target.target, target.device, target.budget_ms) == ("openvino", "phone", 5)
+    (target,) = config_of({"budget": ["1200img/s"], "batch_size": [8]}, path).targets
+    assert target.throughput_img_s == 1200
+    written = file(config_text(SearchConfig(target="openvino", budget_ms=8)))
+    assert config_of({"budget": ["5ms"]}, written).targets[0].budget_ms == 5
+
+
+def test_a_part_of_a_target_does_not_override_a_file_with_several(file):
     path = file(config_text(EVERYTHING))
-    with pytest.raises(ConfigError, match="--target is missing"):
-        config_of({"budget": ["5ms"]}, path)
+    for given in ({"budget": ["5ms"]}, {"budget": ["5ms", "6ms"]}, {"batch_size": [2]}):
+        with pytest.raises(ConfigError, match="give --target and --budget for each"):
+            config_of(given, path)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +117,7 @@ def test_a_part_of_a_target_does_not_override_a_file(file):
         ("target: a\nbudget: 8ms\nbudget_ms: 3\n", "give budget or budget_ms, not both"),
         ("target: a\nbudget: 8ms\ntrials: 1\ntrials: 2\n", ":4: trials is there twice"),
         ("target: a\nbudget: 8ms\nmax_size: 20B\nmax_params: x\n", ":4: max_params: 'x' is not a"),
-        ("target: a\nbudget: 8ms\nproxy: 3\n", ":3: proxy: 3: Input should be"),
+        ("target: a\nbudget: 8ms\nproxy: 3\n", ":3: proxy: 3 is no mapping of entries"),
         ("target: a\nbudget: 8ms\nproxy:\n  data: 3\n", ":4: data: 3: Input should be a valid"),
         ("target: a\nbudget: 8ms\nproxy: {ema: 3}\n", ":3: ema: unknown entry 'ema'"),
         ("target: a\nbudget: 8ms\nproxy_images: many\n", ":3: proxy_images: 'many'"),
@@ -114,6 +125,8 @@ def test_a_part_of_a_target_does_not_override_a_file(file):
             "targets:\n- target: a\n  budget: 8ms\n  devise: x\n",
             ":4: devise: unknown entry 'devise'",
         ),
+        ("target: a\nbudget: 8ms\ntrials: true\n", ":3: trials: 'true' is not a value for"),
+        ("target: a\ntargets: []\n", "give target or targets, not both"),
         ("targets: []\n", ":1: targets: []: Tuple should have at least 1"),
         ("targets: a\n", ":1: targets: 'a': Input should be a valid"),
         ("format: 99\ntarget: a\n", "format 99 is newer than this version reads, which is 1"),
@@ -138,6 +151,7 @@ def test_what_the_command_line_got_wrong_is_not_blamed_on_the_file(file):
     for given, expected in (
         ({"trials": 0}, "--trials 0: "),
         ({"proxy_images": 0}, "--proxy-images 0: "),
+        ({"proxy_images": True}, "--proxy-images 'true' is not a value"),
         ({"target": ["a"], "budget": ["8"]}, "--budget '8' has no unit"),
     ):
         with pytest.raises(ConfigError, match=f"^{expected}"):

@@ -37,6 +37,7 @@ def test_columns_are_named_by_target_with_one_device_too(tmp_path: Path) -> None
     assert list(written_trials(make_result(), tmp_path)) == [
         *("number", "id", "origin", "accuracy", "score", "images"),
         *("longer_accuracy", "longer_score", "longer_images", "finalist_score"),
+        *("standard_error", "weights"),
         *(f"onnxruntime_{column}" for column in DEVICE_COLUMNS),
         *("recommended", "gmacs", "mparams", "architecture"),
     ]

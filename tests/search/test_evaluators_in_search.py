@@ -112,3 +112,11 @@ def test_three_failures_in_a_row_end_a_search_with_what_it_has(folder, tmp_path,
     assert result.stopped is StopReason.EVALUATOR_FAILED
     assert len(result.candidates) == 2 and result.recommended
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_rungs_need_no_checkpoint_of_a_function(folder, tmp_path, places, mine):
+    evaluator = mine("return min(1.0, request.images / 10_000 + request.architecture.depth / 100)")
+    config = run_config(folder, trials=6, evaluator=evaluator, rungs=2)
+    result = search(config, tmp_path / "run", **places)
+    assert result.recommended and result.partly_trained
+    assert len(result.candidates) + len(result.partly_trained) == 6

@@ -20,7 +20,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.errors import ArchitectureError, TableError, TableWarning, UnknownKindError, brief
-from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta, at_quiet_speed
+from nas.latency.table.table import (
+    TABLE_FORMAT,
+    LatencyTable,
+    NetworkRow,
+    TableMeta,
+    at_quiet_speed,
+)
 from nas.latency.table.validation import possible_block
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
@@ -81,8 +87,15 @@ def read_table(path: Path) -> LatencyTable:
 def _read_meta(path: Path) -> TableMeta:
     if not exists(path):
         raise TableError(f"{path}: no such file; the folder is no latency table")
+    content = read_json(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > TABLE_FORMAT:
+        raise TableError(
+            f"{path}: format {found} is newer than this version of nextvit-nas reads, which is "
+            f"{TABLE_FORMAT}: update nextvit-nas"
+        )
     try:
-        return TableMeta.model_validate(read_json(path))
+        return TableMeta.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(brief(part).strip("'") for part in first["loc"]) or "the whole"

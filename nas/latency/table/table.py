@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -42,6 +42,10 @@ Line = Annotated[str, Field(max_length=5000), AfterValidator(_one_line)]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
+TABLE_FORMAT: Final = 2
+"""Format of a table's files."""
+
+
 class TableMeta(BaseModel):
     """Provenance of a table.
 
@@ -66,7 +70,7 @@ class TableMeta(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[2] = TABLE_FORMAT
     kind: Literal["measured", "published", "adapted"]
     target: Line
     device: Line

@@ -27,7 +27,7 @@ def best_at_rung(
     trials: Trials,
     leaderboard: Leaderboard,
     rungs: int,
-    with_checkpoint: Container[str],
+    with_checkpoint: Container[str] | None,
     no_more: bool = False,
 ) -> TrialRecord | None:
     """The candidate to promote next; None if none should be promoted.
@@ -38,7 +38,7 @@ def best_at_rung(
         trials: all trials so far.
         leaderboard: knows the budget.
         rungs: number of rungs of a full training.
-        with_checkpoint: ids of the architectures whose training can go on.
+        with_checkpoint: ids of the architectures whose training can go on; None for all.
         no_more: whether all candidates have started. One of each rung is then promoted, however
             few there are.
     """
@@ -49,11 +49,7 @@ def best_at_rung(
             score,
             ratio,
             promoted={i for i, record in enumerate(at_rung) if record.number in promoted},
-            able={
-                i
-                for i, record in enumerate(at_rung)
-                if record.known_architecture.id in with_checkpoint
-            },
+            able={i for i, record in enumerate(at_rung) if _can_go_on(record, with_checkpoint)},
             no_more=no_more,
         )
         if place is not None:
@@ -64,7 +60,7 @@ def best_at_rung(
 
 
 def _next_best(
-    trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str]
+    trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str] | None
 ) -> TrialRecord | None:
     """The best candidate that can be promoted, used if all promoted candidates diverged."""
     promoted = trials.promoted()
@@ -72,10 +68,13 @@ def _next_best(
         at_rung, score, ratio = _reached(trials, leaderboard, to_come)
         for place in ranking(score, ratio):
             record = at_rung[place]
-            able = record.known_architecture.id in with_checkpoint
-            if able and record.number not in promoted:
+            if _can_go_on(record, with_checkpoint) and record.number not in promoted:
                 return record
     return None
+
+
+def _can_go_on(record: TrialRecord, with_checkpoint: Container[str] | None) -> bool:
+    return with_checkpoint is None or record.known_architecture.id in with_checkpoint
 
 
 def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: int) -> set[str]:

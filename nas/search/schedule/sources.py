@@ -51,6 +51,7 @@ class CandidateSource:
         clock: keeps the time that was spent.
         provenance: provenance of the first device's latencies, for the listener.
         listener: told about every evaluation.
+        needs_checkpoint: as of the evaluator, `nas.accuracy.evaluator.Evaluator`.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class CandidateSource:
         clock: Clock,
         provenance: Provenance,
         listener: Listener,
+        needs_checkpoint: bool,
     ) -> None:
         self._store = store
         self._leaderboard = leaderboard
@@ -74,6 +76,7 @@ class CandidateSource:
         self._clock = clock
         self._provenance = provenance
         self._listener = listener
+        self._needs_checkpoint = needs_checkpoint
         self._images = rung_images(config.proxy.train_images, config.rungs)
         self.stopped: StopReason | None = None
 
@@ -155,7 +158,7 @@ class CandidateSource:
             self._store.trials.read(),
             self._leaderboard,
             self._config.rungs,
-            self._store.with_checkpoint(),
+            self._store.with_checkpoint() if self._needs_checkpoint else None,
             no_more,
         )
 

@@ -168,6 +168,13 @@ def test_bad_meta_is_refused(table, content, message):
     assert "meta.json" in str(caught.value)
 
 
+def test_a_newer_table_is_refused_clearly(table):
+    path = table.path / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    with pytest.raises(TableError, match=r"meta\.json: format 3 is newer than this version"):
+        read_table(table.path)
+
+
 def test_a_network_row_with_an_impossible_architecture_is_refused(table):
     path = table.path / "networks.csv"
     lines = path.read_text().splitlines()
