@@ -46,7 +46,7 @@ class Outcome:
 def recommend(
     leaderboard: Leaderboard, verified: Collection[int], finalists: int
 ) -> Candidate | None:
-    """The best candidate within every limit, None if there is none.
+    """The best candidate within every limit, None if there is none; of equal ones the fastest.
 
     If at least two finalists were trained longer, it is one of them. Otherwise a candidate whose
     longer training diverged is recommended only if there is no other.
@@ -63,9 +63,19 @@ def recommend(
     ]
     compared = decided_between(within, finalists)
     if compared:
-        return max((c for c in within if c.number in compared), key=lambda c: c.finalist_score)
+        ranked = [c for c in within if c.number in compared]
+        return max(ranked, key=lambda c: (c.finalist_score, -_slowest(leaderboard, c)))
     usable = [c for c in within if c.longer == c.converged_longer] or within
-    return max(usable, key=lambda c: c.score, default=None)
+    return max(usable, key=lambda c: (c.score, -_slowest(leaderboard, c)), default=None)
+
+
+def _slowest(leaderboard: Leaderboard, candidate: Candidate) -> float:
+    """The highest of a candidate's latencies over their budgets."""
+    devices = leaderboard.budget.devices
+    return max(
+        latency.latency_ms / device.budget_ms
+        for latency, device in zip(candidate.latencies, devices, strict=True)
+    )
 
 
 def conclude(

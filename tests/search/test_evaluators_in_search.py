@@ -120,3 +120,10 @@ def test_rungs_need_no_checkpoint_of_a_function(folder, tmp_path, places, mine):
     result = search(config, tmp_path / "run", **places)
     assert result.recommended and result.partly_trained
     assert len(result.candidates) + len(result.partly_trained) == 6
+
+
+def test_of_equal_accuracies_the_fastest_is_recommended(folder, tmp_path, places, mine):
+    config = run_config(folder, trials=6, evaluator=mine("return 0.5"))
+    result = search(config, tmp_path / "run", **places)
+    fastest = min(c.latencies[0].latency_ms for c in result.candidates)
+    assert result.recommended.latencies[0].latency_ms == fastest
