@@ -95,6 +95,9 @@ class Evaluator(ABC, Generic[A]):
     needs_checkpoint: ClassVar[bool] = False
     """Whether a candidate can be promoted only where its checkpoint is there."""
 
+    batch_size: ClassVar[int] = 1
+    """Requests that `evaluate_batch` is given at once, at most."""
+
     def set_up(self) -> None:  # most evaluators need no set-up
         """Load what all evaluations share; called once in each worker, before the first."""
 
@@ -108,7 +111,10 @@ class Evaluator(ABC, Generic[A]):
         """
 
     def evaluate_batch(self, requests: Sequence[Request[A]]) -> list[Evaluation]:
-        """Score several architectures; an evaluator that can do so at once overrides this."""
+        """Score several architectures, in order; overridden, with `batch_size`, to do so at once.
+
+        What it raises fails all of them.
+        """
         return [self.evaluate(request) for request in requests]
 
 
@@ -119,21 +125,32 @@ _ready_lock = threading.Lock()
 
 
 def evaluate_here(
-    evaluator: Evaluator[Architecture], request: Request[Architecture]
-) -> Evaluation | EvaluationFailure:
+    evaluator: Evaluator[Architecture], requests: Sequence[Request[Architecture]]
+) -> Sequence[Evaluation | EvaluationFailure]:
     """Evaluate in this process, which sets the evaluator up if it has not yet.
+
+    Returns:
+        One entry per request; an error fails all of them.
 
     Raises:
         UserError: see `Evaluator.evaluate`.
     """
     try:
-        return _set_up_once(evaluator).evaluate(request)
+        ready = _set_up_once(evaluator)
+        found = (
+            [ready.evaluate(requests[0])] if len(requests) == 1 else ready.evaluate_batch(requests)
+        )
+        if len(found) != len(requests):
+            raise ValueError(
+                f"evaluate_batch gave {len(found)} results for {len(requests)} requests"
+            )
+        return found
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # an evaluator may be anybody's code
         said = " ".join(str(error).split())[:500]
         message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        return EvaluationFailure(message, traceback.format_exc()[-10_000:])
+        return [EvaluationFailure(message, traceback.format_exc()[-10_000:])] * len(requests)
 
 
 def forget_set_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -74,6 +74,10 @@ class JobSource(Protocol[T]):
         """Stop reason of a source that ended before all its jobs were done."""
 
 
+Outcomes = Sequence[Evaluation | EvaluationFailure]
+"""What became of a batch, job by job."""
+
+
 class TrialRunner:
     """Keeps workers busy with the jobs of a source.
 
@@ -114,7 +118,7 @@ class _Run(Generic[T]):
         self._make_executor = make_executor
         self._workers = workers
         self._source = source
-        self._pending: dict[Future[Evaluation | EvaluationFailure], Job[T]] = {}
+        self._pending: dict[Future[Outcomes], list[Job[T]]] = {}
         self._failures: list[EvaluationFailure] = []
         self._executor = make_executor(workers)
 
@@ -142,33 +146,45 @@ class _Run(Generic[T]):
             stop_executor(self._executor)
 
     def _fill(self) -> None:
-        """Give every free worker a job."""
+        """Give every free worker as many jobs as the evaluator takes at once."""
         while len(self._pending) < self._workers:
-            job = self._source.next(self._pending.values())
-            if job is None:
-                return
+            batch: list[Job[T]] = []
             try:
-                future = self._executor.submit(evaluate_here, self._evaluator, job.request)
-            except BrokenProcessPool:  # it was broken by the evaluation of another worker
-                self._source.give_up(job)
+                while len(batch) < self._evaluator.batch_size:
+                    job = self._source.next([*self._running(), *batch])
+                    if job is None:
+                        break
+                    batch.append(job)
+                if not batch:
+                    return
+                requests = [job.request for job in batch]
+                future = self._executor.submit(evaluate_here, self._evaluator, requests)
+            except BaseException:  # the pool was broken by another evaluation, or Ctrl-C
+                for job in batch:
+                    self._source.give_up(job)
                 raise
-            self._pending[future] = job
+            self._pending[future] = batch
+
+    def _running(self) -> list[Job[T]]:
+        return [job for batch in self._pending.values() for job in batch]
 
     def _collect(self) -> None:
         """Wait a little, and pass on the evaluations that finished."""
         with interruptible():
             done, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
-            outcome = future.result()
-            self._hand_on(self._pending.pop(future), outcome)
+            outcomes = future.result()
+            self._hand_on(self._pending.pop(future), outcomes)
 
-    def _hand_on(self, job: Job[T], outcome: Evaluation | EvaluationFailure) -> None:
-        if isinstance(outcome, EvaluationFailure):
-            self._failures.append(outcome)
-            self._source.fail(job, outcome)
-        else:
-            self._failures.clear()
-            self._source.finish(job, outcome)
+    def _hand_on(self, batch: Sequence[Job[T]], outcomes: Outcomes) -> None:
+        """Pass on what a batch gave; a batch that failed counts as one failure."""
+        failures = [found for found in outcomes if isinstance(found, EvaluationFailure)]
+        self._failures = [*self._failures, *failures[:1]] if failures else []
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, EvaluationFailure):
+                self._source.fail(job, outcome)
+            else:
+                self._source.finish(job, outcome)
 
     def _keep_finished(self) -> None:
         """Pass on the evaluations that finished before the worker pool broke."""
@@ -176,7 +192,7 @@ class _Run(Generic[T]):
             self._hand_on(self._pending.pop(future), future.result())
 
     def _stop(self, reason: StopReason, message: str) -> StopReason | None:
-        unfinished = tuple(self._pending.values())
+        unfinished = tuple(self._running())
         self._pending.clear()
         return self._source.stop(reason, message, unfinished)
 
@@ -186,7 +202,7 @@ class _Run(Generic[T]):
         self._executor = self._make_executor(self._workers)
 
     def _give_up(self) -> None:
-        for job in self._pending.values():
+        for job in self._running():
             self._source.give_up(job)
         self._pending.clear()
 

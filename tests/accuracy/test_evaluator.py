@@ -30,6 +30,11 @@ from tests.samples import TINY
 from tests.tiny import TINY_PROXY, tiny_space
 
 
+def evaluate_one(evaluator: Evaluator, one: Request) -> Evaluation | EvaluationFailure:
+    (found,) = evaluate_here(evaluator, [one])
+    return found
+
+
 def request(images: int = 128, **changes) -> Request:
     return Request(TINY, images, seed=3, **changes)
 
@@ -69,7 +74,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_an_evaluator_is_set_up_once_until_another_is_used():
     Counting.seen.clear()
     for score in (0.5, 0.5, 0.7, 0.5):
-        assert evaluate_here(Counting(score), request()) == Evaluation(score, 128)
+        assert evaluate_one(Counting(score), request()) == Evaluation(score, 128)
     assert Counting.seen == [0.5, 0.7, 0.5]
 
 
@@ -79,17 +84,17 @@ def test_several_requests_may_be_scored_at_once():
 
 
 def test_what_an_evaluator_raises_is_kept_but_what_concerns_all_ends_the_search():
-    failure = evaluate_here(Counting(-1.0), request())
+    failure = evaluate_one(Counting(-1.0), request())
     assert isinstance(failure, EvaluationFailure)
     assert failure.message == "ValueError: a score below zero"
     assert "in evaluate" in failure.details
     with pytest.raises(DataError, match="no data"):
-        evaluate_here(Counting(2.0), request())
+        evaluate_one(Counting(2.0), request())
 
 
 def test_short_training_is_what_the_training_loop_gives_and_is_sent_without_its_data():
     evaluator = ShortTraining(TINY_PROXY)
-    found = evaluate_here(evaluator, request())
+    found = evaluate_one(evaluator, request())
     (data,) = evaluator._data
     expected = train_proxy(TINY, data, TINY_PROXY, 3)
     assert isinstance(found, Evaluation)
@@ -101,10 +106,10 @@ def test_short_training_is_what_the_training_loop_gives_and_is_sent_without_its_
 def test_short_training_goes_on_from_its_rung(tmp_path):
     recipe = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
     evaluator = ShortTraining(recipe, rungs=2)
-    first = evaluate_here(evaluator, request(3 * 32, checkpoint_folder=str(tmp_path)))
+    first = evaluate_one(evaluator, request(3 * 32, checkpoint_folder=str(tmp_path)))
     assert (tmp_path / f"{TINY.id}.pt").exists()
-    second = evaluate_here(evaluator, request(9 * 32, checkpoint_folder=str(tmp_path)))
-    whole = evaluate_here(evaluator, request(9 * 32, checkpoint_folder=str(tmp_path / "another")))
+    second = evaluate_one(evaluator, request(9 * 32, checkpoint_folder=str(tmp_path)))
+    whole = evaluate_one(evaluator, request(9 * 32, checkpoint_folder=str(tmp_path / "another")))
     assert (first.images, second.images) == (96, 288)
     assert second.score == whole.score
 
@@ -112,12 +117,12 @@ def test_short_training_goes_on_from_its_rung(tmp_path):
 def test_recorded_accuracies_are_looked_up(tmp_path):
     path = tmp_path / "known.csv"
     path.write_text(f"id,accuracy,standard_error,note\n{TINY.id},0.75,0.01,x\nother,0.5,,\n")
-    found = evaluate_here(RecordedAccuracy(str(path)), request())
+    found = evaluate_one(RecordedAccuracy(str(path)), request())
     assert found == Evaluation(0.75, standard_error=0.01)
     assert read_recorded(path)["other"].standard_error is None
     path.write_text("id,accuracy\nother,0.5\n")
     forget_set_up()
-    missing = evaluate_here(RecordedAccuracy(str(path)), request())
+    missing = evaluate_one(RecordedAccuracy(str(path)), request())
     assert isinstance(missing, EvaluationFailure) and TINY.id in missing.message
 
 
@@ -185,13 +190,13 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         number.set_up = lambda: calls.append(1)
         """,
     )
-    assert evaluate_here(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
-    assert evaluate_here(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
+    assert evaluate_one(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
+    assert evaluate_one(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
     assert sys.modules["mine"].calls == [1]
-    found = evaluate_here(UserFunction("mine:evaluation"), request())
+    found = evaluate_one(UserFunction("mine:evaluation"), request())
     assert (found.images, found.standard_error, found.weights) == (7, 0.02, "w.pt")
     plain = Evaluation(0.5, 3, 2.0, standard_error=0.5, weights="w")
-    assert json.dumps(asdict(evaluate_here(UserFunction("mine:arrays"), request()))) == json.dumps(
+    assert json.dumps(asdict(evaluate_one(UserFunction("mine:arrays"), request()))) == json.dumps(
         asdict(plain)
     )
     for name, said in (
@@ -200,7 +205,7 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         ("percent", "returned the accuracy 76.3, which is not from 0 to 1"),
         ("ends", "SystemExit: no data"),
     ):
-        failure = evaluate_here(UserFunction(f"mine:{name}"), request())
+        failure = evaluate_one(UserFunction(f"mine:{name}"), request())
         assert said in failure.message
     sent = pickle.loads(pickle.dumps(UserFunction("mine:number")))
     assert sent == UserFunction("mine:number")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,15 @@ class Run:
         return never_promoted(self.trials, self.board, self.rungs, total)
 
 
-def made_up(score_of: Callable[[Request], float | Evaluation]) -> Callable[..., Evaluation]:
+def made_up(score_of: Callable[[Request], float | Evaluation]) -> Callable[..., list[Evaluation]]:
     """Stands in for `evaluate_here`: what a function of the request says."""
 
-    def evaluate(_evaluator: Evaluator, request: Request) -> Evaluation:
-        found = score_of(request)
-        return found if isinstance(found, Evaluation) else Evaluation(found, request.images)
+    def evaluate(_evaluator: Evaluator, requests: Sequence[Request]) -> list[Evaluation]:
+        found = [score_of(request) for request in requests]
+        return [
+            one if isinstance(one, Evaluation) else Evaluation(one, request.images)
+            for one, request in zip(found, requests, strict=True)
+        ]
 
     return evaluate
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
+from nas.accuracy.evaluator import Evaluation, Evaluator
 from nas.api import resume, search
 from nas.errors import EvaluatorError
 from nas.results.values import StopReason
@@ -127,3 +130,38 @@ def test_of_equal_accuracies_the_fastest_is_recommended(folder, tmp_path, places
     result = search(config, tmp_path / "run", **places)
     fastest = min(c.latencies[0].latency_ms for c in result.candidates)
     assert result.recommended.latencies[0].latency_ms == fastest
+
+
+@dataclass(frozen=True)
+class Batches(Evaluator):
+    """Scores up to four architectures at once; keeps how many they were."""
+
+    batch_size: ClassVar[int] = 4
+    sizes: ClassVar[list[int]] = []
+
+    def evaluate(self, request):
+        return Evaluation(request.architecture.depth / 100, request.images)
+
+    def evaluate_batch(self, requests):
+        self.sizes.append(len(requests))
+        return [self.evaluate(request) for request in requests]
+
+
+def test_an_evaluator_of_batches_is_given_several_at_once(folder, tmp_path, places, monkeypatch):
+    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda _config: Batches())
+    config = run_config(folder, trials=9)
+    result = search(config, tmp_path / "run", **places)
+    assert len({c.architecture for c in result.candidates}) == 9
+    assert Batches.sizes == [4, 4]  # the ninth is evaluated alone
+
+
+def test_what_a_batch_raises_fails_all_of_it(folder, tmp_path, places, monkeypatch):
+    def broken(_self, _requests):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda _config: Batches())
+    monkeypatch.setattr(Batches, "evaluate_batch", broken)
+    with pytest.raises(EvaluatorError, match="failed 3 times in a row.*out of memory"):
+        search(run_config(folder, trials=20), tmp_path / "run", **places)
+    with RunStore.opened_for_reading(tmp_path / "run") as store:
+        assert len(store.trials.read().of(TrialStatus.FAILED)) == 12

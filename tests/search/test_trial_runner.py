@@ -97,15 +97,15 @@ class Dying(ThreadPoolExecutor):
     handed = 0
     dies_at = 0
 
-    def submit(self, function, evaluator, request):
+    def submit(self, function, evaluator, requests):
         Dying.handed += 1
         if Dying.handed == Dying.dies_at:
             raise BrokenProcessPool
-        network = request.architecture.id
+        network = requests[0].architecture.id
         if Dying.handed == 3 and not Dying.dies_at:
             Dying.deadly = network
         if network != Dying.deadly:
-            return super().submit(function, evaluator, request)
+            return super().submit(function, evaluator, requests)
         future: Future = Future()
         future.set_exception(BrokenProcessPool())
         return future

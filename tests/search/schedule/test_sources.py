@@ -251,10 +251,10 @@ def test_what_diverges_is_not_compared(folder, tmp_path, monkeypatch, diverging)
     told = iter(range(3))
     short = trial_runner.evaluate_here
 
-    def evaluate(evaluator, request):
-        if is_longer(request):
-            return Evaluation(0.5, 64, 4.0, diverged=next(told) < diverging)
-        return short(evaluator, request)
+    def evaluate(evaluator, requests):
+        if is_longer(requests[0]):
+            return [Evaluation(0.5, 64, 4.0, diverged=next(told) < diverging)]
+        return short(evaluator, requests)
 
     monkeypatch.setattr("nas.search.trial_runner.evaluate_here", evaluate)
     config = run_config(folder, trials=6, finalists=3)
