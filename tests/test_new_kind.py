@@ -31,7 +31,7 @@ from nas.models.layers import BN_EPS, BlockModule, DropPath, PatchEmbed, fold_fo
 from nas.models.model_files.onnx import export_network
 from nas.models.network import build_network
 from nas.models.operators import conv, patch_embed
-from nas.report.wording import architecture_lines
+from nas.report.notation import architecture_lines
 from nas.search.sampler.samplers import SAMPLERS
 from nas.space import block_kinds
 from nas.space.architecture import Architecture, Stage

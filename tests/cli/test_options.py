@@ -68,7 +68,7 @@ def test_every_option_reaches_the_configuration(searched, tmp_path):
         *("--sampler", "tpe", "--rungs", "2", "--finalists", "3", "--time-limit", "20min"),
         *("--seed", "5", "--warm-start", "a", "--warm-start", "b", "--data", "imagefolder:x"),
         *("--proxy-images", "99", "--proxy-resolution", "48", "--skip-unreadable"),
-        *("--by-accuracy", "--workers", "2"),
+        *("--by-accuracy", "--workers", "2", "--evaluator", "mine:f"),
     ]
     assert main(arguments) == 130
     (config,) = searched
@@ -83,6 +83,7 @@ def test_every_option_reaches_the_configuration(searched, tmp_path):
     proxy = config.proxy
     assert (proxy.data, proxy.train_images, proxy.resolution) == ("imagefolder:x", 99, 48)
     assert proxy.skip_unreadable and config.size_bonus == 0 and config.workers == 2
+    assert config.evaluator == "mine:f"
     named = {argument for argument in arguments if argument.startswith("--")}
     assert named == {f"--{entry.name}" for entry in OPTIONS}
 
@@ -96,7 +97,9 @@ def test_a_file_is_read_and_overridden(searched, tmp_path, refused, capsys):
     assert main(["--config", str(path), *changed]) == 130
     assert searched[-1] == SearchConfig(target="coreml", budget_ms=4, trials=9)
     capsys.readouterr()
-    assert "--target is missing" in refused("--config", str(path), "--budget", "3ms")
+    assert main(["--config", str(path), "--budget", "3ms"]) == 130
+    assert searched[-1].targets == SearchConfig(target="tensorrt", budget_ms=3).targets
+    capsys.readouterr()
     path.write_text("target: tensorrt\nbudget: 8ms\ntrials: -5\n")
     assert f"{path}:3: trials: -5: Input should be" in refused("--config", str(path))
     assert "none.yaml: cannot be read" in refused("--config", str(tmp_path / "none.yaml"))

@@ -39,10 +39,10 @@ def test_estimated_search_end_to_end(tmp_path, capsys):
     assert "python run_search.py tables measure --target tensorrt" in text
     assert "not verified" in text
     best = json.loads((run / "best.json").read_text())
-    assert best["latency"]["provenance"] == "estimated"
-    assert best["latency"]["measured_ms"] is None
-    assert best["proxy_score"] == round(best["proxy_accuracy"], 6)
+    (latency,) = best["latencies"]
+    assert latency["provenance"] == "estimated" and latency["measured_ms"] is None
+    assert best["score"] == round(best["accuracy"], 6)
     assert re.search(r"proxy accuracy after [\d,]+ images \(digits\)", " ".join(text.split()))
     assert "score" not in text
-    assert best["final_score"] == round(best["final_accuracy"], 6)
+    assert best["longer_score"] == round(best["longer_accuracy"], 6)
     assert (run / "best.onnx").exists() and (run / "report.html").exists()

@@ -185,7 +185,7 @@ def test_two_devices_keep_both_budgets(folder, tmp_path):
     assert len(read_run(tmp_path / "run").targets) == 2
     assert len(resume(tmp_path / "run", tables_dir=folder / "tables").devices) == 2
     page = (tmp_path / "run" / "report.html").read_text()
-    assert 'id="pareto"' in page and 'id="pareto-2"' in page
+    assert 'id="pareto-1"' in page and 'id="pareto-2"' in page
 
 
 def test_the_same_device_twice_is_refused(folder, tmp_path):
