@@ -98,7 +98,7 @@ def test_the_evaluator_of_the_page_ranks_candidates(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         *("-m", "nas", "--target", "tensorrt", "--budget", "8ms", "--space", "tiny.yaml"),
-        *("--evaluator", "my_evaluator:evaluate", "--trials", "3", "--proxy-images", "640"),
+        *("--evaluator", "my_evaluator:evaluate", "--trials", "3", "--proxy-images", "1280"),
         *("--finalists", "2", "--output", "run", "--json"),
     )
     assert done.returncode == 0, done.stderr
@@ -106,4 +106,4 @@ def test_the_evaluator_of_the_page_ranks_candidates(tmp_path: Path) -> None:
     assert result["trained"] == 3 and result["failed"] == 0
     best = result["recommended"]
     assert best["score"] == pytest.approx(best["accuracy"], abs=1e-6)
-    assert best["longer_images"] == 2560
+    assert best["accuracy"] > 0.2 and best["longer_images"] == 5120

@@ -374,7 +374,7 @@ def test_a_network_with_it_is_built_trained_fused_and_exported(tmp_path: Path) -
         expected = network(x)
         assert relative_error(network.fuse()(x), expected) < 1e-4
     path = tmp_path / "wide.onnx"
-    export_network(NETWORK, path, AT.with_outputs(10))
+    export_network(NETWORK, path, replace(AT, outputs=10))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": images(1, 3, 64, 96).numpy()})
     assert logits.shape == (1, 10)

@@ -24,21 +24,21 @@ def _rate(value: Any) -> Any:
     return parse_rate(value, "1200img/s") if isinstance(value, str) else value
 
 
-class Part(BaseModel):
-    """What every part of a configuration is: frozen, and strict about what it does not know."""
+class ConfigModel(BaseModel):
+    """Base of the models: frozen, without unknown entries, no bool in place of a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_bool(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[str(info.field_name)]
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError(f"'{str(value).lower()}' is not a value for this entry")
         return value
 
 
-class ProxyConfig(Part):
+class ProxyConfig(ConfigModel):
     """The proxy training that supplies a candidate's accuracy.
 
     Attributes:
@@ -74,7 +74,7 @@ class ProxyConfig(Part):
     ] = False
 
 
-class TargetConfig(Part):
+class TargetConfig(ConfigModel):
     """A device to deploy to, and how fast a network must be there.
 
     ``budget`` is accepted in place of ``budget_ms``, with a unit: 8ms or 1200img/s.

@@ -28,7 +28,7 @@ from nas.config.option import (
     fields_of,
     renamed,
 )
-from nas.config.parts import Part, ProxyConfig, TargetConfig
+from nas.config.parts import ConfigModel, ProxyConfig, TargetConfig
 from nas.errors import ArchitectureError, ConfigError, brief, unknown
 from nas.space.workload import MAX_CLASSES, Workload
 
@@ -62,7 +62,7 @@ Resolution = Annotated[int | str, AfterValidator(checked_resolution)]
 """Pixels of a square, or a text such as 512x683: height x width."""
 
 
-class SearchConfig(Part):
+class SearchConfig(ConfigModel):
     """One search.
 
     Values may be given by the names of options (`structured`): ``target`` and ``budget`` in place

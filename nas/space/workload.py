@@ -65,10 +65,6 @@ class Workload:
         """The same workload with another batch size."""
         return replace(self, batch_size=batch_size)
 
-    def with_outputs(self, outputs: int) -> Workload:
-        """The same workload with another number of outputs."""
-        return replace(self, outputs=outputs)
-
 
 IMAGENET = Workload()
 """How the published networks are compared: 224 pixels, 1,000 classes, one image a call."""
