@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.brief_bench import brief_measurements
+
 # Tests train tiny networks: on a busy machine more threads wait for one another most of the time.
 torch.set_num_threads(1)
 
@@ -21,6 +23,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("nas")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief() -> Iterator[None]:
+    """Measurements are real and brief; a test that checks the protocol calls it itself."""
+    with brief_measurements():
+        yield
 
 
 @pytest.fixture

@@ -81,11 +81,11 @@ def test_the_search_of_the_page_runs(folder: Path, tmp_path: Path) -> None:
     command = ["--space", "my_space:SPACE", "--resolution", "32", "--num-classes", "10"]
     command += ["--target", "onnxruntime", "--budget", "500ms", "--trials", "2"]
     command += ["--finalists", "0", "--proxy-images", "192", "--tables-dir", str(tmp_path / "t")]
-    done = run(folder, str(ROOT / "run_search.py"), *command, "--output", str(tmp_path / "run"))
+    done = run(folder, "-m", "tests.brief_bench", *command, "--output", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "my_space:SPACE" in (tmp_path / "run" / "config.yaml").read_text()
-    more = [str(ROOT / "run_search.py"), "--resume", str(tmp_path / "run"), "--trials", "3"]
-    done = run(folder, *more, "--tables-dir", str(tmp_path / "t"))
+    more = ["--resume", str(tmp_path / "run"), "--trials", "3", "--tables-dir", str(tmp_path / "t")]
+    done = run(folder, str(ROOT / "run_search.py"), *more)
     assert done.returncode == 0, done.stderr
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli import main
+from tests.tiny import tiny_space
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ["--proxy-images", "128", "--resolution", "64", "--sampler", "random"]
@@ -21,8 +22,17 @@ FAST = ["--proxy-images", "128", "--resolution", "64", "--sampler", "random"]
 
 
 def _start(run: Path, trials: int) -> subprocess.Popen[bytes]:
+    tiny_space(run.parent)
     arguments = ["--target", "tensorrt", "--budget", "8ms", "--trials", str(trials)]
-    arguments += [*FAST, "--finalists", "0", "--output", str(run)]
+    arguments += [
+        "--space",
+        str(run.parent / "tiny.yaml"),
+        *FAST,
+        "--finalists",
+        "0",
+        "--output",
+        str(run),
+    ]
     return subprocess.Popen(
         [sys.executable, "run_search.py", *arguments],
         cwd=ROOT,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli import main
+from tests.tiny import tiny_space
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +29,10 @@ def test_help_is_fast_and_does_not_load_torch():
 @pytest.mark.slow
 def test_estimated_search_end_to_end(tmp_path, capsys):
     run = tmp_path / "run"
+    tiny_space(tmp_path)
     arguments = [
         *("--target", "tensorrt", "--budget", "8ms", "--trials", "2", "--by-accuracy"),
+        *("--space", str(tmp_path / "tiny.yaml")),
         *("--proxy-images", "128", "--resolution", "64", "--sampler", "random"),
         *("--output", str(run)),
     ]

@@ -230,12 +230,18 @@ def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
     assert "cannot be made" in refused(*TRT, "--output", "/proc/nas/run")
 
 
+def tiny_at_64(folder: Path) -> list[str]:
+    """Options of a search of the tiny space."""
+    tiny_space(folder)
+    return ["--space", str(folder / "tiny.yaml"), "--resolution", "64"]
+
+
 @pytest.fixture
 def trained(tmp_path):
     """A run that has trained one network."""
     run = tmp_path / "trained"
-    fast = ["--proxy-images", "128", "--resolution", "64", "--sampler", "random", "--trials", "1"]
-    assert main([*TRT, *fast, "--finalists", "0", "--output", str(run)]) == 0
+    fast = ["--proxy-images", "128", "--sampler", "random", "--trials", "1", "--finalists", "0"]
+    assert main([*TRT, *tiny_at_64(tmp_path), *fast, "--output", str(run)]) == 0
     return run
 
 
@@ -248,7 +254,7 @@ def _change(run: Path, sql: str) -> None:
 def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
     capsys.readouterr()
     config = (trained / "config.yaml").read_text()
-    again = ["--warm-start", str(trained), "--output", str(tmp_path / "new")]
+    again = [*tiny_at_64(tmp_path), "--warm-start", str(trained), "--output", str(tmp_path / "new")]
     _change(
         trained, "update trial_user_attributes set value_json='{\"a\": 1}' where key='architecture'"
     )
@@ -264,10 +270,11 @@ def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_warm_start_of_which_the_sampler_learns_nothing(refused, trained, capsys):
+def test_a_warm_start_of_which_the_sampler_learns_nothing(refused, trained, tmp_path, capsys):
     capsys.readouterr()
+    again = [*tiny_at_64(tmp_path), "--warm-start", str(trained), "--seed", "7"]
     for name in ("tpe", "random"):
-        line = refused(*TRT, "--warm-start", str(trained), "--sampler", name, "--seed", "7")
+        line = refused(*TRT, *again, "--sampler", name)
         assert f"of which --sampler {name} learns nothing: only latency-aware does" in line
 
 

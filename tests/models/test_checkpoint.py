@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from nas.models.checkpoint import load_published
 from nas.models.network import Network, build_network
 from nas.space.architecture import Architecture
 from nas.space.architecture_files import load_architecture
+from tests.models import reference
 from tests.networks import images, randomise, relative_error
 from tests.samples import TINY
 

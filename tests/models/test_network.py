@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-import reference
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from nas.models.network import Network, build_network
 from nas.space.architecture_files import load_architecture
 from nas.space.block import Block
 from nas.space.workload import Workload
+from tests.models import reference
 from tests.networks import images, randomise, relative_error
 from tests.samples import TINY
 
