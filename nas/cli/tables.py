@@ -209,7 +209,7 @@ def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
 
 
 def _error_text(table: LatencyTable) -> str:
-    """Cross-validated error of a table's predictor in percent, or ``unknown`` if none can be fit."""
+    """Cross-validated error in percent of a table's predictor; ``unknown`` if it cannot be fit."""
     from nas.latency.predict.predictor import LatencyPredictor
 
     try:
