@@ -1,6 +1,6 @@
 """Latency-aware architecture search for Next-ViT-style networks.
 
-``import nas`` is light: a name below loads what it needs on first use.
+``import nas`` is fast: each name in ``__all__`` is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class _CallablePackage(ModuleType):
-    """``nas.search`` is a package and, to users of ``import nas``, a function."""
+    """Type of the package ``nas.search``: a call of it is a call of `nas.api.search`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> SearchResult:
         from nas.api import search

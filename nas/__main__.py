@@ -1,4 +1,4 @@
-"""``python -m nas``."""
+"""Entry point of ``python -m nas``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The functions of ``import nas`` that join several parts of the package."""
+"""Functions that run, resume or plan a search; after a run its report is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks what this machine has of what a search needs."""
+"""Checks whether this machine has what a search needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nas.system import folders
 from nas.system.paths import is_writable, nearest_existing
 
 LEAST_FREE_BYTES = 200_000_000
-"""Bytes of disk space that a search and the models it measures take, roughly."""
+"""Least free disk space in bytes: roughly what a search and the models that it measures take."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Diagnosis:
         tables: the latency tables found.
         data: data sets on which candidates can be trained.
         folders: folders to which files are written.
-        problems: why no search can run; none if one can.
+        problems: everything that prevents a search; empty if one can run.
     """
 
     runtimes: tuple[Finding, ...]
@@ -67,8 +67,9 @@ def diagnose(data: str | None = None, tables_dir: Path | None = None) -> Diagnos
     """Examine this machine; nothing is written or measured.
 
     Args:
-        data: a source besides the built-in one, ``imagefolder:PATH``.
-        tables_dir: where the tables are; None for the usual folders.
+        data: a data source to check besides the built-in one, ``imagefolder:PATH``; None for
+            the built-in one alone.
+        tables_dir: folder of the tables; None for the usual folders.
     """
     runtimes = tuple(_runtimes())
     accelerators = tuple(_accelerators())
@@ -182,7 +183,7 @@ def _cache_folder() -> Finding:
 
 
 def _folder(name: str, path: Path, remedy: str) -> Finding:
-    """A folder for output; it need not exist."""
+    """Check that a folder for output, which need not exist, is writable and has enough space."""
     path = path.absolute()
     existing = nearest_existing(path)
     if not is_writable(existing):

@@ -52,7 +52,7 @@ class DataWarning(UserWarning):
 
 
 class TableWarning(UserWarning):
-    """A latency table may be out of date."""
+    """A latency table may be out of date, or has rows that were skipped."""
 
 
 class EvaluatorError(UserError):
@@ -64,7 +64,7 @@ class RunError(UserError):
 
 
 def brief(value: object) -> str:
-    """A value shortened for a message, to at most 60 characters."""
+    """Text of a value for a message, shortened to at most 60 characters."""
     shortener = reprlib.Repr()
     shortener.maxlevel = 2
     try:

@@ -1,4 +1,7 @@
-"""Reads amounts as people write them: 8ms, 25M, 90%, 20MB, 1200img/s."""
+"""Parses amounts as people write them: 8ms, 25M, 90%, 20MB, 1200img/s.
+
+``example`` in these functions is a correct text, which error messages show.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ _AMOUNT = re.compile(r"\s*(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[a-zµμ%/]*
 
 
 def parse_duration(text: str, example: str, unit: str = "s") -> float:
-    """A duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``, in seconds or another unit.
+    """Parse a duration such as ``8ms``, ``90s``, ``12min`` or ``1.5h``; returns it in ``unit``.
 
     Raises:
-        ValueError: the unit is missing or unknown, or the number is not above zero.
+        ValueError: the unit is missing or unknown, or the duration is not above zero or above a
+            year.
     """
     value, given = _split(text) or (0.0, None)
     if given is None:
@@ -35,10 +39,10 @@ def parse_duration(text: str, example: str, unit: str = "s") -> float:
 
 
 def parse_count(text: str, example: str) -> float:
-    """A number such as ``25M``, ``1.2G`` or ``31000000``.
+    """Parse a number such as ``25M``, ``1.2G`` or ``31000000``.
 
     Raises:
-        ValueError: it is not such a number, or not above zero.
+        ValueError: the text is not such a number, or the number is not above zero.
     """
     value, unit = _split(text) or (0.0, "")
     count = value * _TIMES.get(unit, 0.0)
@@ -50,10 +54,10 @@ def parse_count(text: str, example: str) -> float:
 
 
 def parse_share(text: str, example: str) -> float:
-    """A share such as ``90%`` or ``0.9``.
+    """Parse a share such as ``90%`` or ``0.9``; returns a fraction.
 
     Raises:
-        ValueError: it is not such a number, or not between zero and one.
+        ValueError: the text is not such a share, or the fraction is not between zero and one.
     """
     value, unit = _split(text) or (0.0, "")
     share = value / {"%": 100.0, "": 1.0}.get(unit, math.inf)
@@ -65,7 +69,7 @@ def parse_share(text: str, example: str) -> float:
 
 
 def parse_size(text: str, example: str) -> float:
-    """Bytes of a size such as ``20MB`` or ``64MiB``.
+    """Parse a size such as ``20MB`` or ``64MiB``; returns the number of bytes.
 
     Raises:
         ValueError: the unit is missing or unknown, or the number is not above zero.
@@ -86,10 +90,10 @@ def is_rate(text: str) -> bool:
 
 
 def parse_rate(text: str, example: str) -> float:
-    """Images per second of a throughput such as ``1200img/s``.
+    """Parse a throughput such as ``1200img/s``; returns the images per second.
 
     Raises:
-        ValueError: it is not such a throughput, or not above zero.
+        ValueError: the text is not such a throughput, or the throughput is not above zero.
     """
     value, unit = _split(text) or (0.0, "")
     if unit not in _RATES or not 0 < value <= 1e12:
@@ -100,7 +104,7 @@ def parse_rate(text: str, example: str) -> float:
 
 
 def _split(text: str) -> tuple[float, str] | None:
-    """Number and unit, the unit in small letters."""
+    """Number and unit, the unit in lower case; None if the text is not an amount."""
     match = _AMOUNT.fullmatch(text)
     return (float(match["value"]), match["unit"].lower()) if match else None
 

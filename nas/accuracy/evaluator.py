@@ -34,8 +34,9 @@ class Request(Generic[A]):
         seed: seed of all random numbers.
         workload: the network to deploy; an evaluator may train at another size.
         accelerator: device to compute on: ``cpu``, ``cuda:0``, ...
-        checkpoint_folder: folder for the checkpoint from which training can go on, in files that
-            begin with `checkpoint_name`; None if training will not go on.
+        checkpoint_folder: folder of the checkpoint from which this training is resumed, and can be
+            resumed later. Names of its files begin with `checkpoint_name`. None if the training is
+            not done in rungs.
     """
 
     architecture: A
@@ -93,13 +94,13 @@ class Evaluator(ABC, Generic[A]):
     """
 
     needs_checkpoint: ClassVar[bool] = False
-    """Whether a candidate can be promoted only where its checkpoint is there."""
+    """Whether a candidate can be promoted only if its checkpoint exists."""
 
     batch_size: ClassVar[int] = 1
-    """Requests that `evaluate_batch` is given at once, at most."""
+    """Largest number of requests that one call of `evaluate_batch` is given."""
 
     def set_up(self) -> None:  # most evaluators need no set-up
-        """Load what all evaluations share; called once in each worker, before the first."""
+        """Load what all evaluations share; each worker calls it once, before it evaluates."""
 
     @abstractmethod
     def evaluate(self, request: Request[A]) -> Evaluation:
@@ -111,15 +112,16 @@ class Evaluator(ABC, Generic[A]):
         """
 
     def evaluate_batch(self, requests: Sequence[Request[A]]) -> list[Evaluation]:
-        """Score several architectures, in order; overridden, with `batch_size`, to do so at once.
+        """Score several architectures; return the results in the order of the requests.
 
-        What it raises fails all of them.
+        Override it, and `batch_size`, to evaluate several architectures at once. An exception
+        fails all of them.
         """
         return [self.evaluate(request) for request in requests]
 
 
 _ready: dict[Evaluator[Architecture], Evaluator[Architecture]] = {}
-"""The evaluator of this process that is set up."""
+"""The one evaluator that is set up in this process, by itself; empty if there is none."""
 
 _ready_lock = threading.Lock()
 
@@ -127,7 +129,7 @@ _ready_lock = threading.Lock()
 def evaluate_here(
     evaluator: Evaluator[Architecture], requests: Sequence[Request[Architecture]]
 ) -> Sequence[Evaluation | EvaluationFailure]:
-    """Evaluate in this process, which sets the evaluator up if it has not yet.
+    """Evaluate in this process; set the evaluator up first unless an equal one is set up.
 
     Returns:
         One entry per request; an error fails all of them.
@@ -160,7 +162,7 @@ def forget_set_up() -> None:
 
 
 def _set_up_once(evaluator: Evaluator[Architecture]) -> Evaluator[Architecture]:
-    """The evaluator, or an equal one that was set up before."""
+    """Set the evaluator up and return it; return an equal one if that is set up already."""
     with _ready_lock:
         if evaluator not in _ready:
             evaluator.set_up()

@@ -1,4 +1,4 @@
-"""Evaluators by the names of ``--evaluator``."""
+"""Makes and checks the evaluator that ``--evaluator`` names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KNOWN = (TRAINING, "recorded:FILE.csv", "package.module:function")
 
 
 def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
-    """The evaluator that a configuration names.
+    """Make the evaluator that a configuration names.
 
     Raises:
         EvaluatorError: unknown name; lists the known ones.
@@ -57,7 +57,7 @@ def check_evaluator(config: SearchConfig, space: SearchSpace) -> None:
 
 
 def with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The same configuration, whose data and files are found from any working directory."""
+    """Return the configuration with absolute paths of proxy data and recorded accuracies."""
     proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
     evaluator = config.evaluator
     if evaluator.startswith(_RECORDED):

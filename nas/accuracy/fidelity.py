@@ -8,5 +8,5 @@ and one candidate in this many is promoted to it."""
 
 
 def rung_images(train_images: int, rungs: int) -> tuple[int, ...]:
-    """Images that a candidate has seen at each rung; the last is the whole training."""
+    """Return the images that a candidate has seen at each rung; the last is ``train_images``."""
     return tuple(max(1, train_images // REDUCTION**to_come) for to_come in reversed(range(rungs)))

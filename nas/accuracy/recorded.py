@@ -18,24 +18,25 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, eq=False)
 class ModelledAccuracy(Evaluator[A]):
-    """Accuracies that a function gives, for architectures of any kind.
+    """Takes accuracies from a function, for architectures of any type.
 
     Attributes:
-        accuracy: gives the accuracy of an architecture, 0..1 or in any other unit.
+        accuracy: returns the accuracy of an architecture, 0..1 or in any other unit.
     """
 
     accuracy: Callable[[A], float]
 
     def evaluate(self, request: Request[A]) -> Evaluation:
-        """The function's accuracy; no time is spent."""
+        """Return the function's accuracy, as if training had taken no time."""
         return Evaluation(float(self.accuracy(request.architecture)), request.images)
 
 
 @dataclass(frozen=True)
 class RecordedAccuracy(Evaluator[Architecture]):
-    """Accuracies in a CSV file with the columns ``id`` and ``accuracy`` (0..1).
+    """Looks up accuracies in a CSV file with the columns ``id`` and ``accuracy`` (0..1).
 
-    A column ``standard_error`` is read where it is there; others are ignored.
+    ``id`` is `Architecture.id`. A column ``standard_error`` is read if it is there; other columns
+    are ignored.
 
     Attributes:
         path: path of the file.
@@ -54,7 +55,7 @@ class RecordedAccuracy(Evaluator[Architecture]):
         self._rows.update(read_recorded(Path(self.path)))
 
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
-        """The recorded accuracy.
+        """Return the recorded accuracy.
 
         Raises:
             KeyError: the file has no row for the architecture.
@@ -66,7 +67,7 @@ class RecordedAccuracy(Evaluator[Architecture]):
 
 
 def read_recorded(path: Path) -> dict[str, Evaluation]:
-    """The accuracies in a CSV file by the architectures' ids.
+    """Read a CSV file of accuracies; return one evaluation by each architecture's id.
 
     Raises:
         EvaluatorError: it cannot be read, lacks a column, or a row is wrong; names the line.

@@ -1,9 +1,10 @@
 """Proxy training in rungs: it stops at a rung, and is resumed from a checkpoint.
 
 The learning rate falls to zero at every rung and rises again after it, so that a rung compares
-finished short trainings, which rank networks better than a training cut off on its way
+finished short trainings, which rank networks better than trainings cut off before their end
 (``benchmarks/proxy_fidelity.py``). Checkpoints include the state of all random generators: a
-training that was resumed, even in another process, ends bit for bit like one that was not.
+training that was resumed, even in another process, gives bit for bit the same result as one that
+was not.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ def train_to(
     config: ProxyConfig,
     seed: int,
 ) -> ProxyResult:
-    """Train to a rung and evaluate; write a checkpoint unless the training is complete.
+    """Train to the last of ``rungs`` and evaluate; write a checkpoint unless training is complete.
 
     Args:
         rungs: images seen since the beginning at each rung, up to the one to train to. The
             training is complete at ``config.train_images``.
-        checkpoint: resumed from if it exists, and written at the end. If it cannot be read, the
-            training starts anew and gives the same result.
+        checkpoint: path of the checkpoint: training is resumed from it if it exists, and writes it
+            at the end. If it cannot be read, training starts anew and gives the same result.
         architecture, data, config, seed: see `ProxyTraining`; the same at every rung.
 
     Returns:
-        The result at this rung; its ``train_s`` counts this call alone.
+        The result at this rung; its ``train_s`` counts only the seconds of this call.
 
     Raises:
         RunError: the checkpoint cannot be written.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShortTraining(Evaluator[Architecture]):
-    """Trains with a `ProxyConfig`; the data stay in the worker's memory.
+    """Trains candidates as a `ProxyConfig` says; the data stay in the worker's memory.
 
     Attributes:
         recipe: configuration of the training.
@@ -44,7 +44,7 @@ class ShortTraining(Evaluator[Architecture]):
         self._data[:] = [load_data(self.recipe)]
 
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
-        """Train a candidate, or go on with its training.
+        """Train a candidate from scratch, or resume its training from a checkpoint.
 
         Raises:
             DataError: there are fewer training images than a batch takes.

@@ -1,9 +1,9 @@
-"""The size bonus: accuracy that is added to that of a short training for the size of a network.
+"""The size bonus: it corrects the accuracy of a short training for the size of the network.
 
 Large networks learn more from the images that a short training leaves out. So the score of a
 network is its accuracy plus a bonus that is linear in the logarithm of its MACs, and in the
-logarithm of the images it has not seen. Its weight was chosen by ``benchmarks/proxy_fidelity.py``.
-Needs no torch.
+logarithm of how many times more images a long training sees. The weight of the bonus was chosen by
+``benchmarks/proxy_fidelity.py``. This needs no torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 LONG_IMAGES = 64_000
-"""Images of a training to which no bonus is added; shorter ones get one."""
+"""Images seen by a training to which no bonus is added; shorter trainings get one."""
 
 REFERENCE_MACS = 1e9
 """MACs of a network to which no bonus is added."""
@@ -27,8 +27,9 @@ class SizeBonus:
     """The bonus to a proxy accuracy (0..1); it is negative for networks below `REFERENCE_MACS`.
 
     Attributes:
-        weight: accuracy that a doubling of MACs is worth for each halving of the images.
-        workload: MACs are counted for this workload, that of the network to deploy.
+        weight: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
+            below `LONG_IMAGES`.
+        workload: workload of the network to deploy, for which MACs are counted.
     """
 
     weight: float

@@ -1,11 +1,11 @@
-"""Faster forms of modules for small feature maps, as they occur in proxy training.
+"""Faster forms of modules for the small feature maps of proxy training.
 
-At proxy resolution late stages are one to four pixels wide, and an E-MHSA often sees a single
-reduced token. Four modules then have a cheaper form with the same values and gradients:
+At proxy resolution, the maps of late stages are one to four pixels wide, and an E-MHSA often sees a
+single reduced token. Four modules then have a cheaper form with the same values and gradients:
 
 - 1x1 convolutions, which hold most of a Next-ViT's weights, are matrix products over pixels
   (faster than oneDNN's convolution on such maps: ``benchmarks/proxy_throughput.py``);
-- an MLP keeps that layout from its first product to its second;
+- an MLP is two such products, with no change of layout between them;
 - a grouped 3x3 convolution on one pixel uses only the centre of its kernel;
 - softmax over one token is 1, so attention returns the value of that token for every query.
 
@@ -76,7 +76,7 @@ class SmallMapEMHSA(EMHSA):
 
 
 def specialise(network: Module) -> Module:
-    """Replace the modules of a network by their forms for small maps, in place."""
+    """Replace modules of a network by their forms for small maps, in place; return the network."""
     for module in network.modules():
         small = _small_form(module)
         if small is not None:

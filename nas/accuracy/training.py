@@ -1,8 +1,8 @@
 """Proxy training: trains an architecture on a small task for a short time.
 
-The data set is held in memory and augmented in batches. Memory format is channels_last, optimiser
-AdamW with warm-up and cosine schedule, the loss has label smoothing, and the moving average of the
-weights is evaluated.
+The data set is held in memory and augmented in batches. The memory format is channels_last, and the
+optimiser AdamW with warm-up and a cosine schedule. The loss has label smoothing, and the moving
+average of the weights is evaluated.
 
 Shape suffixes: N images of a split, B batch, 3 colours, H height, W width, C classes.
 """
@@ -58,7 +58,8 @@ class ProxyResult:
     Attributes:
         accuracy: validation accuracy of the averaged weights, 0 to 1; 0 if training diverged.
         diverged: whether training was stopped because the loss diverged.
-        train_loss: mean cross entropy, with label smoothing, of the last steps.
+        train_loss: mean cross entropy, with label smoothing, over at most the last `CHECK_EVERY`
+            steps.
         steps: number of optimiser steps.
         train_s: seconds of training, without evaluation.
         images_per_s: training images per second.
@@ -161,7 +162,7 @@ class ProxyTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state of a training of the same architecture, data and configuration.
+        """Restore the `state_dict` of a training of the same architecture, data and configuration.
 
         Raises:
             KeyError, RuntimeError, ValueError: the state belongs to another training.
@@ -279,7 +280,7 @@ def evaluate(network: Network, images: Tensor, labels: Tensor) -> float:
 
 
 def normalise(images_B3HW: Tensor) -> Tensor:
-    """Convert uint8 images to floats of about zero mean and unit deviation, channels_last."""
+    """Convert uint8 images to channels_last floats of about mean 0 and standard deviation 1."""
     x_B3HW = images_B3HW.to(torch.float32, memory_format=torch.channels_last)
     return x_B3HW.sub_(MEAN).mul_(1.0 / STD)
 
@@ -355,6 +356,6 @@ def _seeded_network(architecture: Architecture, num_classes: int, seed: int) -> 
 
 
 def _floats(network: nn.Module) -> list[Tensor]:
-    """Parameters and BatchNorm statistics, without the integer step counters."""
+    """Parameters and BatchNorm statistics, without the integers ``num_batches_tracked``."""
     tensors = (*network.parameters(), *network.buffers())
     return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]

@@ -15,13 +15,13 @@ from nas.system.references import load_reference
 
 @dataclass(frozen=True)
 class UserFunction(Evaluator[Architecture]):
-    """Scores by ``package.module:function``.
+    """Scores architectures with a user's function, named ``package.module:function``.
 
     The function takes a `Request` and returns the accuracy (0..1), or an `Evaluation`. If it has an
     attribute ``set_up``, that is called once in each worker, before the first evaluation.
 
     Attributes:
-        reference: ``module:name`` of the function.
+        reference: name of the function: ``package.module:function``.
     """
 
     reference: str
@@ -33,7 +33,7 @@ class UserFunction(Evaluator[Architecture]):
         return UserFunction, (self.reference,)  # each worker imports it
 
     def set_up(self) -> None:
-        """Import the function.
+        """Import the function, and call its ``set_up`` if it has one.
 
         Raises:
             ConfigError: it cannot be imported.
@@ -46,7 +46,7 @@ class UserFunction(Evaluator[Architecture]):
         self._function[:] = [function]
 
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
-        """The accuracy that the function returns; its errors are not caught here.
+        """Call the function; its errors are not caught here.
 
         Raises:
             TypeError, ValueError: it returned neither an accuracy (0..1) nor an `Evaluation`.
@@ -59,7 +59,7 @@ class UserFunction(Evaluator[Architecture]):
 
 
 def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
-    """The function that a reference names.
+    """Import the function that a reference names.
 
     Raises:
         ConfigError: it cannot be imported.
@@ -74,7 +74,11 @@ def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
 
 
 def _checked(found: Evaluation) -> Evaluation:
-    """The same evaluation with plain numbers, as files take no others."""
+    """Check an evaluation, and return it with Python's own numbers, as files store no others.
+
+    Raises:
+        TypeError, ValueError: an entry is not a number, or the accuracy is not from 0 to 1.
+    """
     error, weights = found.standard_error, found.weights
     score = _number(found.score, "accuracy")
     if not found.diverged and not 0 <= score <= 1:

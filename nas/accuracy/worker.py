@@ -15,7 +15,7 @@ SPINS = 3_000
 
 
 def start_worker(threads: int) -> None:
-    """Prepare a worker process: set its share of the cores, and leave Ctrl-C to the parent."""
+    """Prepare a worker process: ignore Ctrl-C, end with the parent process, and limit threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     if "OMP_WAIT_POLICY" not in os.environ:

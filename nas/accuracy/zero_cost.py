@@ -59,7 +59,7 @@ def zero_cost_scores(
     batch_size: int = 64,
     scores: Sequence[str] | None = None,
 ) -> dict[str, ZeroCost]:
-    """Score an architecture without training it.
+    """Score an architecture without training it; return the scores by name.
 
     The scores are reproducible on one machine with the same number of threads. The global random
     state is not changed.
@@ -92,7 +92,7 @@ def zero_cost_scores(
 
 
 def seeded_batches(data: ProxyData, seed: int, batch_size: int) -> list[Batch]:
-    """Two batches of distinct training images, without augmentation."""
+    """Draw two batches of training images, all distinct, without augmentation."""
     if batch_size < 2:
         raise ConfigError(f"batch_size {batch_size} of the zero-cost scores: must be at least 2")
     if (images := len(data.train_images)) < 2 * batch_size:
@@ -106,7 +106,7 @@ def seeded_batches(data: ProxyData, seed: int, batch_size: int) -> list[Batch]:
 
 
 def initial_network(architecture: Architecture, num_classes: int, seed: int) -> Network:
-    """The network to score; all layers preserve variance by fan-in (arXiv 1502.01852).
+    """Build the network to score; all layers preserve variance by fan-in (arXiv 1502.01852).
 
     Convolutions have the gain for a ReLU, linear layers (attention, classifier) a gain of one, and
     biases are zero. Unlike in `nas.accuracy.training.initialise`, the last layer of a residual
@@ -131,8 +131,8 @@ def synflow(network: nn.Module, batches: Sequence[Batch]) -> float:
     statistics would normalise the flow away. Computed in float64.
 
     Deviations from the paper: the logarithm (it keeps the order; the sum exceeds 1e100 in deep
-    networks); biases are left out, as in the definition; the signal is rescaled to a mean of 1
-    between the blocks of a `Network`, which is added again as a logarithm (see `_flow`).
+    networks); biases are left out, as in the definition; the output of every block of a `Network`
+    is divided by its mean, and the logarithms of these means are added to the result (see `_flow`).
     """
     weights, gradients, log_scale = _flow(network, batches[0][0])
     return log_scale + _log(sum(map(_saliency, weights, gradients)))
@@ -206,11 +206,12 @@ def naswot(network: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def zico(network: nn.Module, batches: Sequence[Batch]) -> float:
-    """Sum over layers of the log of the sum over weights of mean |g| / std g (arXiv 2301.11300).
+    """Sum over layers of log Σ (mean |g| / std g), Σ over the layer's weights (arXiv 2301.11300).
 
-    Mean and (population) standard deviation are over batches; the paper's experiments use two.
-    As in the authors' code, the deviation is that of g (the paper defines it for |g|), and weights
-    whose gradient is the same in every batch are left out.
+    g is the gradient of the loss with respect to one weight. Its mean and (population) standard
+    deviation are taken over batches; the paper's experiments use two. As in the authors' code, the
+    deviation is that of g (the paper defines it for |g|), and weights whose gradient is the same in
+    every batch are left out.
     """
     if len(batches) < 2:
         raise ValueError(f"zico needs at least two batches, not {len(batches)}")

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _program() -> str:
-    """How this program was called, as its help says it."""
+    """The program's name in its help, for example ``python -m nas``."""
     name = Path(sys.argv[0]).name
     completing = f"_{SCRIPT}_COMPLETE".replace("-", "_").upper() in os.environ
     if completing or any("-completion" in argument for argument in sys.argv[1:]):
@@ -87,7 +87,7 @@ def _program() -> str:
 
 
 def _failed_output(error: OSError) -> int:
-    """The exit code for output that could not be written.
+    """Return the exit code for output that could not be written: 0 or 2.
 
     Raises:
         OSError: the error is neither a closed pipe nor a full disk.

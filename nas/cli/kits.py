@@ -70,7 +70,7 @@ def tables_import(
     results: Annotated[Path, typer.Argument(help="The file that a kit wrote on its device.")],
     tables_dir: TablesDir = None,
 ) -> None:
-    """Make a table of what a kit has measured."""
+    """Make a table from what a kit has measured."""
     from nas.latency.collect.kit_import import import_results
     from nas.latency.predict.predictor import LatencyPredictor
 

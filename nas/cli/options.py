@@ -1,4 +1,4 @@
-"""Options of commands: those of a search from the fields of its configuration, and a few more."""
+"""Options of the commands; those of a search are made from the fields of its configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Interpolate = Annotated[bool, typer.Option("--interpolate", help=_help("interpol
 SPACE: str = _DEFAULT["space"].default
 RESOLUTION = str(_DEFAULT["resolution"].default)
 NUM_CLASSES: int = _DEFAULT["num_classes"].default
-"""Defaults of these options."""
+"""Default values of the options above, as in `SearchConfig`."""
 
 
 def _folder(value: str) -> Path:
@@ -52,8 +52,10 @@ def _folder(value: str) -> Path:
 
 
 def folder_option(what: str, **more: Any) -> Any:
-    """An option that names a folder. An empty value (an unset shell variable) is refused, as it
-    would name the current folder."""
+    """Make an option that names a folder.
+
+    An empty value (an unset shell variable) is refused, as it would name the current folder.
+    """
     return typer.Option(parser=_folder, metavar="PATH", help=what, **more)
 
 
@@ -62,9 +64,9 @@ TablesDir = Annotated[Path | None, folder_option(TABLES_DIR_HELP)]
 
 
 def search_parameters() -> list[inspect.Parameter]:
-    """The options of a search's configuration, as parameters of a Typer command.
+    """Return the options of a search's configuration as parameters of a Typer command.
 
-    None stands for every option that is not given: the configuration itself has the defaults.
+    An option that is not given is None, as the defaults are in the configuration itself.
     """
     panels = ("Target", "Search", "Training", "Run")
     ordered = sorted(OPTIONS, key=lambda entry: panels.index(entry.option.panel))
@@ -101,7 +103,7 @@ def _typer_option(entry: OptionField) -> Any:
 
 
 def workload_of(resolution: str, num_classes: int, batch_size: int | None = None) -> Workload:
-    """The workload that options name.
+    """Make the workload from the values of options.
 
     Raises:
         ConfigError: the resolution is invalid; names the option.
@@ -121,7 +123,7 @@ def checked_precision(value: str | None) -> Any:
 
 
 def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
-    """The given folder of latency tables; None for the usual folders.
+    """Check the folder given with ``--tables-dir``; None, for the default folders, stays None.
 
     Raises:
         ConfigError: it is not a folder, or does not exist but must.
@@ -151,7 +153,7 @@ def make_console(stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_printer(console: Console) -> Iterator[LivePrinter]:
-    """Print progress until the with-block ends, also by an error."""
+    """Yield a printer of progress; it is closed when the with-block ends, also by an error."""
     from nas.report.live import LivePrinter
 
     printer = LivePrinter(console)

@@ -81,7 +81,7 @@ def predict(
 def _print_breakdown(
     console: Console, predictor: LatencyPredictor, blocks: list[Block], total_ms: float
 ) -> None:
-    """Print the milliseconds of every block, and those that no block has."""
+    """Print the milliseconds of every block, and the constant that is added for every network."""
     for block, block_ms in predictor.breakdown(blocks):
         share = 100 * block_ms / total_ms
         flag = "  interpolated" if block in predictor.table.interpolated else ""

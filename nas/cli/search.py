@@ -170,7 +170,7 @@ def _resume(run_dir: Path, given: dict[str, Any], run: RunOptions) -> None:
 
 
 def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
-    """Run a search with its progress printed, then print what it found."""
+    """Run a search, print its progress, and then its result."""
     from nas.report.result_json import result_json
     from nas.report.terminal import print_result
 
@@ -184,13 +184,17 @@ def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
 
 
 def _given_names(ctx: typer.Context) -> list[str]:
-    """Parameters that the command line has set."""
+    """Names of the parameters that were given on the command line."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
-    """A resumed run keeps its configuration; say so rather than ignore an option."""
+    """Refuse options that a resumed run cannot change, rather than ignore them.
+
+    Raises:
+        ConfigError: such an option was given; names it.
+    """
     changeable = {"resume", "tables_dir", "as_json"}
     changeable |= {"trials", "finalists", "time_limit", "workers"}
     for name in _given_names(ctx):

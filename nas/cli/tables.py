@@ -191,7 +191,7 @@ def tables_verify(
 
 
 def _exit_for(broken: list[TableError]) -> None:
-    """Say what is wrong with some tables, after the others were shown."""
+    """Print the errors of tables that cannot be read, and exit with 2; do nothing if all can."""
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
     if broken:
@@ -199,7 +199,7 @@ def _exit_for(broken: list[TableError]) -> None:
 
 
 def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
-    """Folders of the tables by their names."""
+    """Return the folders of the tables by the tables' names."""
     from nas.latency.table.catalog import list_tables
 
     return {
@@ -209,7 +209,7 @@ def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
 
 
 def _error_text(table: LatencyTable) -> str:
-    """Cross-validated error of a table's predictor, or that it has none yet."""
+    """Cross-validated error in percent of a table's predictor; ``unknown`` if it cannot be fit."""
     from nas.latency.predict.predictor import LatencyPredictor
 
     try:
@@ -219,7 +219,7 @@ def _error_text(table: LatencyTable) -> str:
 
 
 def _age_text(date: str) -> str:
-    """Age of an ISO date in days."""
+    """Age of an ISO date as a text: ``today``, ``3 days old``."""
     import datetime
 
     try:
@@ -230,7 +230,7 @@ def _age_text(date: str) -> str:
 
 
 def _print_changes(console: Console, table: LatencyTable) -> None:
-    """Say what is different on this machine since its table was measured."""
+    """Print what has changed on this machine since the table was measured, if anything has."""
     from nas.latency.table.catalog import changes, why_not_this_machine
 
     changed = changes(table.meta)
@@ -280,7 +280,7 @@ def _print_no_tables(console: Console, tables_dir: Path | None) -> None:
 
 
 def print_replace(console: Console, table: LatencyTable, workload: Workload) -> None:
-    """Say how an estimate is replaced by a measured latency."""
+    """Print the command by which measured latencies replace an estimate."""
     from nas.latency.table.catalog import remeasure_command
 
     command = remeasure_command(table, workload=workload)

@@ -18,8 +18,8 @@ def config_of(given: Mapping[str, Any], path: Path | None = None) -> SearchConfi
     """Make the configuration from options and a file.
 
     Args:
-        given: values by `OptionField.key`; an option that is None or missing was not given.
-        path: a YAML file whose values are used where no option was given.
+        given: values by `OptionField.key`; an option that is None, empty or missing was not given.
+        path: a YAML file; its values hold for the options that were not given. None for no file.
 
     Raises:
         ConfigError: a value is wrong; names the option, or the file and its line.
@@ -41,7 +41,7 @@ def config_of(given: Mapping[str, Any], path: Path | None = None) -> SearchConfi
 
 
 def _values(given: Mapping[str, Any], file: ConfigFile | None) -> dict[str, Any]:
-    """The given options, structured like a `SearchConfig`."""
+    """Return the options that were given, in the structure of a `SearchConfig`."""
     single = {
         entry.key: given[entry.key]
         for entry in OPTIONS
@@ -52,9 +52,9 @@ def _values(given: Mapping[str, Any], file: ConfigFile | None) -> dict[str, Any]
 
 
 def _targets(given: Mapping[str, Any], file: ConfigFile | None) -> list[dict[str, Any]]:
-    """Make a mapping for each --target: the n-th value of every list belongs to the n-th one.
+    """Make one mapping per --target, with the n-th value of every other option for the n-th target.
 
-    Without --target the values override those of a file's only target.
+    Without --target there is one mapping: a file's only target, overridden by the given values.
     """
     lists = {entry: given.get(entry.key) or () for entry in OPTIONS if entry.group == "targets"}
     if not any(lists.values()):
@@ -78,7 +78,11 @@ def _targets(given: Mapping[str, Any], file: ConfigFile | None) -> list[dict[str
 
 
 def _overridden_target(by_key: Mapping[str, Sequence[Any]], file: ConfigFile) -> dict[str, Any]:
-    """The only target of a file, with the options that were given for it."""
+    """Return the entries of a file's only target, overridden by the options that were given.
+
+    Raises:
+        ConfigError: the file does not have one target, or an option was given more than once.
+    """
     target, given = file.only_target(), {k: values for k, values in by_key.items() if values}
     if target is None or any(len(values) > 1 for values in given.values()):
         raise ConfigError(

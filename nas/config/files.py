@@ -1,7 +1,7 @@
 """A search's configuration as a file of YAML: what a run writes, and what ``--config`` reads.
 
-Entries have the names of the options, with ``_`` for ``-``, or of the fields; amounts may have
-units. ``format`` is the version of the file's format; the current one by default.
+Entries have the names of options, with ``_`` for ``-``, or of fields. Amounts may have units. The
+entry ``format`` is the version of the file's format; without it, the current version is assumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nas.errors import ConfigError, brief
 CONFIG_FORMAT = 1
 
 _LARGEST = 100_000
-"""Characters of the largest file that is read; those of runs have about 1,000."""
+"""Most characters that a file may have; files that runs write have about 1,000."""
 
 _MOST_ALIASES = 32
 _DEEPEST = 3
@@ -35,7 +35,7 @@ class ConfigFile:
 
     Attributes:
         path: path of the file.
-        values: its entries in the form that `structured` gives, without ``format``.
+        values: its entries as `structured` returns them, without ``format``.
     """
 
     path: Path
@@ -43,13 +43,13 @@ class ConfigFile:
     _node: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def error(self, mistake: Mistake) -> ConfigError:
-        """A mistake in one of its entries as one line."""
+        """Make the error for a mistake in an entry: one line with path and line number."""
         key = mistake.name.replace("-", "_")
         line = _line(self._node, mistake.place, key)
         return ConfigError(f"{self.path}:{line}: {key + ': ' if key else ''}{mistake.text}")
 
     def overridden(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries, overridden by others: targets as a whole, proxy entries one by one."""
+        """Return the entries, overridden by others: targets as a whole, proxy entries singly."""
         values = self.values | dict(given)
         known = self.values.get("proxy")
         if "proxy" in given and known is not None:
@@ -58,7 +58,7 @@ class ConfigFile:
         return values
 
     def only_target(self) -> dict[str, Any] | None:
-        """The entries of the target, if there is one alone."""
+        """Entries of the file's target if it has exactly one, else None."""
         targets = self.values.get("targets")
         if isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
             return dict(targets[0])
@@ -100,10 +100,10 @@ def read_file(path: Path) -> ConfigFile:
 
 
 def read_config(path: Path) -> SearchConfig:
-    """The configuration in a file.
+    """Read the configuration in a file.
 
     Raises:
-        ConfigError: as `read_file`, or an entry is wrong; names file, line and entry.
+        ConfigError: see `read_file`; or an entry is wrong: names file, line and entry.
     """
     file = read_file(path)
     try:
@@ -113,7 +113,7 @@ def read_config(path: Path) -> SearchConfig:
 
 
 def config_text(config: SearchConfig) -> str:
-    """Text of a configuration file for `read_config`, with the names of the options."""
+    """Return the text of a file from which `read_config` reads the same configuration."""
     values: dict[str, Any] = {"format": CONFIG_FORMAT}
     values["targets"] = [_target_values(target) for target in config.targets]
     for name, value in config.model_dump(mode="json", exclude={"targets"}).items():
@@ -137,7 +137,7 @@ def _target_values(target: TargetConfig) -> dict[str, Any]:
 
 
 def _with_unit(value: float | None, unit: str) -> str | None:
-    """A number without exponent that reads as the same number again."""
+    """Write a number without exponent, so that it is read as the same number; None for None."""
     if value is None:
         return None
     return format(Decimal(repr(float(value))), "f").removesuffix(".0") + unit
@@ -171,7 +171,7 @@ def _check_format(path: Path, given: Any) -> None:
 
 
 def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None:
-    """Refuse entries that are there twice; YAML itself would keep the last without a word."""
+    """Refuse entries that are there twice; YAML itself would silently keep the last one."""
     children = []
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
@@ -188,7 +188,10 @@ def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None
 
 
 def _line(node: yaml.Node | None, place: tuple[str | int, ...], key: str) -> int:
-    """Line of an entry, or of the nearest enclosing one; ``key`` is another name of the entry."""
+    """Line number, from 1, of the entry at ``place``, or of the nearest entry around it.
+
+    A name in ``place`` that the file lacks is looked for as ``key``, the name of its option.
+    """
     line = node.start_mark.line + 1 if node else 1
     for step in place:
         following = None

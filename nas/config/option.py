@@ -1,8 +1,8 @@
-"""The form of a configuration field for users: on the command line and in a file.
+"""How users set a field of the configuration: by an option, or by an entry of a YAML file.
 
-The configuration's models are the one place where an option's name, type, default, help text,
-panel and units stand: `Option` is metadata of a field. The command line is generated from
-`fields_of`; a file of YAML has the same names, with ``_`` for ``-``.
+Each option is defined once, by a field of the configuration's models: the field gives type and
+default, and its metadata, an `Option`, the name, help text and panel. The command line is generated
+from `fields_of`; a YAML file has the same names, with ``_`` for ``-``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ class Option:
     """Metadata of a field that users set.
 
     Attributes:
-        help: one sentence.
-        panel: the group that the help shows it in.
+        help: help text, one sentence.
+        panel: the group of options in which the help shows it.
         name: name without ``--``; None stands for the field's name with ``-`` for ``_``.
-        constant: value of the option given without a value; None for an option that takes a value.
+        constant: value that the field gets when the option, a flag, is given; None for an option
+            that takes a value.
         folder: whether the value names a folder.
-        metavar: name of the value in the help; None stands for N for a whole number.
+        metavar: name of the value in the help; None stands for ``N``, a whole number.
     """
 
     help: str
@@ -49,7 +50,7 @@ class OptionField:
     Attributes:
         group: ``targets``, ``proxy``, or empty for the search itself.
         field: name of the field in that group.
-        option: its metadata.
+        option: metadata of the field.
         type: type of one value on the command line: int, bool, or str for values that are parsed.
         repeated: whether the option may be given more than once.
         default: text of the default for the help; empty for none.
@@ -71,7 +72,7 @@ class OptionField:
 
     @property
     def key(self) -> str:
-        """Name of the argument that the command line passes on."""
+        """Name of the option as an argument in Python and as an entry of a file, with ``_``."""
         return self.name.replace("-", "_")
 
 
@@ -96,13 +97,13 @@ def fields_of(model: type[BaseModel], group: str = "") -> Iterator[OptionField]:
 
 
 def renamed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """Values with the names of fields in place of options' own: ``budget`` for ``budget_ms``.
+    """Replace names of options by the names of their fields: ``budget`` becomes ``budget_ms``.
 
-    The name of a field has a unit and that of the option has none, so a number without a unit is
-    not a valid value of the option.
+    Only the field's name has a unit, so the value of an option needs one. A number without a unit
+    under an option's name is turned into text here, which validation then refuses.
 
     Raises:
-        ValueError: a value is given by both.
+        ValueError: a value is given under both names.
     """
     found = dict(values)
     for entry in fields_of(model):
@@ -118,7 +119,7 @@ def renamed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(annotation: Any) -> Any:
-    """The type without None, aliases' metadata and parameters."""
+    """Return an annotation's type without None, `Annotated` metadata and type parameters."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
@@ -142,14 +143,14 @@ def _parsed(parse: Any, example: str) -> BeforeValidator:
 SHARE = _parsed(parse_share, "90%")
 
 Share = Annotated[float, SHARE]
-"""A share that may be a text such as 90%."""
+"""A share from 0 to 1; text such as 90% is parsed."""
 
 Params = Annotated[float, _parsed(parse_count, "25M")]
 Macs = Annotated[float, _parsed(parse_count, "1.2G")]
-"""Numbers that may be texts such as 25M."""
+"""Numbers; text such as 25M is parsed."""
 
 Bytes = Annotated[float, _parsed(parse_size, "20MB")]
-"""A size that may be a text such as 20MB."""
+"""A size in bytes; text such as 20MB is parsed."""
 
 Seconds = Annotated[float, _parsed(parse_duration, "20min")]
-"""A duration that may be a text such as 20min."""
+"""A duration in seconds; text such as 20min is parsed."""

@@ -1,4 +1,4 @@
-"""The parts of a search's configuration: the proxy training, and the targets."""
+"""Two parts of a search's configuration: the proxy training, and a target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _rate(value: Any) -> Any:
 
 
 class ConfigModel(BaseModel):
-    """Base of the models: frozen, without unknown entries, no bool in place of a number."""
+    """Base class: frozen; refuses unknown entries, and booleans for fields of other types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -48,7 +48,7 @@ class ProxyConfig(ConfigModel):
         warmup: share of the steps in which the rate rises linearly.
         label_smoothing: smoothing of the cross entropy.
         ema_decay: decay of the weights' moving average, which is evaluated.
-        shift: farthest random move of a training image, as a share of its width.
+        shift: largest random shift of a training image, as a share of its width.
         jitter: strength of the random contrast and brightness of a training image.
     """
 
@@ -148,14 +148,14 @@ class TargetConfig(ConfigModel):
 
     @property
     def budget_option(self) -> str:
-        """The value of ``--budget``."""
+        """The budget as a value of ``--budget``: ``8ms``, ``1200img/s``."""
         if self.throughput_img_s is None:
             return f"{self.budget_ms:g}ms"
         return f"{self.throughput_img_s:g}img/s"
 
     @property
     def budget_text(self) -> str:
-        """The budget as the user wrote it."""
+        """The budget as texts show it: ``8 ms``, or ``1200 img/s (6.67 ms a batch of 8)``."""
         if self.throughput_img_s is None:
             return f"{self.budget_ms:.6g} ms"
         rate = f"{self.throughput_img_s:.6g} img/s"

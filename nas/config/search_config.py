@@ -44,10 +44,10 @@ MAX_WORKERS = 1024
 
 
 def checked_resolution(value: int | str) -> int | str:
-    """Pixels of a square, or a text such as 512x683, each side at least `MIN_RESOLUTION`.
+    """Check a resolution; return it as pixels of a square, or as a text such as 512x683.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or a side is below `MIN_RESOLUTION` or too large.
     """
     try:
         workload = Workload.of(value)
@@ -59,35 +59,36 @@ def checked_resolution(value: int | str) -> int | str:
 
 
 Resolution = Annotated[int | str, AfterValidator(checked_resolution)]
-"""Pixels of a square, or a text such as 512x683: height x width."""
+"""Image size: pixels of a square's side, or a text such as 512x683 (height x width)."""
 
 
 class SearchConfig(ConfigModel):
-    """One search.
+    """Configuration of one search.
 
-    Values may be given by the names of options (`structured`): ``target`` and ``budget`` in place
-    of ``targets`` where there is one, ``time_limit`` in place of ``time_limit_s``.
+    Values may be given under the names of options (`structured`): ``time_limit`` in place of
+    ``time_limit_s``, and, for a single target, ``target`` and ``budget`` in place of ``targets``.
 
     Attributes:
         targets: the devices to deploy to, each with its budget; a network must keep all budgets.
-        max_size_bytes: largest size of a network's weights, with its BatchNorms folded. With
-            several targets, the precision that takes most bytes counts.
+        max_size_bytes: largest size of a network's weights, with its BatchNorms folded, in the
+            target's precision; with several targets, in the precision that takes most bytes.
         confidence: a network counts as within a budget if the upper end of its latency's interval
             of this confidence is within it.
         space: name or path of the search space, or ``package.module:NAME`` of one in Python.
-        trials: candidates to train, at most.
+        trials: largest number of candidates to train.
         sampler: ``latency-aware``, or one of Optuna's: see `nas.search.sampler.samplers.SAMPLERS`.
         rungs: number of rungs of a full training, see `nas.accuracy.fidelity`; only the best
             candidates of each rung are promoted. 1 trains every candidate in full.
-        finalists: candidates of the best score that are trained once more, longer and with another
-            seed, before one of them is recommended; with fewer than two that of the best score is.
-        time_limit_s: seconds after which no training begins, measuring not counted; None for no
-            limit. Up to half of it is kept for the finalists.
-        warm_start: folders of earlier runs to begin with what they have trained.
-        proxy: how candidates are trained.
+        finalists: number of candidates, those of the best scores, that are trained once more,
+            longer and with another seed, before one of them is recommended. If it is below 2, the
+            candidate of the best score is recommended.
+        time_limit_s: seconds after which no training begins; time for measuring does not count.
+            Up to half of the limit is kept for the finalists. None for no limit.
+        warm_start: folders of earlier runs, whose trained candidates this search begins with.
+        proxy: recipe of the proxy training.
         size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
-            below `nas.accuracy.size_bonus.LONG_IMAGES`; 0 ranks by accuracy alone, and is the
-            default of other evaluators than training.
+            below `nas.accuracy.size_bonus.LONG_IMAGES`. 0 ranks by accuracy alone; it is the
+            default for evaluators other than `TRAINING`.
     """
 
     targets: tuple[TargetConfig, ...] = Field(min_length=1, max_length=MAX_TARGETS)
@@ -201,14 +202,17 @@ class SearchConfig(ConfigModel):
 
     @property
     def workload(self) -> Workload:
-        """Workload of the network to deploy; each target has its own batch size."""
+        """Image size and number of classes of the network to deploy, at batch size 1.
+
+        The batch size of each device is in its target.
+        """
         return Workload.of(self.resolution, self.num_classes)
 
     def changed(self, updates: dict[str, Any]) -> SearchConfig:
-        """The same search with other values.
+        """Return a copy with some values changed, validated again.
 
         Raises:
-            ConfigError: a value is out of its range; names the option.
+            ConfigError: a value is not valid; names the option.
         """
         try:
             return SearchConfig.model_validate(self.model_dump() | updates)
@@ -222,14 +226,17 @@ OPTIONS: tuple[OptionField, ...] = (
     *fields_of(ProxyConfig, "proxy"),
     *fields_of(SearchConfig),
 )
-"""Every option of a search that is in its configuration."""
+"""Every option of the command line that sets a field of `SearchConfig`."""
 
 
 def structured(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with the names of options as a `SearchConfig` has them: in groups, by its fields.
+    """Bring values under the names of options into the structure of a `SearchConfig`.
+
+    Names of options become names of fields, options of proxy training go into ``proxy``, and those
+    of a single target into ``targets``.
 
     Raises:
-        ValueError: a value is given by two names.
+        ValueError: a value is given under two names.
     """
     found = renamed(SearchConfig, dict(values))
     proxy = found.get("proxy", {})
@@ -260,9 +267,9 @@ class Mistake:
     """The first thing that is wrong with a configuration.
 
     Attributes:
-        place: names and numbers of the entries that lead to it, from the outermost one.
-        group, name: the group of the configuration and the option's name in it; the field's own
-            name where users have no option for it.
+        place: names and indices of the entries that lead to the mistake, from the outermost one.
+        group: ``targets`` or ``proxy``; empty for a field of the search itself.
+        name: name of the option, without ``--``; the field's name if it has no option.
         text: what is wrong, with the value.
     """
 
@@ -273,7 +280,7 @@ class Mistake:
 
 
 def mistake_of(error: ValidationError) -> Mistake:
-    """The first mistake in a `ValidationError` of a `SearchConfig`."""
+    """Return the first mistake in a `ValidationError` of a `SearchConfig`."""
     first = error.errors()[0]
     place = first["loc"]
     names = [part for part in place if isinstance(part, str)]
@@ -297,6 +304,6 @@ def mistake_of(error: ValidationError) -> Mistake:
 
 
 def option_error(error: ValidationError) -> ConfigError:
-    """The first complaint about a `SearchConfig` as one line that names the option."""
+    """Make the error for the first mistake in a `SearchConfig`: one line that names the option."""
     mistake = mistake_of(error)
     return ConfigError(f"--{mistake.name} {mistake.text}" if mistake.name else mistake.text)

@@ -1,6 +1,6 @@
 """The bench: measures model files with one runtime on this device.
 
-It needs no PyTorch, as it measures files. Device kits carry this module.
+It loads model files, so it needs no PyTorch unless the runtime does. Device kits carry this module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ T = TypeVar("T")
 
 
 def groups(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Deal items in turn into groups of at most ``size``: each group has large and small ones."""
+    """Deal items in turn into groups of at most ``size``.
+
+    If the items are in order of their size, each group then has small and large ones.
+    """
     count = math.ceil(len(items) / size)
     return [items[first::count] for first in range(count)]
 
@@ -44,7 +47,7 @@ class Bench:
             now, for a new table.
 
     Attributes:
-        overhead_ms: overhead of a call.
+        overhead_ms: overhead of a call: the latency of the empty model.
 
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run a file.
@@ -65,15 +68,18 @@ class Bench:
 
     @property
     def reference_ms(self) -> float:
-        """Latency of the reference block to which timings are scaled."""
+        """Latency of the reference block to which timings are scaled, in ms."""
         return self._reference.latency_ms
 
     def quiet_ms(self) -> float:
-        """Lowest latency of the reference block so far, as on a quiet machine."""
+        """Latency of the reference block on the quiet machine, in ms; see `Reference.quiet_ms`."""
         return self._reference.quiet_ms
 
     def measure(self, models: Sequence[Path], effort: Effort) -> list[Timing]:
-        """Load models and time them in turns. The timings include the overhead of a call.
+        """Load models and time them in turns.
+
+        Returns:
+            One timing for each model, in order, with the overhead of a call.
 
         Raises:
             RuntimeUnavailableError: the runtime cannot run a model; names the file.

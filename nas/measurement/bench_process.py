@@ -1,7 +1,7 @@
 """A bench in a child process.
 
-PyTorch is not loaded there, so its threads and memory do not disturb the measurement. Thread pools,
-caches and crashes of a runtime do not affect the caller.
+Unless it is the runtime, PyTorch is not loaded there, so its threads and memory do not disturb the
+measurement. Thread pools, caches and crashes of a runtime do not affect the caller.
 
 Device kits carry this file, so it needs only Python's standard library.
 """
@@ -25,14 +25,14 @@ from nas.precision import Precision
 from nas.system.processes import end_process, end_with_parent, interrupts_blocked
 
 _bench: Bench | None = None
-"""The bench of a child process."""
+"""The bench of this process, if it is a child of a `BenchProcess`; else None."""
 
 
 class BenchProcess:
     """A `Bench` in a child process, used as a context manager. Its arguments are those of `Bench`.
 
     Attributes:
-        overhead_ms, reference_ms: as `Bench`.
+        overhead_ms, reference_ms: as in `Bench`.
 
     Raises:
         RuntimeUnavailableError: as `Bench`; or the child process died.

@@ -16,9 +16,9 @@ class Device:
     """A device that can be measured.
 
     Attributes:
-        name: stable and usable as a folder name, for example ``intel-core-i7-1165g7-8c``.
+        name: stable name, usable as a folder name, for example ``intel-core-i7-1165g7-8c``.
         description: name that the hardware reports.
-        threads: CPU threads that this process may use; 0 for other devices.
+        threads: number of CPU threads that this process may use; 0 if the device is not a CPU.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Device:
 
 @lru_cache(maxsize=1)
 def this_cpu() -> Device:
-    """The CPU of this machine. Its name has the hardware and the number of usable cores."""
+    """The CPU of this machine; its name consists of the model and the number of usable cores."""
     threads = _usable_cores()
     brand, model = _linux_cpu() or (_macos_cpu() or platform.processor() or platform.machine(), "")
     slug = slugify(brand)
@@ -38,7 +38,10 @@ def this_cpu() -> Device:
 
 
 def slugify(text: str) -> str:
-    """Lower-case words joined by dashes, without trademarks and clock rates."""
+    """Make a name for a folder: lower-case words joined by dashes.
+
+    Trademark signs and clock rates are left out.
+    """
     text = re.sub(r"\((r|tm)\)|@.*|\bcpu\b", " ", text, flags=re.IGNORECASE)
     return "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "unknown-cpu"
 

@@ -1,8 +1,9 @@
 """The measuring protocol, the same for every runtime and for device kits.
 
-- Models are timed in turns, and a reference block is timed before and after each turn. A latency is
-  the model's time over the reference's time around it, times the latency that the reference had
-  when the table was begun. So a later change in the speed of the machine cancels out.
+- In each round every model has one turn, in which it runs several times. A reference block is timed
+  before and after each turn. The latency of a model is its time, over the time of the reference
+  before and after it, times the latency that the reference had when the table was begun. So a later
+  change in the speed of the machine cancels out.
 - A slow spell (a neighbour on the same host, a throttled clock) does not slow all models by the
   same factor. So turns wait, for a limited time, until the reference runs at full speed, and a
   round in which the reference was slower has less weight: half at a slowdown of `QUIET_TOLERANCE`.
@@ -27,7 +28,8 @@ from dataclasses import dataclass, replace
 from nas.errors import ConfigError
 
 Session = Callable[[float], "list[float]"]
-"""Runs a loaded model for about the given number of seconds; returns the ms of every run."""
+"""Runs a loaded model for about the given number of seconds; returns the latency in ms of every
+run."""
 
 QUIET_TOLERANCE = 0.05
 """Slowdown of the reference, as a fraction, at which a round has half its weight."""
@@ -58,8 +60,8 @@ class Timing:
     Attributes:
         latency_ms: weighted median over rounds, scaled to a reference of ``reference_ms``.
         ci_pct: half the 95% confidence interval, in percent of the latency.
-        spread_pct: half the range of the rounds, in percent of the latency, capped at
-            `MAX_SPREAD_PCT`: an interruption can multiply the latency of a very short run.
+        spread_pct: half the range of the latencies of the rounds, in percent of the latency, and
+            at most `MAX_SPREAD_PCT`: an interruption can multiply the latency of a very short run.
         runs: number of timed runs.
         reference_ms: latency of the reference to which ``latency_ms`` is scaled; 0 for published
             figures, which have no reference.
@@ -77,12 +79,18 @@ class Timing:
         return replace(self, latency_ms=scale * self.latency_ms, reference_ms=reference_ms)
 
     def without(self, overhead_ms: float) -> Timing:
-        """The same measurement without the overhead of a call; at least a tenth of the latency."""
+        """The same measurement without the overhead of a call.
+
+        A tenth of the latency remains at least.
+        """
         return replace(self, latency_ms=max(self.latency_ms - overhead_ms, 0.1 * self.latency_ms))
 
 
 def mean_timing(timings: Sequence[Timing]) -> Timing:
-    """Geometric mean of several measurements of a model, scaled to the reference of the last."""
+    """Geometric mean of several measurements of a model.
+
+    It is scaled to the reference latency of the last measurement.
+    """
     count, reference_ms = len(timings), timings[-1].reference_ms
     if reference_ms:
         timings = [t.at_reference(reference_ms) if t.reference_ms else t for t in timings]
@@ -102,7 +110,7 @@ class Effort:
     Attributes:
         turn_s: least duration of a turn, seconds.
         min_rounds, max_rounds: least and largest number of turns of a model.
-        ci_pct: a model gets no more turns once its ``Timing.ci_pct`` is below this.
+        ci_pct: a model gets no more turns once its ``Timing.ci_pct`` is at most this.
     """
 
     turn_s: float
@@ -117,11 +125,11 @@ class Effort:
 
 BLOCK_EFFORT = Effort(turn_s=0.01, min_rounds=5, max_rounds=8, ci_pct=4.0)
 NETWORK_EFFORT = Effort(turn_s=0.03, min_rounds=8, max_rounds=20, ci_pct=1.5)
-"""Many short turns, because the reference shows the speed of the machine only for a model that is
-timed right next to it."""
+"""Effort for the networks of a table. It has many short turns, because the reference shows the
+speed of the machine only for a model that is timed right before or after it."""
 DECIDING_EFFORT = Effort(turn_s=0.03, min_rounds=12, max_rounds=60, ci_pct=0.75)
-"""For networks whose own latency decides something: whether the network is within the budget, or
-whether a table is still valid. (In a table the errors of many networks average out.)"""
+"""Effort for networks whose own latency decides something: whether the network is within the
+budget, or whether a table is still valid. (In a table the errors of many networks average out.)"""
 
 
 class Reference:
@@ -129,7 +137,8 @@ class Reference:
 
     Args:
         session: runs the reference block.
-        latency_ms: latency of the reference to which all timings are scaled; None measures it now.
+        latency_ms: latency of the reference to which all timings are scaled; None to measure it
+            now.
     """
 
     def __init__(self, session: Session, latency_ms: float | None = None) -> None:
@@ -148,7 +157,11 @@ class Reference:
         return self._turns_ms[-1]
 
     def quiet_turn(self, duration_s: float) -> float:
-        """Time the reference once the machine is quiet, or once the longest wait is over."""
+        """Time the reference until the machine is quiet, or the longest wait is over.
+
+        Returns:
+            Latency of the last turn, in ms.
+        """
         while True:
             latency_ms = self.turn(duration_s)
             spent_s = time.monotonic() - self._began_s - self._waited_s
@@ -159,7 +172,11 @@ class Reference:
             self._waited_s += REFERENCE_PAUSE_S
 
     def slowdown(self, latency_ms: float) -> float:
-        """Log of a latency of the reference over its latency on the quiet machine; at least 0."""
+        """Natural logarithm of ``latency_ms`` over the reference's quiet latency, at least 0.
+
+        Args:
+            latency_ms: latency of the reference in one turn.
+        """
         return max(0.0, math.log(latency_ms / min(self.quiet_ms, self.latency_ms)))
 
     @property
@@ -171,7 +188,12 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Round:
-    """One turn of a model: its latency over that of the reference, and the latter in ms."""
+    """One turn of a model.
+
+    Attributes:
+        ratio: latency of the model over ``reference_ms``.
+        reference_ms: mean latency of the reference before and after the turn.
+    """
 
     ratio: float
     reference_ms: float
@@ -181,8 +203,8 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     """Time several models in turns.
 
     Args:
-        sessions: the models.
-        reference: timed between all turns.
+        sessions: one session for each model.
+        reference: timed before and after every turn.
         effort: number and length of turns.
 
     Returns:
@@ -234,7 +256,7 @@ def _summary(rounds: Sequence[_Round], runs: int, reference: Reference) -> Timin
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
-    """Median in which each value has a weight, interpolated between two values."""
+    """Weighted median, interpolated between the two values next to it."""
     pairs = sorted(zip(values, weights, strict=True))
     total = math.fsum(weights)
     positions, reached = [], 0.0
@@ -257,8 +279,8 @@ def _relative_half_interval(
     """Half the 95% confidence interval of the weighted median, as a fraction of the median.
 
     The standard error of a median is 1.2533 times that of a mean, for normal errors. Errors beyond
-    `FAR_OFF` deviations are clipped, because their size does not move a median. With fewer than two
-    effective rounds nothing is known, and the result is 1 (JSON has no infinity).
+    `FAR_OFF` deviations are clipped, because their size does not move a median. With one value, or
+    almost all weight on one, the interval is unknown and the result is 1 (JSON has no infinity).
     """
     effective = math.fsum(weights) ** 2 / math.fsum(w * w for w in weights)
     if len(values) < 2 or effective < 1.5:

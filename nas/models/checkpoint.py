@@ -40,17 +40,18 @@ in the order in which they are applied."""
 def load_published(
     path: str | Path, architecture: Architecture | None = None, num_classes: int = 1000
 ) -> Network:
-    """A network with the weights of a published checkpoint, in evaluation mode, unfused.
+    """Build a network with the weights of a published checkpoint, in evaluation mode, not fused.
 
     Args:
-        path: a ``.pth`` file (of tensors, or with them under ``model`` or ``state_dict``) or a
-            ``.safetensors`` file, under the authors' tensor names, timm's, or this project's.
-        architecture: architecture of the checkpoint; None finds it among the presets.
+        path: a ``.pth`` file (a state dict, alone or under ``model`` or ``state_dict``) or a
+            ``.safetensors`` file. Tensors may have the authors' names, timm's, or this project's.
+        architecture: architecture of the checkpoint; None takes the published network that has
+            the same number of tensors.
         num_classes: outputs of the checkpoint's classifier.
 
     Raises:
         CheckpointError: the file is missing, is not a checkpoint, contains pickled code, or has a
-            wrong number of tensors; or a tensor has another shape: names the first such tensor.
+            wrong number of tensors; or a tensor has the wrong shape: names the first such tensor.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,7 +75,7 @@ def load_published(
 
 
 def _empty_network(architecture: Architecture, num_classes: int = 1000) -> Network:
-    """A network whose tensors have shapes but no memory: building it takes no time."""
+    """Build a network on the meta device, quickly: its tensors have shapes but no memory."""
     with torch.device("meta"):
         return build_network(architecture, num_classes)
 
@@ -92,7 +93,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file of `torch.save`, in their order; nothing in it is executed."""
+    """Read the tensors of a file of `torch.save`, in their order; no code in it is executed."""
     try:
         # The authors' training code saves its parsed options (a Namespace: only values).
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
@@ -122,7 +123,7 @@ def _tensor(path: Path, name: Any, value: Any) -> Tensor:
 
 
 def _matching_preset(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
-    """The published network with this number of tensors; no two have the same number."""
+    """The published network with as many tensors as the checkpoint; no two have the same number."""
     counts = []
     for name in PUBLISHED:
         architecture = load_architecture(name)
@@ -137,7 +138,7 @@ def _matching_preset(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
 
 
 def _slots(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's own tensors, without step counters where the checkpoint has none."""
+    """The network's state dict, without ``num_batches_tracked`` if the checkpoint lacks it."""
     counted = any(name.endswith(_COUNTER) for name in tensors)
     state: dict[str, Tensor] = network.state_dict()
     return {n: tensor for n, tensor in state.items() if counted or not n.endswith(_COUNTER)}
@@ -146,7 +147,7 @@ def _slots(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _restore_order(
     path: Path, slots: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The checkpoint's tensors in the order of the network's, matched by translated names."""
+    """Sort the checkpoint's tensors as in the network, which has them under translated names."""
     positions = {name: position for position, name in enumerate(slots)}
     first_blocks = _first_blocks(tensors)
     places = {}

@@ -16,7 +16,14 @@ from nas.space.block_kinds import kind_of
 
 @dataclass(frozen=True)
 class Cost:
-    """Sum over operators: MACs and values for one image, parameters of the module."""
+    """Totals over operators.
+
+    Attributes:
+        macs: multiply-accumulates for one image.
+        params: trainable parameters, before BatchNorms are folded.
+        weights: parameters that the operators read, after BatchNorms are folded.
+        activations: values that the operators read and write for one image.
+    """
 
     macs: int
     params: int
@@ -32,12 +39,12 @@ def block_ops(block: Block) -> tuple[Op, ...]:
 
 @lru_cache(maxsize=65536)
 def block_cost(block: Block) -> Cost:
-    """Cost of one block."""
+    """Total cost of one block."""
     return _total(block_ops(block))
 
 
 def network_cost(blocks: Iterable[Block]) -> Cost:
-    """Cost of a network given as its blocks."""
+    """Total cost of a network, given as its blocks."""
     costs = [block_cost(block) for block in blocks]
     return Cost(
         macs=sum(c.macs for c in costs),

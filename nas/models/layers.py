@@ -22,7 +22,8 @@ BN_EPS = 1e-5
 class BlockModule(nn.Module):
     """Base class of the modules that compute one `Block`.
 
-    It takes [B, in_channels, height, width] and gives [B, out_channels, out_height, out_width].
+    The input is [B, in_channels, height, width]; the output is
+    [B, out_channels, out_height, out_width], that of a head [B, out_channels].
     """
 
     def fuse(self) -> None:
@@ -66,7 +67,10 @@ class ConvBNReLU(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Changes the size or the width in front of a block; the identity if neither changes."""
+    """Changes size and channels of a map: average pooling (at stride 2) and a 1x1 convolution.
+
+    It is the identity if neither size nor channels change.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -160,7 +164,7 @@ class EMHSA(nn.Module):
 
 
 def fold_following(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """A convolution that includes the BatchNorm behind it (inference statistics)."""
+    """Return a convolution with the BatchNorm after it folded in, at its running statistics."""
     if isinstance(norm, nn.Identity):
         return conv
     assert isinstance(norm, nn.BatchNorm2d)
@@ -169,7 +173,7 @@ def fold_following(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
 
 @torch.no_grad()
 def fold_preceding(layer: nn.Linear | nn.Conv2d, norm: nn.Module) -> None:
-    """Make a linear layer or 1x1 convolution include the BatchNorm in front of it, in place."""
+    """Fold a BatchNorm into the linear layer or 1x1 convolution after it, in place."""
     if isinstance(norm, nn.Identity):
         return
     assert isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d))

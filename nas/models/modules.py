@@ -76,7 +76,7 @@ class NCB(BlockModule):
 
 
 class NTB(BlockModule):
-    """Next Transformer Block: E-MHSA on most channels, MHCA on the rest, then an MLP on all."""
+    """Next Transformer Block: E-MHSA on ``mix_ratio`` of the channels, MHCA on the rest, an MLP."""
 
     def __init__(self, block: Block, drop_path: float = 0.0) -> None:
         super().__init__()

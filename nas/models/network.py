@@ -1,4 +1,4 @@
-"""A network is the modules of an architecture's `Block`s in a row."""
+"""The network of an architecture: the modules of its `Block`s, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 REFERENCE_RESOLUTION = 2048
-"""Weights do not depend on the resolution; at this one every E-MHSA reduction has its tokens."""
+"""Side in pixels of the images for which networks are built. Weights do not depend on it, and it is
+large enough for every ``sr_ratio``."""
 
 
 class Network(nn.Module):
@@ -23,7 +24,7 @@ class Network(nn.Module):
     Args:
         architecture: the architecture to build.
         num_classes: outputs of the classifier.
-        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+        drop_path_rate: stochastic-depth rate of the last block; rates grow linearly from 0.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class Network(nn.Module):
         return logits
 
     def features(self, x_B3HW: Tensor) -> list[Tensor]:
-        """Outputs of the four stages, [B, C, H/s, W/s] rounded up.
+        """Return the outputs of the four stages for images [B, 3, H, W].
 
-        With s = 4, 8, 16, 32, or half of that after a stem of stride 2.
+        Their shapes are [B, C, H/s, W/s], rounded up, for s = 4, 8, 16, 32, or half of that after
+        a stem of stride 2.
         """
         ends, depth = [], 0
         for stage in self.architecture.stages:
@@ -84,10 +86,10 @@ def build_network(
 
 
 def _initialise(module: nn.Module) -> None:
-    """Normal, std 0.02; BatchNorms keep PyTorch's ones and zeros.
+    """Draw weights from a normal distribution, std 0.02; BatchNorms keep PyTorch's ones and zeros.
 
-    The published code truncates at -2 and 2, a hundred standard deviations away. This is the same
-    distribution, and `normal_` is much faster than `trunc_normal_`.
+    The published code truncates the distribution at -2 and 2, a hundred standard deviations away,
+    which changes nothing; `normal_` is much faster than `trunc_normal_`.
     """
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.normal_(module.weight, std=0.02)

@@ -1,7 +1,8 @@
-"""Operators that kinds of blocks are made of, counted from their sizes alone.
+"""Costs of the operators that blocks are made of, counted from their sizes alone.
 
 The counts follow the published figures: multiply-accumulates of convolutions, linear layers
-and the two attention products; BatchNorm, activations and pooling count as zero. Needs no torch.
+and the two attention products; BatchNorm, activations and pooling count as zero. This needs no
+torch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from nas.space.block_kinds import Op
 def conv(
     c_in: int, c_out: int, kernel: int, pixels: int, groups: int = 1, in_pixels: int = 0
 ) -> Op:
-    """Convolution without bias and the BatchNorm behind it."""
+    """Count a convolution without bias, and the BatchNorm after it.
+
+    Args:
+        c_in, c_out: input and output channels.
+        kernel: side of the kernel.
+        pixels: pixels of the output.
+        groups: number of groups.
+        in_pixels: pixels of the input; 0 if it has as many as the output.
+    """
     weights = c_in // groups * c_out * kernel**2
     values = c_in * (in_pixels or pixels) + c_out * pixels
     return Op(weights * pixels, weights + c_out, values, weights + 2 * c_out)

@@ -1,4 +1,4 @@
-"""Text in the characters that a terminal can show, as encodings lack some characters."""
+"""Makes text that a terminal can show, whose encoding may lack some characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ASCII = str.maketrans({"–": "-", "±": "+-"})  # noqa: RUF001
 
 
 def shown_text(console: Console, text: str, style: str = "") -> Text:
-    """Text as it is, never markup, in characters that the console's encoding has."""
+    """Make a text in which nothing is markup; replace characters that the encoding lacks."""
     encoding = console.encoding
     if not _has(encoding, text):
         text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)

@@ -43,7 +43,7 @@ TEXT = "#76808f"
 
 
 def candidate_traces(result: SearchResult, device: DeviceResult) -> list[go.Scatter]:
-    """Every candidate at its latency on a device, and the front with its intervals."""
+    """Make the traces of all candidates at their latencies on a device, and of the front."""
     best, shown = result.recommended, shown_front(result, device)
     over = [c for c in result.candidates if over_budget(c, device)]
     over_other = [c for c in shown if over_other_budgets_text(c, result, device)]
@@ -99,7 +99,7 @@ class _Dots:
     def trace(
         self, candidates: Sequence[Candidate], name: str, marker: dict[str, Any]
     ) -> go.Scatter:
-        """The candidates of one kind."""
+        """Make the trace of some candidates; ``name`` is its name in the legend."""
         return go.Scatter(
             x=[self._device.latency(c).latency_ms for c in candidates],
             y=[100 * c.score for c in candidates],
@@ -132,7 +132,7 @@ def _rung_trace(dots: _Dots, partly_trained: Sequence[Candidate]) -> go.Scatter:
 
 
 def _front_line(front: Sequence[Candidate], device: DeviceResult) -> list[go.Scatter]:
-    """The best score up to each latency: a step at each candidate of the front."""
+    """Draw the best score up to each latency: a step at each candidate of the front."""
     if not front:
         return []
     return [
@@ -150,7 +150,7 @@ def _front_line(front: Sequence[Candidate], device: DeviceResult) -> list[go.Sca
 def _interval_traces(
     shown: Sequence[Candidate], device: DeviceResult, config: SearchConfig
 ) -> list[go.Scatter]:
-    """Predicted latencies with their intervals, joined to the measured latencies by lines."""
+    """Draw predicted latencies with their intervals, and lines from them to measured latencies."""
     rows = [(100 * c.score, device.latency(c)) for c in shown]
     measured = [(pct, latency) for pct, latency in rows if latency.measured]
     name = f"{confidence_text(config)} interval"
@@ -180,7 +180,7 @@ def _interval_traces(
 
 
 def _segments(segments: Iterable[tuple[float, float, float]], **style: Any) -> go.Scatter:
-    """Horizontal lines, each given by its first x, its last x and its y."""
+    """Draw horizontal lines, each given by its first x, its last x and its y."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for start, end, height in segments:
@@ -192,12 +192,12 @@ def _segments(segments: Iterable[tuple[float, float, float]], **style: Any) -> g
 def reference_traces(
     result: SearchResult, device: DeviceResult, low_ms: float, high_ms: float
 ) -> list[go.Scatter]:
-    """A row for each preset: a diamond at its latency, or an arrow if it is outside the axis.
+    """Make a row for each preset: a diamond at its latency, or an arrow if that is off the axis.
 
     Args:
         result: the search.
         device: the device whose latencies are shown.
-        low_ms, high_ms: ends of the latency axis.
+        low_ms, high_ms: ends of the latency axis in ms.
     """
     traces = []
     for row, reference in enumerate(result.references):

@@ -1,4 +1,4 @@
-"""The Pareto figure: score over latency on one device, its budget, and the preset networks."""
+"""The Pareto figure: scores against latencies on one device, its budget, and the presets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FIGURE_HEIGHT = 600
 """Height of the figure in pixels."""
 
 STRIP_SHARE = 0.055
-"""Height of one row of the presets, as a share of the plotting area."""
+"""Height of a preset's row below the chart, as a share of the plotting area."""
 
 AXIS_SHARE = 0.165
-"""Space between the chart and the rows of presets for axis and title, as a share of the
-plotting area."""
+"""Height between the chart and the rows of presets, for the latency axis and its title, as a share
+of the plotting area."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class _Ranges:
 
 
 def pareto_figure(result: SearchResult, device: DeviceResult) -> go.Figure:
-    """Every trained candidate, the front, the recommendation, the budget and the presets.
+    """Plot every trained candidate, the front, the recommendation, the budget and the presets.
 
-    x is the latency of one call on the device in ms, measured where it was measured; y is the
-    score in percent. The presets have a strip of their own below, on the same latency axis:
-    a network far beyond it is an arrow at the edge, so that the chart keeps its scale.
+    x is the latency of one call on the device in ms: the measured one if there is one, else the
+    predicted one. y is the score in percent. The presets have rows of their own below, on the same
+    latency axis. A preset outside the axis is an arrow at its edge, so that the chart keeps its
+    scale.
     """
     ranges = _ranges(result, device)
     strip = len(result.references) * STRIP_SHARE

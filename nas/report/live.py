@@ -40,7 +40,7 @@ class LivePrinter:
         self._last_event = time.monotonic()
 
     def listener(self) -> Listener:
-        """A listener that passes every event of a search to this printer."""
+        """Make a listener that passes every event of a search to this printer."""
         return Listener(
             stage=self.stage,
             measuring=self.progress,
@@ -51,7 +51,7 @@ class LivePrinter:
         )
 
     def stage(self, name: str) -> None:
-        """A new part of the search begins."""
+        """Print that a stage of the search begins; print nothing if there is no text for it."""
         self.close()
         self._last_event = time.monotonic()
         if name == "evaluating":
@@ -68,7 +68,14 @@ class LivePrinter:
             self.console.print(text, style="bold")
 
     def progress(self, what: str, done: int, total: int, verb: str = "measured") -> None:
-        """``done`` of ``total`` things were measured, or what ``verb`` says."""
+        """Show that ``done`` of ``total`` things were measured.
+
+        Args:
+            what: name of the things, for example ``networks``.
+            done: number of things that are finished.
+            total: number of all things.
+            verb: what was done with them, if they were not measured.
+        """
         now = time.monotonic()
         if what != self._what:
             self.close()
@@ -87,12 +94,12 @@ class LivePrinter:
             self.close()
 
     def training(self, done: int, total: int) -> None:
-        """Training begins with ``done`` candidates of ``total``."""
+        """Show how many candidates are trained when a search begins: ``done`` of ``total``."""
         if self.console.is_terminal and done < total:
             self._advance("trials", done, total, "")
 
     def trained(self, event: Trained) -> None:
-        """One candidate was trained."""
+        """Print a line on an evaluation, and update the bar."""
         place = f"{event.done:>3}/{event.total}"
         if len(event.at_rung) > 1:
             place += f"  rung {event.rung}"

@@ -11,7 +11,7 @@ from nas.space.stage import CONVOLUTION, TRANSFORMER, Stage
 
 
 def gmacs_text(gmacs: float, of: float | None = None) -> str:
-    """G multiply-accumulates with two decimals, four for networks below 0.1 G.
+    """Write G multiply-accumulates with two decimals, or four for networks below 0.1 G.
 
     Args:
         gmacs: G multiply-accumulates of a network or of a part of it.
@@ -22,13 +22,13 @@ def gmacs_text(gmacs: float, of: float | None = None) -> str:
 
 
 def ms_text(latency_ms: float) -> str:
-    """Milliseconds with three significant digits and without a unit: 0.482, 4.82, 48.2, 482."""
+    """Write milliseconds with three significant digits, without a unit: 0.482, 4.82, 48.2, 482."""
     decimals = 3 if latency_ms < 0.9995 else 2 if latency_ms < 9.995 else int(latency_ms < 99.95)
     return f"{latency_ms:.{decimals}f}"
 
 
 def interval_text(latency: Latency) -> str:
-    """The interval in milliseconds, without a unit."""
+    """Write the ends of an interval in milliseconds, without a unit."""
     return f"{ms_text(latency.low_ms)}–{ms_text(latency.high_ms)}"  # noqa: RUF001
 
 

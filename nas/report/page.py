@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else, neither files nor a network."""
+"""The report page: one HTML file that needs no other files and no internet."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_report(result: SearchResult, path: Path) -> None:
 
 
 def render(result: SearchResult) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -133,7 +133,7 @@ def _context(result: SearchResult) -> dict[str, Any]:
 
 
 def _device(result: SearchResult, device: DeviceResult) -> dict[str, Any]:
-    """Section of the page about one device."""
+    """Return the template's values for the section about one device."""
     shown, best = shown_front(result, device), result.recommended
     chart_id = f"{CHART_ID}-{device.index + 1}"
     return {
@@ -174,7 +174,7 @@ def _chart(result: SearchResult, device: DeviceResult, chart_id: str) -> Markup:
 
 
 def _usage(best: Candidate, device: DeviceResult) -> dict[str, str]:
-    """The recommended network's latency on one device, and how much of the budget that is."""
+    """Latency of the recommended network on one device: a call's, an image's, percent of budget."""
     latency_ms = device.latency(best).latency_ms
     return {
         "latency": ms_text(latency_ms),
@@ -184,12 +184,12 @@ def _usage(best: Candidate, device: DeviceResult) -> dict[str, str]:
 
 
 def _unbroken(text: str) -> str:
-    """The text with numbers and their units kept on one line."""
+    """Keep numbers and their units on one line, by no-break spaces."""
     return text.replace(" ms", f"{NBSP}ms").replace("(budget ", f"(budget{NBSP}")
 
 
 def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> dict[str, Any]:
-    """Row of a candidate in a table."""
+    """Return the template's values for a candidate, with its latency on one device."""
     macs, params = candidate.size_at(result.config.workload)
     latency, best = device.latency(candidate), result.recommended
     measured = latency.measured
@@ -221,7 +221,7 @@ def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> di
 def _inside_interval(
     shown: Sequence[Candidate], result: SearchResult, device: DeviceResult
 ) -> str | None:
-    """Sentence on how many measured latencies lie inside their predicted intervals."""
+    """Say how many measured latencies lie inside their predicted intervals; None without any."""
     latencies = [device.latency(candidate) for candidate in shown]
     measured = [(one.predicted, one.measured) for one in latencies if one.measured]
     if not measured:
@@ -245,7 +245,7 @@ def _best(result: SearchResult) -> dict[str, Any] | None:
 
 
 def _candidate_row(candidate: Candidate, result: SearchResult) -> dict[str, Any]:
-    """A candidate with its latency on every device."""
+    """Return the template's values for a candidate, with its latencies on all devices."""
     rows = [_row(candidate, result, device) for device in result.devices]
     if len(rows) == 1:
         return {**rows[0], "devices": rows}
@@ -281,7 +281,7 @@ def _reference_row(reference: Reference, result: SearchResult) -> dict[str, Any]
 
 
 def _versions() -> list[tuple[str, str]]:
-    """Versions of the packages that wrote the page, as far as they are installed."""
+    """Name and version of Python, and of those packages in `_VERSIONED` that are installed."""
     found = [("Python", python_version())]
     for name in _VERSIONED:
         try:

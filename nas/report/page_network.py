@@ -19,7 +19,7 @@ from nas.system import folders
 
 
 def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
-    """Section about the recommended network."""
+    """Return the template's values for the section about the recommended network."""
     return {
         "faster": _faster(best, result),
         "parts": network_parts(best.architecture, result),
@@ -30,7 +30,7 @@ def network_section(result: SearchResult, best: Candidate) -> dict[str, Any]:
 
 
 def next_steps(result: SearchResult) -> list[tuple[str, str]]:
-    """Next steps with the recommended network: a purpose, and its file, code or command."""
+    """List next steps with the recommended network: pairs of purpose and file, code or command."""
     config, folder = result.config, str(result.run_dir)
     where = shlex.quote(folder)
     build = f"nas.build_network(nas.load_architecture({folder!r}), {config.num_classes})"
@@ -64,12 +64,12 @@ def _table_options(config: SearchConfig, target: TargetConfig) -> str:
 
 
 def _on(result: SearchResult, device: DeviceResult) -> str:
-    """Name of the device that a text is about; empty if there is only one device."""
+    """``on`` and the name of the device, to end a text; empty if there is only one device."""
     return f" on {result.device_names[device.index]}" if len(result.devices) > 1 else ""
 
 
 def _faster(best: Candidate, result: SearchResult) -> str:
-    """Speed-up over the fastest preset on each device, both predicted from the same table."""
+    """Say how much faster the network is than the fastest preset on each device, as predicted."""
     names: dict[tuple[str, str], list[str]] = {}
     for name, device in zip(result.device_names, result.devices, strict=True):
         text = _faster_on(best, result, device.index)
@@ -83,7 +83,7 @@ def _faster(best: Candidate, result: SearchResult) -> str:
 
 
 def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
-    """Speed-up on one device; empty without presets, or if both networks take about as long."""
+    """Say how much faster it is on one device; empty without presets, or for less than 5%."""
     if not result.references:
         return ""
     reference = min(result.references, key=lambda r: r.predicted[index].latency_ms)
@@ -95,7 +95,7 @@ def _faster_on(best: Candidate, result: SearchResult, index: int) -> str:
 
 
 def network_parts(architecture: Architecture, result: SearchResult) -> list[dict[str, Any]]:
-    """Stem, stages and head: their blocks, their outputs and their costs."""
+    """Return the template's values for stem, stages and head: blocks, output, cost and latency."""
     blocks = architecture.blocks(result.config.workload)
     depths = [stage.depth for stage in architecture.stages]
     bounds = [0, *accumulate(depths, initial=1), len(blocks)]
@@ -141,7 +141,7 @@ def _part_ms(breakdown_ms: Sequence[float], extent: slice) -> dict[str, Any]:
 
 
 def _rest(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
-    """Sentence on how the parts' milliseconds add up to the prediction."""
+    """Say in a sentence how the parts' milliseconds add up to the network's latency."""
     predicted_ms = device.latency(best).predicted.latency_ms
     rest_ms = predicted_ms - sum(device.breakdown_ms)
     constant = f" and a constant of {rest_ms:+.2f}" if abs(rest_ms) >= 0.005 else ""
@@ -152,7 +152,10 @@ def _rest(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
 
 
 def _groups(stage: Stage | None) -> list[list[str]]:
-    """The blocks of a stage in order, one list of places a group."""
+    """List ``convolution`` or ``transformer`` for each block of a stage, one list per group.
+
+    The result is empty for None, which stands for stem and head.
+    """
     if stage is None:
         return []
     group = ["convolution"] * stage.num_ncb + ["transformer"] * bool(stage.ntb_width)
@@ -160,7 +163,7 @@ def _groups(stage: Stage | None) -> list[list[str]]:
 
 
 def _legend(architecture: Architecture) -> list[tuple[str, str]]:
-    """Place and meaning of every kind of block in the stages."""
+    """List the kinds of block in the stages: pairs of place (as in `_groups`) and meaning."""
     entries: dict[tuple[str, str], None] = {}
     for stage in architecture.stages:
         for place, kind in stage.kinds().items():

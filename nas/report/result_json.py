@@ -10,7 +10,7 @@ from nas.results.values import DeviceResult, SearchResult
 
 
 def result_json(result: SearchResult) -> dict[str, Any]:
-    """A result as plain values: the recommended network, and the front on each device."""
+    """Return a result as plain values: the recommended network, and the front on each device."""
     best, unfinished = result.recommended, result.unfinished_finalists
     return {
         "run_dir": str(result.run_dir),

@@ -19,7 +19,7 @@ def proxy_name(config: SearchConfig) -> str:
 
 
 def proxy_data(config: SearchConfig) -> str:
-    """The data or the evaluator of the accuracy, named wherever the accuracy appears."""
+    """Name of the data and image size, or of the evaluator, that an accuracy comes from."""
     if config.evaluator != TRAINING:
         return evaluator_text(config)
     return f"{config.proxy.data} at {config.proxy.resolution}x{config.proxy.resolution}"
@@ -37,26 +37,29 @@ def evaluator_text(config: SearchConfig) -> str:
 
 
 def score_name(config: SearchConfig) -> str:
-    """Name of what candidates are compared by: accuracy, or a score that adds a size bonus."""
+    """Name of the value that ranks candidates: accuracy, or a score that adds a size bonus.
+
+    It begins with ``proxy`` if the evaluator is proxy training.
+    """
     name = "score" if per_doubling(config) else "accuracy"
     return f"proxy {name}" if config.evaluator == TRAINING else name
 
 
 def accuracy_rule(config: SearchConfig) -> str:
-    """Explains the accuracies to a reader who expects those of ImageNet."""
+    """Say where the accuracies come from, to a reader who expects those of ImageNet."""
     if config.evaluator != TRAINING:
         return f"as {evaluator_text(config)} says"
     return f"proxy, on {proxy_data(config)}; not ImageNet accuracy"
 
 
 def per_doubling(config: SearchConfig) -> float:
-    """Accuracy (0..1) added to that of a full training for each doubling of MACs."""
+    """Size bonus (accuracy, 0..1) of a full training for each doubling of MACs; 0 without one."""
     bonus = SizeBonus(config.size_bonus, config.workload)
     return bonus.per_doubling(config.proxy.train_images)
 
 
 def score_rule(config: SearchConfig) -> str:
-    """How the score of a full training follows from its accuracy; empty without a size bonus."""
+    """Say how the score of a full training is computed; empty without a size bonus."""
     added = per_doubling(config)
     if not added:
         return ""
@@ -86,7 +89,7 @@ def longer_text(candidate: Candidate) -> str:
 
 
 def finalists_rule(result: SearchResult) -> str:
-    """How the recommended network was chosen from the finalists; empty if it was not."""
+    """Say how the recommendation was chosen among the finalists; empty if they did not decide."""
     trainings = decided_between(result.candidates, result.config.finalists)
     if result.recommended is None or result.recommended.number not in trainings:
         return ""

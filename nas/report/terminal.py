@@ -36,11 +36,11 @@ from nas.report.wording import (
 from nas.results.values import SEARCHED, Candidate, DeviceResult, LongerTraining, SearchResult
 
 _FULL_WIDTH = 78
-"""Width of the whole table in columns; a narrower terminal shows latencies and scores alone."""
+"""Width of the whole table in characters; a narrower terminal shows latencies and scores alone."""
 
 _LONGER_WIDTH = 8
-"""Further columns that the finalists' scores need; a narrower terminal does not show the number of
-parameters."""
+"""Width in characters of the column of the finalists' scores. If a terminal has no room for it, the
+number of parameters is not shown."""
 
 _LONGER = "trained\nlonger"
 
@@ -48,8 +48,8 @@ _LONGER = "trained\nlonger"
 def print_result(result: SearchResult, console: Console) -> None:
     """Print the front on each device as a table, the recommendation, and every warning.
 
-    The console drops colours if it is not a terminal. The table has one line per network, in 78
-    columns.
+    The console drops colours if it is not a terminal. The table has one line per network if the
+    console is at least 78 characters wide.
     """
     console.print()
     for device in result.devices:
@@ -112,7 +112,7 @@ def _table(
 
 
 def _further(front: tuple[Candidate, ...], width: int) -> list[str]:
-    """The columns that a narrow terminal does not show."""
+    """Names of the optional columns for which a console of this width has room."""
     if width < _FULL_WIDTH:
         return []
     if not any(candidate.longer for candidate in front):

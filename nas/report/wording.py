@@ -24,10 +24,11 @@ from nas.results.values import (
 from nas.system import folders
 
 MAX_TABLE_ERROR = 0.1
-"""Median relative difference of measured from predicted latency that a table may have."""
+"""Largest median relative difference of measured from predicted latencies without a warning."""
 
 MAX_HEADLINE_DEVICES = 2
-"""Most devices whose latencies the headline names; for more it gives the number measured."""
+"""Largest number of devices whose latencies the headline names; for more devices, it says on how
+many the network was measured."""
 
 _STOP_TEXTS = {
     StopReason.INTERRUPTED: "interrupted; go on with --resume",
@@ -50,7 +51,7 @@ _STOP_TEXTS = {
 
 
 def stop_text(reason: StopReason, config: SearchConfig) -> str:
-    """Why a search, or a part of it, stopped early, and what to do about it."""
+    """Say why a search, or a part of it, stopped early, and what to do about it."""
     text = _STOP_TEXTS[reason]
     if reason is StopReason.TIME_LIMIT_OF_CANDIDATES and config.time_limit_s is not None:
         return f"{text} of {config.time_limit_s:g} s"
@@ -58,12 +59,12 @@ def stop_text(reason: StopReason, config: SearchConfig) -> str:
 
 
 def stopped_text(result: SearchResult) -> str:
-    """Why a search stopped early; empty if it did not."""
+    """Say why a search stopped early; empty if it did not."""
     return stop_text(result.stopped, result.config) if result.stopped else ""
 
 
 def unfinished_text(result: SearchResult) -> str:
-    """How many finalists were not trained longer, and why; empty if all were."""
+    """Say how many finalists were not trained longer, and why; empty if all were."""
     unfinished = result.unfinished_finalists
     if unfinished is None:
         return ""
@@ -74,7 +75,7 @@ def unfinished_text(result: SearchResult) -> str:
 
 
 def verification_note(result: SearchResult, device: DeviceResult) -> str:
-    """How the front was measured on a device, or why it was not."""
+    """Say how the front was measured on a device, or why it was not."""
     reason = device.unverified_because
     if reason is not None:
         why = stop_text(reason, result.config) if isinstance(reason, StopReason) else reason
@@ -128,7 +129,7 @@ def over_budget(candidate: Candidate, device: DeviceResult) -> bool:
 
 
 def over_budget_text(candidate: Candidate, device: DeviceResult) -> str:
-    """How a candidate breaks a device's budget; empty if it does not."""
+    """Say how a candidate breaks a device's budget; empty if it does not."""
     latency, budget_ms = device.latency(candidate), device.target.budget_ms
     if latency.latency_ms > budget_ms:
         return "measured over the budget" if latency.measured else "over the budget"
@@ -139,7 +140,7 @@ def over_budget_text(candidate: Candidate, device: DeviceResult) -> str:
 
 
 def latency_text(latency: DeviceLatency, device: DeviceResult, config: SearchConfig) -> str:
-    """The best known latency of a network, with its provenance."""
+    """Say the measured latency of a network, or else the predicted one, with its interval."""
     measured = latency.measured
     if measured:
         return (
@@ -150,13 +151,13 @@ def latency_text(latency: DeviceLatency, device: DeviceResult, config: SearchCon
 
 
 def predicted_text(latency: Latency, device: DeviceResult, config: SearchConfig) -> str:
-    """A predicted or estimated latency with its interval."""
+    """A predicted or estimated latency with its provenance and interval."""
     within = f"{confidence_text(config)} within {interval_text(latency)}"
     return f"{ms_text(latency.latency_ms)} ms {device.provenance} ({within})"
 
 
 def shown_front(result: SearchResult, device: DeviceResult) -> tuple[Candidate, ...]:
-    """The front, the finalists and whatever else was measured on a device, fastest first.
+    """The front, the finalists and all candidates measured on a device, fastest first.
 
     Candidates measured over the budget are not in `DeviceResult.front`, but must be visible.
     """
@@ -170,7 +171,7 @@ def shown_front(result: SearchResult, device: DeviceResult) -> tuple[Candidate, 
 
 
 def off_front(candidate: Candidate, result: SearchResult, device: DeviceResult) -> bool:
-    """Whether one of `shown_front` keeps every budget and is not on the front of this device."""
+    """Whether a candidate of `shown_front` keeps all budgets but is not on this device's front."""
     shown = device.latency(candidate).measured is not None or candidate.longer is not None
     on_front = any(candidate.number == other.number for other in device.front)
     return shown and not on_front and not any(over_budget(candidate, d) for d in result.devices)
@@ -179,7 +180,10 @@ def off_front(candidate: Candidate, result: SearchResult, device: DeviceResult) 
 def over_other_budgets_text(
     candidate: Candidate, result: SearchResult, device: DeviceResult
 ) -> str:
-    """On which other devices a candidate breaks the budget; empty if it breaks this one's too."""
+    """Say on which other devices a candidate breaks the budget.
+
+    Empty if there are none, or if it breaks the budget of this device too.
+    """
     if over_budget(candidate, device):
         return ""
     named = zip(result.device_names, result.devices, strict=True)
@@ -193,7 +197,7 @@ def published(result: SearchResult) -> bool:
 
 
 def references_name(result: SearchResult) -> str:
-    """Collective name of the references of a result."""
+    """Name of the presets shown for comparison, for example ``Published Next-ViT family``."""
     return "Published Next-ViT family" if published(result) else "Preset networks"
 
 
@@ -236,7 +240,10 @@ def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResul
 
 
 def estimate_warning(device: DeviceResult) -> str | None:
-    """Warning about the accuracy of an estimate; `DeviceResult.replace_command` may follow it."""
+    """Warn that latencies are estimated; None if they are not.
+
+    It ends in a colon if `DeviceResult.replace_command` is to follow it.
+    """
     if device.provenance != "estimated":
         return None
     text = "Estimated latencies: not from a complete table measured on the device."
@@ -244,12 +251,12 @@ def estimate_warning(device: DeviceResult) -> str | None:
 
 
 def warning_prefix(result: SearchResult, device: DeviceResult) -> str:
-    """Name of the device that a warning is about; empty if there is only one device."""
+    """Table's name and a colon, to begin a device's warning; empty if there is only one device."""
     return f"{device.table_name}: " if len(result.devices) > 1 else ""
 
 
 def warnings(result: SearchResult) -> list[str]:
-    """Everything else that limits the validity of the numbers, the most serious first."""
+    """All warnings about the numbers except `estimate_warning`: by device, then of the search."""
     notes = [
         warning_prefix(result, device) + note
         for device in result.devices
@@ -294,7 +301,7 @@ def _measured_ratio(result: SearchResult, device: DeviceResult) -> float | None:
 
 
 def trials_text(result: SearchResult) -> str:
-    """How many proposals were trained, in full or not, not trained, and failed."""
+    """Say how many proposals were trained (in full or to a rung), not trained, and failed."""
     earlier = f", {result.imported:,} from earlier runs" if result.imported else ""
     count = len(result.candidates) - result.imported
     if result.partly_trained:

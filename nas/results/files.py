@@ -12,19 +12,19 @@ from nas.space.architecture_files import BEST_FORMAT
 
 
 def write_run_files(result: SearchResult) -> None:
-    """Write the files of a result; each all or nothing."""
+    """Write the files of a result into the run's folder, each of them whole or not at all."""
     write_trials(result, result.run_dir / "trials.csv")
     write_best(result, result.run_dir)
 
 
 def write_trials(result: SearchResult, path: Path) -> None:
-    """Write a row per trained candidate.
+    """Write a CSV file with one row per trained candidate.
 
     Latencies are in ms, accuracies 0..1, MACs in G and parameters in M.
 
-    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is the one
-    at that rung. ``longer_score`` is a finalist's score after ``longer_images``; it is empty where
-    that training diverged. The columns of a device begin with its name
+    Candidates that stopped at a rung have seen fewer ``images``; their accuracy is that at the
+    rung. ``longer_score`` is a finalist's score after ``longer_images`` in the longer training; it
+    is empty if that training diverged. The columns of a device begin with its name
     (`SearchResult.device_names`).
     """
     import pandas as pd
@@ -92,8 +92,8 @@ def _device_cells(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
 def write_best(result: SearchResult, run_dir: Path) -> None:
     """Write best.json and best.onnx of the recommendation; remove them if there is none.
 
-    best.onnx has the batch size and the precision of the first device. A device with another batch
-    size or precision gets best.<precision>.b<batch>.onnx.
+    best.onnx has the batch size and the precision of the first device. For a device with another
+    batch size or precision, best.<precision>.b<batch>.onnx is written too.
     """
     best = result.recommended
     if best is None:
@@ -119,7 +119,7 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
 
 
 def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
-    """The part of best.json that describes the network; `nas.load_architecture` reads it."""
+    """Content of best.json, from which `nas.load_architecture` reads the network."""
     config = result.config
     return {
         "format": BEST_FORMAT,
@@ -140,7 +140,7 @@ def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:
 
 
 def accuracy_json(candidate: Candidate) -> dict[str, float | int | str | None]:
-    """Accuracies and scores, 0..1 each, and the file of the weights; a score includes a bonus."""
+    """Accuracies and scores (accuracy plus size bonus), 0..1, and the path of the weights."""
     longer, converged = candidate.longer, candidate.converged_longer
     return {
         "accuracy": candidate.accuracy,
@@ -155,7 +155,7 @@ def accuracy_json(candidate: Candidate) -> dict[str, float | int | str | None]:
 
 
 def latency_json(candidate: Candidate, device: DeviceResult) -> dict[str, Any]:
-    """A network's predicted and measured latencies on a device, in ms."""
+    """A network's predicted and measured latency on a device, in ms; None if not measured."""
     latency = device.latency(candidate)
     measured, predicted = latency.measured, latency.predicted
     return {

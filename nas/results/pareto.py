@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 def pareto_front(items: Sequence[T], points: Sequence[tuple[float, float]]) -> list[T]:
-    """The Pareto-optimal items, fastest first.
+    """Return the Pareto-optimal items, fastest first; of items with equal points, only the first.
 
     Args:
-        items: anything.
-        points: (accuracy, latency in ms) of each item; of equal points the first one stays.
+        items: items of any type.
+        points: (accuracy, latency in ms) of each item.
     """
     order = sorted(range(len(items)), key=lambda i: (points[i][1], -points[i][0], i))
     front, best = [], float("-inf")

@@ -15,10 +15,10 @@ from nas.space.architecture import Architecture
 from nas.space.workload import Workload
 
 MIN_FINALISTS = 2
-"""Longer trainings decide the recommendation if at least this many finalists have one."""
+"""Longer trainings decide the recommendation if those of at least this many finalists converged."""
 
 SEARCHED = "searched"
-"""`Candidate.origin` of a network that is not a preset."""
+"""Value of `Candidate.origin` for a network that is not a preset."""
 
 Provenance = Literal["measured", "estimated", "predicted"]
 
@@ -52,7 +52,7 @@ class DeviceLatency:
     """A network's latency on one device, predicted and measured.
 
     Attributes:
-        predicted: latency predicted from the device's table.
+        predicted: latency predicted or estimated from the device's table.
         measured: timing of the whole network; None if it was not measured.
         remeasured_high_ms: upper end of the interval that another measurement would fall into;
             None if it was not measured.
@@ -82,7 +82,7 @@ class LongerTraining:
     Attributes:
         accuracy: validation accuracy, 0..1; 0 if it diverged.
         bonus: size bonus that is added to the accuracy, see `nas.accuracy.size_bonus`.
-        images: images seen in that training.
+        images: images seen in the longer training.
         diverged: whether training was stopped because its loss exploded.
     """
 
@@ -110,8 +110,8 @@ class Candidate:
         images: images seen in training; None if unknown.
         bonus: size bonus that is added to the accuracy, see `nas.accuracy.size_bonus`.
         longer: a finalist's longer training; None if there was none.
-        standard_error: standard error of the accuracy, where the evaluator knows it.
-        weights: file of the trained weights, where the evaluator keeps them.
+        standard_error: standard error of the accuracy; None if the evaluator does not give it.
+        weights: path of the trained weights; None if the evaluator does not keep them.
     """
 
     number: int
@@ -132,7 +132,7 @@ class Candidate:
 
     @property
     def measured(self) -> bool:
-        """Whether it was measured on any device."""
+        """Whether its latency was measured on any device."""
         return any(latency.measured for latency in self.latencies)
 
     @property
@@ -145,21 +145,21 @@ class Candidate:
         """Mean of the scores of both trainings, by which finalists are compared.
 
         The mean predicts another long training better than either score alone
-        (`benchmarks/proxy_fidelity.py`). Without a longer training it is the score.
+        (`benchmarks/proxy_fidelity.py`). Without a converged longer training, the value is `score`.
         """
         longer = self.converged_longer
         return self.score if longer is None else (self.score + longer.score) / 2
 
     def size_at(self, workload: Workload) -> tuple[float, float]:
-        """MACs in G for one image of a workload, and parameters in M."""
+        """Return MACs in G for one image of a workload, and parameters in M."""
         cost = network_cost(self.architecture.blocks(workload))
         return cost.macs / 1e9, cost.params / 1e6
 
 
 def decided_between(candidates: Iterable[Candidate], finalists: int) -> dict[int, LongerTraining]:
-    """The longer trainings of the finalists that are compared by both trainings, by number.
+    """Longer trainings of the finalists, by candidate number, if they decide the recommendation.
 
-    Empty if fewer than `MIN_FINALISTS` converged, or ``finalists`` is smaller than that.
+    Empty if fewer than `MIN_FINALISTS` finalists converged, or ``finalists`` is smaller than that.
     """
     longer = {c.number: found for c in candidates if (found := c.converged_longer)}
     return longer if min(finalists, len(longer)) >= MIN_FINALISTS else {}
@@ -173,8 +173,8 @@ class Reference:
         name: for example ``nextvit-small``.
         architecture: the network.
         imagenet_top1: published ImageNet-1k accuracy in percent at 224 pixels; None if unknown.
-        predicted: latency from each device's table.
-        score: see `Candidate`; None if the preset was not trained in this run.
+        predicted: latency from each device's table, in the order of `SearchResult.devices`.
+        score: see `Candidate.score`; None if the preset was not trained in this run.
     """
 
     name: str
@@ -196,12 +196,13 @@ class DeviceResult:
         provenance: ``predicted`` from a measured table, or ``estimated`` from published figures.
         device_description: name that the hardware reports.
         runtime_version: version of the runtime that measured; empty for published figures.
-        replace_command: command that replaces an estimate by a measured table, else None.
+        replace_command: command that measures the table, if its latencies are estimated; else None.
         front: Pareto-optimal candidates within every budget, fastest on this device first.
-        breakdown_ms: predicted milliseconds of each Block of the recommended network, in order;
-            the rest of its prediction is the device's constant. Empty without a recommendation.
+        breakdown_ms: predicted milliseconds of each `Block` of the recommended network, in order;
+            the network's prediction also includes a constant. Empty without a recommendation.
         verified: whether the front was measured on this device.
-        unverified_because: why this device could not be measured; None if it could.
+        unverified_because: why the front could not be measured on this device; None if it could be,
+            or if no candidate was to be measured.
     """
 
     index: int
@@ -249,10 +250,10 @@ class SearchResult:
         recommended: the candidate within every budget with the best `Candidate.finalist_score`,
             or with the best score if no finalists were trained longer. Its latency is measured
             where possible. None if no candidate is within every budget.
-        references: the presets for the space.
+        references: the presets for the space, shown for comparison.
         untrained: proposals that broke a limit; none was trained.
         failed: trials that were interrupted, diverged, or failed in the evaluator.
-        wall_s: seconds spent searching, earlier sessions of a resumed run included.
+        wall_s: seconds spent searching, including earlier sessions of a resumed run.
         stopped: stop reason of a search that ended early; None if all candidates were trained.
         imported: number of candidates that were trained by earlier runs.
         partly_trained: candidates that stopped at a rung; their accuracy is that at the rung.
@@ -276,10 +277,10 @@ class SearchResult:
 
     @property
     def device_names(self) -> tuple[str, ...]:
-        """A short name of each device, which no other device of the result has.
+        """A short and unique name of each device, in the order of `devices`.
 
-        It is the target; where two devices share that, ``<target>/<device>``; where they share
-        that as well, the name of the table.
+        It is the target; if several devices have the same target, ``<target>/<device>``; if they
+        have that in common too, the name of the table.
         """
         names = [device.target.target for device in self.devices]
         without_variant = [device.table_name.rsplit(".", 2)[0] for device in self.devices]

@@ -20,7 +20,7 @@ class Architecture:
     """A whole network: stem width and four stages. Hashable; equal values are equal networks.
 
     Args:
-        stem_width: channels the stem puts out, a multiple of 32 (its second conv has half).
+        stem_width: output channels of the stem, a multiple of 32 (its second convolution has half).
         stages: four stages; each but the first halves the map that enters it.
         stem_stride: spatial reduction of the stem: 4 as published, or 2 for small images.
 
@@ -61,7 +61,7 @@ class Architecture:
         """The network's parts at one workload: stem, four stages, head.
 
         Raises:
-            ArchitectureError: E-MHSA would reduce more tokens than there are.
+            ArchitectureError: an ``sr_ratio`` needs more tokens than its feature map has.
         """
         sizes = stage_sizes(workload, self.stem_stride)
         parts = [stem_part(self.stem_width, self.stem_stride, workload)]
@@ -74,13 +74,13 @@ class Architecture:
         return tuple(parts)
 
     def blocks(self, workload: Workload = IMAGENET) -> list[Block]:
-        """`expand`, block by block."""
+        """Return every block of `expand`, in the order they run."""
         return [block for part in self.expand(workload) for block in part.blocks()]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back to an equal architecture.
 
-        A stride of 4 has no entry, so that ids stay those of versions without other strides.
+        A stem stride of 4 has no entry, so that ids are those of versions that knew no other.
         """
         value = {
             "stem_width": self.stem_width,

@@ -1,4 +1,4 @@
-"""Reads an `Architecture`: a preset by its name, or a .yaml or .json file."""
+"""Reads an `Architecture` from a preset or from a .yaml or .json file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from nas.system import folders
 from nas.system.paths import is_dir, is_file
 
 BEST_FORMAT = 2
-"""Version of ``best.json``; files of version 1 do not name it."""
-
+"""Version of the format of ``best.json``; files of version 1 do not state it."""
 
 PUBLISHED = ("nextvit-small", "nextvit-base", "nextvit-large")
-"""The presets that the paper publishes accuracies and weights of (arXiv 2207.05501)."""
+"""The presets whose accuracies and weights are published with the paper (arXiv 2207.05501)."""
 
 
 def preset_names() -> list[str]:
-    """Names of the networks that come with the project: the published first, smallest first."""
+    """Names of the presets: `PUBLISHED` first, then by family, each from small to large."""
     order = {"small": 0, "base": 1, "large": 2}
     names = (path.stem for path in folders.presets().glob("*.yaml"))
 
@@ -33,11 +32,11 @@ def preset_names() -> list[str]:
 
 
 def load_presets(space: SearchSpace | None = None) -> list[tuple[str, Architecture]]:
-    """The presets with their names, smallest first of each family.
+    """Return the name and the architecture of each preset, in the order of `preset_names`.
 
     Args:
-        space: the presets are for this space. Presets with another stem stride are made for
-            images of another size, and are not returned.
+        space: only presets with a stem stride of this space are returned, as others are made for
+            images of another size; None returns all presets.
     """
     presets = [(name, load_architecture(name)) for name in preset_names()]
     if space is None:
@@ -46,7 +45,11 @@ def load_presets(space: SearchSpace | None = None) -> list[tuple[str, Architectu
 
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
-    """Read an architecture: a preset's name, or a .yaml or .json file such as ``best.json``.
+    """Read an architecture.
+
+    Args:
+        name_or_path: name of a preset, path of a .yaml or .json file such as ``best.json``, or a
+            folder with a ``best.json``.
 
     Raises:
         ArchitectureError: no such preset or file, or its content is wrong, or of a newer format.

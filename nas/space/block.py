@@ -36,17 +36,18 @@ class Block:
     Args:
         kind: name of a registered kind, for example ``stem``, ``ncb`` (convolution block), ``ntb``
             (transformer block), ``head``.
-        in_channels, out_channels: channels; for ``head`` the output is the classes.
-        stride: spatial reduction of the block (4 or 2 for the stem; the head pools all).
+        in_channels, out_channels: channels; ``out_channels`` of a head is its number of classes.
+        stride: spatial reduction of the block: 4 or 2 for the stem; 1 for the head, which pools
+            the whole map.
         height, width: size of the *input* in pixels.
         mlp_ratio: ratio of hidden to output channels of the MLP, in kinds that have one.
         mix_ratio: share of the output channels made by attention, in kinds that mix it with
             convolution.
-        sr_ratio: reduction of an attention: keys and values see 1 of ``sr_ratio**2`` tokens.
+        sr_ratio: spatial reduction of attention: keys and values see 1 of ``sr_ratio**2`` tokens.
         extra: fields that only this kind has, by name; ``block["kernel"]`` reads one.
 
     Raises:
-        ArchitectureError: the kind has no such extra field, or not with that value.
+        ArchitectureError: the kind has no such extra field, or its value is out of range.
     """
 
     kind: str
@@ -93,12 +94,15 @@ class Block:
 
     @property
     def attention_channels(self) -> int:
-        """Output channels made by attention, of kinds that mix; convolution makes the others."""
+        """Output channels that attention makes, in a block that mixes it with convolution.
+
+        For other kinds the value has no meaning.
+        """
         return make_divisible(int(self.out_channels * self.mix_ratio))
 
     @property
     def hidden_channels(self) -> int:
-        """Channels inside the MLP, of kinds that have one."""
+        """Hidden channels of the MLP; for a kind without an MLP the value has no meaning."""
         return make_divisible(self.out_channels * self.mlp_ratio)
 
     @cached_property
@@ -139,15 +143,15 @@ class Block:
 
 
 def short_id(value: dict[str, Any]) -> str:
-    """Ten hexadecimal digits that depend on the plain values alone."""
+    """Hash plain values to ten hexadecimal digits, the same on every machine."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """A dataclass of numbers as a mapping; ratios are floats whatever was given.
+    """Convert a `Block` or a stage to a mapping, with ratios as floats.
 
-    Its ``extra`` fields are entries among the others.
+    The fields in ``extra`` become entries of the mapping itself.
     """
     entry = asdict(value)
     extra = dict(entry.pop("extra", ()))
@@ -157,7 +161,13 @@ def plain(value: Any) -> dict[str, Any]:
 def checked_mapping(
     what: str, value: Any, names: Set[str], optional: Set[str] = frozenset()
 ) -> Mapping[str, Any]:
-    """The value, if it is a mapping with exactly these names, and maybe the optional ones.
+    """Return the value if it is a mapping with all of ``names``, and no others but optional ones.
+
+    Args:
+        what: what the value should be, for the message: ``a block``.
+        value: value to check.
+        names: names that it must have.
+        optional: names that it may have.
 
     Raises:
         ArchitectureError: it is not such a mapping; names the missing or unknown entry.

@@ -1,9 +1,9 @@
-"""Kinds of `nas.space.block.Block`, and the registry that knows them.
+"""The registry of the kinds of `nas.space.block.Block`.
 
-A kind is one `BlockKind`, made in one file and registered when that file is imported. The space,
-the cost model, the network, the latency table and the report ask the registry; none of them names
-a kind. The project's own are in `nas.models.blocks`; docs/blocks-and-spaces.md shows how to add
-another one.
+A kind is one `BlockKind`, defined in one file and registered when that file is imported. The space,
+the cost model, the network, the latency table and the report look kinds up in the registry; none of
+them names a kind. The project's own kinds are in `nas.models.blocks`; docs/blocks-and-spaces.md
+shows how to add another one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 Number = int | float
 
 Extra = tuple[tuple[str, Number], ...]
-"""Values of further fields by name, sorted, without those that are at their default."""
+"""(name, value) pairs of additional fields, sorted by name; default values are left out."""
 
 Role = Literal["convolution", "transformer", "end"]
-"""Role of a block in a latency correction; ``end`` is a stem or a head."""
+"""Whether the latency predictor counts a block as convolution or transformer block, or, for a stem
+or a head, as neither (``end``)."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -36,12 +37,12 @@ _RESERVED = frozenset((*_SIZES, *_TIMINGS))
 
 @dataclass(frozen=True)
 class Op:
-    """One operator for one image, BatchNorms folded.
+    """Cost of one operator for one image, with BatchNorms folded.
 
     Attributes:
         macs: multiply-accumulates.
-        weights: parameters it reads.
-        activations: values it reads and writes.
+        weights: parameters that the operator reads.
+        activations: values that the operator reads and writes.
         params: trainable parameters before folding (BatchNorm's two vectors included).
     """
 
@@ -56,7 +57,8 @@ class Field:
     """A number that a kind's blocks have beyond channels, stride and size.
 
     Attributes:
-        name: lower-case letters, digits and underscores: a JSON entry and a table's column.
+        name: name of the JSON entry and of the table's column: lower-case letters, digits and
+            underscores.
         low, high: smallest and largest value.
         whole: whether it is an integer.
         default: value in a block that does not set the field; None if every block must set it.
@@ -69,10 +71,10 @@ class Field:
     default: Number | None = None
 
     def checked(self, value: Any) -> Number:
-        """The value as the field's type.
+        """Check a value, and return it as int (if ``whole``) or float.
 
         Raises:
-            ArchitectureError: it is not such a number, or out of range; names the field.
+            ArchitectureError: it is not a number of that type, or out of range; names the field.
         """
         types = (int,) if self.whole else (int, float)
         good = isinstance(value, types) and not isinstance(value, bool)
@@ -91,7 +93,8 @@ MIX_RATIO = Field("mix_ratio", 0, 1, whole=False)
 """Share of the output channels that attention makes: `Block.attention_channels`."""
 
 SR_RATIO = Field("sr_ratio", 0, 64)
-"""Reduction of an attention; its map needs ``sr_ratio**2`` pixels."""
+"""Spatial reduction of attention: keys and values see 1 of ``sr_ratio**2`` tokens, so the map needs
+at least ``sr_ratio**2`` pixels."""
 
 COMMON = tuple(field.name for field in (MLP_RATIO, MIX_RATIO, SR_RATIO))
 """Names of fields that every `Block` has; they are 0 in blocks whose kind does not declare them."""
@@ -99,11 +102,13 @@ COMMON = tuple(field.name for field in (MLP_RATIO, MIX_RATIO, SR_RATIO))
 
 @dataclass(frozen=True, eq=False)
 class BlockKind:
-    """Definition of one kind of block. Callables take the `Block`.
+    """Definition of one kind of block.
+
+    ``operators``, ``module`` and ``note`` are functions of a `Block`.
 
     Attributes:
         name: lower-case name, the value of `Block.kind`.
-        role: role of the block in a latency correction.
+        role: how the latency predictor counts such blocks, see `Role`.
         label: name of the kind in reports, for example ``NCB``.
         meaning: description in a few words, for example ``convolution block``.
         operators: lists the operators of a block for one image, in order; needs no torch.
@@ -113,7 +118,7 @@ class BlockKind:
         note: text that a report adds about a block; empty for none.
 
     Raises:
-        ArchitectureError: a name cannot be used; says which.
+        ArchitectureError: the name of the kind or of a field cannot be used; names it.
     """
 
     name: str
@@ -142,19 +147,19 @@ class BlockKind:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """Names of its fields, those that every block has first."""
+        """Names of the kind's fields; those in `COMMON` come first."""
         names = {field.name for field in self.fields}
         further = (field.name for field in self.extra_fields)
         return (*(name for name in COMMON if name in names), *further)
 
     @property
     def extra_fields(self) -> tuple[Field, ...]:
-        """Fields that only some kinds have."""
+        """The kind's fields that are not in `COMMON`."""
         return tuple(field for field in self.fields if field.name not in COMMON)
 
     @property
     def home(self) -> str:
-        """The Python module that defines it."""
+        """Name of the Python module that defines the kind."""
         return self.module.__module__
 
 
@@ -162,7 +167,7 @@ _KINDS: dict[str, BlockKind] = {}
 
 
 def register(kind: BlockKind) -> BlockKind:
-    """Make a kind known under its name; returns it.
+    """Register a kind under its name, and return it.
 
     Raises:
         ArchitectureError: another file has registered that name.
@@ -203,11 +208,14 @@ def is_kind_name(name: str) -> bool:
 
 
 def canonical(fields: Iterable[Field], values: Iterable[tuple[str, Any]]) -> Extra:
-    """Values of fields in the one form in which equal ones compare equal.
+    """Check values of fields, and bring them into one form, so that equal settings compare equal.
 
     Args:
         fields: the fields that exist.
-        values: values by name; a field without a value has its default.
+        values: (name, value) pairs; a field without a value has its default.
+
+    Returns:
+        The pairs sorted by name, without values that are the field's default.
 
     Raises:
         ArchitectureError: an unknown field, one without a value, or a value out of range.

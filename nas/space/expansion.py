@@ -1,7 +1,8 @@
-"""The expansion of an architecture: parts (stem, stages, head) of repeated `Block`s.
+"""The expansion of an architecture to `Block`s, in parts: the stem, the stages and the head.
 
-Blocks repeat, so a part is kept as runs of equal blocks: a sum over blocks needs each distinct one
-once, with its number of occurrences. `nas.space.architecture.Architecture.expand` makes them.
+Blocks repeat, so a part consists of runs of equal blocks. A sum over blocks then needs each
+distinct block only once, with its number of occurrences.
+`nas.space.architecture.Architecture.expand` makes the parts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from nas.space.block import Block
 from nas.space.workload import Workload
 
 STAGE_STRIDES = (1, 2, 2, 2)
-"""Stride of each stage's first block; the stem before them has a stride of its own."""
+"""Stride of the first block of each stage; the stem has a stride of its own."""
 
 Run = tuple[Block, int]
 """A block, and how often it occurs in a row."""
@@ -21,7 +22,7 @@ Run = tuple[Block, int]
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of blocks that are repeated as a whole: NCB x N + NTB of the paper."""
+    """A sequence of runs that is repeated as a whole, for example NCB x N + NTB of the paper."""
 
     runs: tuple[Run, ...]
     repeats: int
@@ -57,17 +58,17 @@ class Part:
 
 
 def stem_part(width: int, stride: int, workload: Workload) -> Part:
-    """The stem of ``width`` channels."""
+    """Return the stem: ``width`` output channels, at the image size of the workload."""
     return _single("stem", Block("stem", 3, width, stride, workload.height, workload.width))
 
 
 def head_part(in_channels: int, size: tuple[int, int], workload: Workload) -> Part:
-    """The classifier on a map of ``size``: height and width in pixels."""
+    """Return the head for a feature map of ``size``: its height and width in pixels."""
     return _single("head", Block("head", in_channels, workload.outputs, 1, *size))
 
 
 def stage_sizes(workload: Workload, stem_stride: int) -> list[tuple[int, int]]:
-    """Height and width of the map that enters each stage, and last the head."""
+    """Return height and width in pixels of the maps that enter the four stages and the head."""
     sizes = [strided((workload.height, workload.width), stem_stride)]
     for stride in STAGE_STRIDES:
         sizes.append(strided(sizes[-1], stride))
@@ -75,13 +76,13 @@ def stage_sizes(workload: Workload, stem_stride: int) -> list[tuple[int, int]]:
 
 
 def strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Height and width after a stride; they round up, as in the published model."""
+    """Return height and width of a map after a stride, rounded up as in the published model."""
     height, width = size
     return -(-height // stride), -(-width // stride)
 
 
 def distinct(parts: Iterable[Part]) -> set[Block]:
-    """Every different block of some parts."""
+    """Return the set of distinct blocks in some parts."""
     return {block for part in parts for group in part.groups for block, _ in group.runs}
 
 

@@ -1,9 +1,9 @@
-"""Conditional parameter spaces, which a sampler can search whatever they describe.
+"""Conditional parameter spaces: samplers can search them without knowing what they describe.
 
 A space builds an architecture by asking for one parameter after the other. Every way of choosing
-(an Optuna trial, a random sample, given values, a mutation) is the same `ParameterSpace.build` with
-another ``pick``. A parameter that is not asked for does not exist, so that parameters may depend on
-each other.
+(an Optuna trial, a random sample, given values, a mutation) calls the same `ParameterSpace.build`
+with another ``pick``. A parameter that is not asked for does not exist, so earlier values decide
+which parameters follow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Choice = int | float | str
 Choices = tuple[Choice, ...]
 Pick = Callable[[str, Choices], Choice]
-"""Chooses one of the values offered under a parameter's name."""
+"""A function that takes a parameter's name and choices, and returns one of the choices."""
 
 A = TypeVar("A")
 
@@ -48,13 +48,13 @@ class ParameterSpace(ABC, Generic[A]):
     def build(self, pick: Pick) -> A:
         """Build one architecture, asking ``pick`` for every value.
 
-        A name must always stand for one set of choices: where an earlier choice narrows a later
-        one, append what narrowed it, as in ``s2.mix_ratio@64``. Names that end in the same word
-        after a dot (``s1.width``, ``s2.width``) count as one property in different places.
+        A name must always have the same choices. If an earlier value narrows the choices of a
+        later parameter, append that value to its name: ``s2.mix_ratio@64`` at width 64. Names with
+        the same last word after a dot (``s1.width``, ``s2.width``) count as one property.
         """
 
     def select(self, pick: Pick) -> Selection[A]:
-        """Like `build`, but the result includes the parameters and their choices."""
+        """Build one architecture, and also return its parameters and their choices."""
         params: dict[str, Choice] = {}
         offered: dict[str, Choices] = {}
 
@@ -66,7 +66,7 @@ class ParameterSpace(ABC, Generic[A]):
         return Selection(self.build(recorded), params, offered)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> A:
-        """An architecture whose parameters an Optuna trial suggests (all categorical)."""
+        """Build the architecture whose parameters an Optuna trial suggests (all categorical)."""
 
         def pick(name: str, choices: Choices) -> Choice:
             value = trial.suggest_categorical(name, choices)
@@ -76,16 +76,16 @@ class ParameterSpace(ABC, Generic[A]):
         return self.build(pick)
 
     def sample(self, rng: random.Random, size_bias: float = 0.0) -> A:
-        """A random architecture; see `biased`."""
+        """Build a random architecture; for ``size_bias`` see `biased`."""
         return self.build(biased(rng, size_bias))
 
     def build_from(self, params: Mapping[str, Choice], rng: random.Random | None = None) -> A:
-        """The architecture of ``params``; what is missing is the first choice, or random."""
+        """Build an architecture from values by name; for missing values see `picked_from`."""
         return self.build(picked_from(params, rng))
 
 
 def biased(rng: random.Random, size_bias: float = 0.0) -> Pick:
-    """Picks at random, with a preference for small or large values.
+    """Return a `Pick` that chooses at random, and may prefer small or large values.
 
     Args:
         rng: source of random numbers.
@@ -103,7 +103,13 @@ def biased(rng: random.Random, size_bias: float = 0.0) -> Pick:
 
 
 def picked_from(params: Mapping[str, Choice], rng: random.Random | None = None) -> Pick:
-    """Picks the values of ``params``; what is missing is the first choice, or random."""
+    """Return a `Pick` that chooses the values in ``params``.
+
+    Args:
+        params: values by name.
+        rng: chooses where ``params`` has no value, or one that is not among the choices; None
+            takes the first choice there.
+    """
     by_field = {field(name): value for name, value in params.items()}
 
     def pick(name: str, choices: Choices) -> Choice:
@@ -117,5 +123,5 @@ def picked_from(params: Mapping[str, Choice], rng: random.Random | None = None) 
 
 
 def field(name: str) -> str:
-    """A parameter's name without what narrowed its choices."""
+    """A parameter's name without the value that narrowed its choices: ``s2.mix_ratio``."""
     return name.partition("@")[0]

@@ -24,7 +24,7 @@ from nas.space.stage_choices import StageChoices as StageChoices
 from nas.space.workload import IMAGENET, Workload
 
 USUAL_STRIDE = (4,)
-"""Choices of the stem's stride in a space that does not name it."""
+"""Choices of the stem's stride in a space file without the entry ``stem_stride``."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SearchSpace(ParameterSpace[Architecture]):
     """The architectures to search through.
 
     Args:
-        name: the file's stem.
+        name: name of the space: that of its file, without the suffix.
         stem_width: choices of the stem's width.
         stages: choices of the four stages.
         stem_stride: choices of the stem's stride.
@@ -45,7 +45,7 @@ class SearchSpace(ParameterSpace[Architecture]):
 
     @cached_property
     def id(self) -> str:
-        """Short stable id of the name and all choices; the usual stem stride has no part in it."""
+        """Short stable id of the name and all choices; `USUAL_STRIDE` is left out."""
         stages = [stage.to_json() for stage in self.stages]
         value = {"name": self.name, "stem_width": self.stem_width, "stages": stages}
         if self.stem_stride != USUAL_STRIDE:
@@ -61,9 +61,9 @@ class SearchSpace(ParameterSpace[Architecture]):
     def build(self, pick: Pick) -> Architecture:
         """Build one architecture, asking ``pick`` for every value.
 
-        A parameter's name is ``stem_width``, ``stem_stride`` (where it is not the usual one), or
-        ``s<stage>.<field>``. Where an earlier choice narrows a later one, the later parameter's
-        name says so (``s2.mix_ratio@64``), since a name must always stand for one set of choices.
+        Parameters are named ``stem_width``, ``stem_stride`` (unless its choices are
+        `USUAL_STRIDE`) and ``s<stage>.<field>``. The name of a ratio whose choices a width narrows
+        ends in that width (``s2.mix_ratio@64``), as a name must always have the same choices.
         """
         stem_width, stem_stride = pick("stem_width", self.stem_width), self.stem_stride[0]
         if self.stem_stride != USUAL_STRIDE:
@@ -72,7 +72,7 @@ class SearchSpace(ParameterSpace[Architecture]):
         return Architecture(int(stem_width), tuple(stages), int(stem_stride))
 
     def params(self, architecture: Architecture) -> dict[str, Choice]:
-        """Parameter values that build ``architecture``.
+        """Return the parameter values, by name, from which `build` makes ``architecture``.
 
         Raises:
             ArchitectureError: it is not in this space; names the first value that is not.
@@ -110,7 +110,13 @@ class SearchSpace(ParameterSpace[Architecture]):
             return False
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Every architecture that differs in one parameter."""
+        """Yield every architecture of this space that differs from the given one in one parameter.
+
+        Parameters that only the neighbour has take their first choice.
+
+        Raises:
+            ArchitectureError: the given architecture is not in this space.
+        """
         params = self.params(architecture)
         for name, choices in self.select(lambda name, _: params[name]).offered.items():
             for choice in choices:
@@ -118,7 +124,7 @@ class SearchSpace(ParameterSpace[Architecture]):
                     yield self.build_from({**params, name: choice})
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """A random neighbour, the architecture itself in a space of one."""
+        """Return a random neighbour, or the architecture itself if it has none."""
         return rng.choice(list(self.neighbours(architecture)) or [architecture])
 
     def blocks(self, workload: Workload = IMAGENET) -> list[Block]:

@@ -25,7 +25,7 @@ from nas.system.paths import is_file
 from nas.system.references import is_reference, load_reference
 
 _LARGEST = 100_000
-"""Characters of the largest file read as a space; the project's own have 1,500."""
+"""Most characters that a space's file may have; the project's own have about 1,500."""
 
 _MOST_ALIASES = 32
 _DEEPEST = 50
@@ -85,7 +85,13 @@ def _python_space(text: str) -> SearchSpace:
 
 
 def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
-    """The file's nodes, which know their lines, and its values. Tags that name code are refused."""
+    """Read a file: its root node, whose nodes know their lines, and its values.
+
+    Both are None for an empty file.
+
+    Raises:
+        SpaceError: it cannot be read, is not YAML, is too large, or has tags that name code.
+    """
     try:
         content = path.read_text(encoding="utf-8")
         if len(content) > _LARGEST:
@@ -104,7 +110,10 @@ def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
 
 
 def _depth(content: str) -> int:
-    """Levels of lists and mappings; reading deeper ones takes time that grows with the square."""
+    """Return the depth of nested lists and mappings; counting ends just above `_DEEPEST`.
+
+    The time that parsing takes grows with the square of the depth.
+    """
     depth = deepest = 0
     for event in yaml.parse(content, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -118,7 +127,7 @@ def _depth(content: str) -> int:
 
 
 def _report_repeated(node: yaml.Node | None, place: Place, report: Report, seen: set[int]) -> None:
-    """Report entries that are there twice; YAML itself would keep the last without a word."""
+    """Report entries that are there twice; YAML itself would silently keep the last one."""
     if id(node) in seen:  # an alias, maybe of itself
         return
     seen.add(id(node))
@@ -146,7 +155,8 @@ _STAGE_LIMITS = {
 }
 
 _COMMON_LIMITS = {"mlp_ratio": (0.25, 16), "mix_ratio": (0.01, 0.99), "sr_ratio": (1, 64)}
-"""Lowest and highest values of fields that every block has; 0 marks a kind without the field."""
+"""Lowest and highest choice of each of the fields `nas.space.block_kinds.COMMON` in a space. 0 is
+not allowed, as it stands for a kind without the field."""
 
 _WIDTHS = ("stem_width", "ncb_width", "ntb_width")
 
@@ -154,7 +164,11 @@ _FIELDS = frozenset(field.name for field in dataclass_fields(StageChoices))
 
 
 def _read_space(name: str, value: Any, report: Report) -> SearchSpace | None:
-    """The space of parsed YAML; every mistake is reported with its place, then None."""
+    """Make a space from parsed YAML; report every mistake with its place.
+
+    Returns:
+        None if the mistakes leave no complete space.
+    """
     if not isinstance(value, Mapping):
         report((), "a space is a mapping with the entries stem_width and stages")
         return None
@@ -208,7 +222,7 @@ def _read_values(
     fields: Mapping[StagePlace, list[Field]],
     report: Report,
 ) -> dict[str, tuple[Number, ...] | None]:
-    """Choices of a stage's fields by name; None for those with a mistake."""
+    """Choices of a stage's fields by name; None for a field with a mistake, which is reported."""
     limits = [Field(name, *_STAGE_LIMITS[name]) for name in ("num_ncb", "ncb_width", "ntb_width")]
     values = {
         field.name: _read_numbers(entry, (*where, field.name), field, report)
@@ -230,7 +244,11 @@ def _read_values(
 
 
 def _report_stuck(stage: StageChoices, where: Place, report: Report) -> bool:
-    """Report widths without a valid ratio for a kind that mixes; returns whether there is one."""
+    """Report each width at which every mix_ratio gives all channels to attention.
+
+    Returns:
+        Whether there is such a width.
+    """
     found = False
     for place in PLACES:
         name = place.field("mix_ratio")
@@ -250,7 +268,7 @@ def _report_stuck(stage: StageChoices, where: Place, report: Report) -> bool:
 def _read_kinds(
     entry: Mapping[str, Any], where: Place, place: StagePlace, report: Report
 ) -> list[BlockKind]:
-    """The kinds of block that may stand in a place of a stage; empty where there is a mistake."""
+    """The kinds of block for a place of a stage; empty if there is a mistake, which is reported."""
     name = f"{place.prefix}_kind"
     given, stage = entry.get(name, [USUAL_KINDS[name]]), f"stage {int(where[1]) + 1}: {name}"
     if not isinstance(given, list) or not given:
@@ -270,7 +288,7 @@ def _read_kinds(
 
 
 def _fields(place: StagePlace, kinds: Sequence[BlockKind]) -> list[Field]:
-    """Fields of the kinds that may stand in a place, with the values that suit all of them."""
+    """Fields of these kinds, named as at ``place``, each with the range that all kinds allow."""
     found: dict[str, Field] = {}
     for field in (field for kind in kinds for field in kind.fields):
         name, (low, high) = place.field(field.name), (field.low, field.high)
@@ -285,7 +303,7 @@ def _fields(place: StagePlace, kinds: Sequence[BlockKind]) -> list[Field]:
 def _read_numbers(
     owner: Mapping[str, Any], place: Place, field: Field, report: Report
 ) -> tuple[Number, ...] | None:
-    """The choices of a field; None where there is a mistake, which is reported."""
+    """The choices of a field; None if there is a mistake, which is reported."""
     name = field.name
     where = f"stage {int(place[1]) + 1}: {name}" if len(place) == 3 else name
     if name not in owner:
@@ -317,7 +335,7 @@ def _read_numbers(
 
 
 def _line(node: yaml.Node | None, place: Place) -> int:
-    """Line of an entry in the file, or of the nearest enclosing one."""
+    """Line number, from 1, of the entry at ``place``, or of the nearest entry around it."""
     line = node.start_mark.line + 1 if node else 1
     for step in place:
         following = None

@@ -1,7 +1,7 @@
 """A `Stage`: the Next Hybrid Strategy of Next-ViT (arXiv 2207.05501, section 3.4).
 
-``(NCB x N + NTB x 1) x L``. Another kind of block may stand in the place of the NCBs, of the NTBs,
-or of both.
+A stage is ``(NCB x N + NTB x 1) x L``. Other kinds of block may stand in place of the NCBs, of the
+NTBs, or of both.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from nas.space.workload import Workload
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a stage where a kind of block stands.
+    """One of the two places for blocks in a stage: that of the NCBs, or that of the NTBs.
+
+    A stage has fields of the kinds in both places, so it names most of them with a prefix.
 
     Attributes:
-        prefix: prefix of those fields of the stage that belong to the place.
-        bare: fields of the kind that a stage names without the prefix.
+        prefix: prefix of the fields that belong to this place: ``ncb`` or ``ntb``.
+        bare: names of the kind's fields that have no prefix in a stage.
     """
 
     prefix: str
     bare: tuple[str, ...] = ()
 
     def field(self, name: str) -> str:
-        """The stage's name of a field of the kind: ``kernel`` is ``ncb_kernel``."""
+        """The name that a field of the kind has in a stage: ``ncb_kernel`` for ``kernel``."""
         return name if name in self.bare else f"{self.prefix}_{name}"
 
 
@@ -41,26 +43,28 @@ TRANSFORMER = Place("ntb", ("mix_ratio", "sr_ratio"))
 PLACES = (CONVOLUTION, TRANSFORMER)
 
 USUAL_KINDS = {"ncb_kind": "ncb", "ntb_kind": "ntb"}
-"""Kind of block in each place of a stage or a space that does not name it."""
+"""Default kind of block in each place of a stage."""
 
 OWN_FIELDS = ("ncb_mlp_ratio", "ntb_mlp_ratio", "mix_ratio", "sr_ratio")
-"""Fields of the kinds that every `Stage` has."""
+"""Fields of block kinds that are attributes of `Stage`; the others are in `Stage.extra`."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """One stage: ``(NCB x num_ncb + NTB x 1) x repeats``; without NTB when ``ntb_width`` is 0.
 
+    In a stage without NTB, ``ntb_mlp_ratio``, ``mix_ratio`` and ``sr_ratio`` are 0. A ratio is also
+    0 if the kind of block does not have it.
+
     Args:
-        num_ncb: N of the paper, convolution blocks per group.
-        repeats: L of the paper, groups; 1 in a stage without NTB.
+        num_ncb: N of the paper: number of convolution blocks in a group.
+        repeats: L of the paper: number of groups; 1 in a stage without NTB.
         ncb_width, ntb_width: output channels, multiples of 32; ``ntb_width`` 0 means no NTB.
         ncb_mlp_ratio, ntb_mlp_ratio: ratio of hidden to output channels of the MLPs.
         mix_ratio: share of an NTB's channels that attention makes.
-        sr_ratio: E-MHSA reduction. The last three are 0 in a stage without NTB; a ratio is 0 where
-            the kind of block has none.
+        sr_ratio: spatial reduction in E-MHSA: keys and values see 1 of ``sr_ratio**2`` tokens.
         ncb_kind, ntb_kind: kinds of block in the place of the NCBs and of the NTBs.
-        extra: further fields of these kinds, such as ``ncb_kernel``; see `Block.extra`.
+        extra: other fields of these kinds by name, such as ``ncb_kernel``; see `Block.extra`.
 
     Raises:
         ArchitectureError: the combination cannot exist; the message names the field.
@@ -87,14 +91,14 @@ class Stage:
             object.__setattr__(self, "extra", canonical(known, self.extra))
 
     def kinds(self) -> dict[Place, BlockKind]:
-        """The kind of block in each place of the stage."""
+        """The kind of block in each place; a stage without NTB has one place."""
         found = {CONVOLUTION: kind_of(self.ncb_kind)}
         if self.ntb_width:
             found[TRANSFORMER] = kind_of(self.ntb_kind)
         return found
 
     def value(self, name: str) -> Any:
-        """A field by its name, a further one too; 0 where the kinds have no such field."""
+        """Value of a field, which may be in ``extra``; 0 if the kinds have no such field."""
         if name in self.__dataclass_fields__:
             return getattr(self, name)
         defaults = {field.name: field.default for field in extra_fields(self.kinds())}
@@ -111,12 +115,12 @@ class Stage:
         return self.repeats * (self.num_ncb + bool(self.ntb_width))
 
     def part(self, number: int, in_channels: int, size: tuple[int, int]) -> Part:
-        """The stage's blocks.
+        """Return the stage's blocks.
 
         Args:
             number: the stage's number, from 1; it decides the stride.
-            in_channels: channels that enter it.
-            size: height and width of the map that enters it.
+            in_channels: channels of the map that enters the stage.
+            size: height and width of that map in pixels.
         """
         width, kind, inner = self.ncb_width, self.ncb_kind, self.num_ncb - 1
         values = self._block_values(CONVOLUTION, kind)
@@ -137,7 +141,7 @@ class Stage:
         return Part(f"stage {number}", tuple(groups))
 
     def _block_values(self, place: Place, kind: str) -> tuple[float, float, int, Extra]:
-        """The last fields of the blocks in a place: MLP, mix and reduction ratio, and the extra."""
+        """Values of mlp_ratio, mix_ratio, sr_ratio and extra of the blocks in a place."""
         if not self.extra:
             ratio = self.ncb_mlp_ratio if place is CONVOLUTION else self.ntb_mlp_ratio
             if place is CONVOLUTION:
@@ -152,15 +156,15 @@ class Stage:
         return float(mlp_ratio), float(mix_ratio), int(sr_ratio), extra
 
     def check_tokens(self, number: int, size: tuple[int, int], workload: Workload) -> None:
-        """Refuse a reduction of more tokens than there are.
+        """Check that attention has the ``sr_ratio**2`` tokens that its reduction needs.
 
         Args:
-            number: number of the stage, from 1.
-            size: height and width of the map that leaves it.
+            number: number of the stage, from 1, for the message.
+            size: height and width of the map that leaves the stage, on which attention works.
             workload: workload that gives this size, for the message.
 
         Raises:
-            ArchitectureError: there are too few; names the stage and a reduction that fits.
+            ArchitectureError: there are too few tokens; names the stage and both numbers.
         """
         height, width = size
         sr_ratio = self.sr_ratio
@@ -225,7 +229,7 @@ class Stage:
 
 
 def extra_fields(kinds: Mapping[Place, BlockKind]) -> list[Field]:
-    """Fields of a stage that come with the kinds of block in its places, under its names."""
+    """Fields that these kinds add to a stage's `OWN_FIELDS`, under their names in a stage."""
     return [field for place, kind in kinds.items() for field in _extra_fields(place, kind)]
 
 
@@ -236,7 +240,7 @@ def _extra_fields(place: Place, kind: BlockKind) -> tuple[Field, ...]:
 
 
 def stage_problem(stage: Stage) -> str | None:
-    """Why a stage cannot exist, or None. Types are checked first, then combinations."""
+    """Say why a stage cannot exist; None if it can. Types are checked before combinations."""
     for name in ("num_ncb", "repeats", "ncb_width", "ntb_width", "sr_ratio"):
         value = getattr(stage, name)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -272,7 +276,7 @@ def _conv_only_problem(stage: Stage) -> str | None:
 
 
 def _place_problem(stage: Stage, place: Place) -> str | None:
-    """Why the kind of block in a place cannot have the stage's values."""
+    """Say why the kind of block in a place cannot have the stage's values; None if it can."""
     kind = kind_of(getattr(stage, f"{place.prefix}_kind"))
     if kind.role == "end":
         return f"{place.prefix}_kind {kind.name} is no block of a stage"
@@ -290,13 +294,13 @@ def _place_problem(stage: Stage, place: Place) -> str | None:
 
 @lru_cache
 def _common_fields(place: Place, kind: BlockKind) -> tuple[tuple[str, bool], ...]:
-    """The stage's names of the fields that every block has, and whether the kind declares them."""
+    """Name in a stage of each field in `COMMON`, and whether the kind declares that field."""
     names = ("mlp_ratio", "sr_ratio", "mix_ratio")
     return tuple((place.field(name), name in kind.field_names) for name in names)
 
 
 def _common_problem(name: str, value: Number, place: Place, stage: Stage) -> str | None:
-    """Problem with the value of a field that every block has, or None."""
+    """Say what is wrong with the value of a field in `COMMON`; None if it is valid."""
     if name.endswith("mlp_ratio"):
         return None if value else f"{name} must be above 0"
     if name.endswith("sr_ratio"):

@@ -17,7 +17,7 @@ from nas.space.stage import CONVOLUTION, OWN_FIELDS, TRANSFORMER, USUAL_KINDS, P
 Numbers = tuple[Number, ...]
 
 Offer = tuple[str, Choices]
-"""A parameter's name, which says what narrowed its choices, and the choices."""
+"""A parameter's name, which ends in the width if that narrowed its choices, and the choices."""
 
 _STAGE_FIELDS = frozenset(field.name for field in fields(Stage))
 _NO_RATIOS: dict[str, Any] = dict.fromkeys(OWN_FIELDS, 0)
@@ -27,8 +27,8 @@ _NO_RATIOS: dict[str, Any] = dict.fromkeys(OWN_FIELDS, 0)
 class StageChoices:
     """Values each field of a `Stage` may take; the NTB fields are unused where ntb_width is 0.
 
-    ``ncb_kind`` and ``ntb_kind`` are the kinds of block that may stand in each place, ``extra`` the
-    choices of their further fields by name.
+    ``ncb_kind`` and ``ntb_kind`` are the kinds of block that may stand in each place. ``extra`` has
+    (name, choices) pairs of those fields of the kinds that are in `Stage.extra`.
     """
 
     num_ncb: Numbers
@@ -44,12 +44,17 @@ class StageChoices:
     extra: tuple[tuple[str, Numbers], ...] = ()
 
     def choices(self, name: str) -> Choices:
-        """Choices of a field, a further one of the kinds too; none where the space has none."""
+        """Choices of a stage's field, also of one in ``extra``; empty if the space names none."""
         found: Choices = dict(self.extra).get(name, ()) if self.extra else ()
         return found or getattr(self, name, ())
 
     def offered(self, place: Place, kind: BlockKind, width: Number) -> dict[str, Offer]:
-        """Choices of the fields of a kind in a place, by the stage's names of the fields.
+        """Return the choices of a kind's fields, by the names that the fields have in a stage.
+
+        Args:
+            place: place of the kind in the stage.
+            kind: the kind of block.
+            width: output channels of the block, which narrow the choices of ratios.
 
         Raises:
             ArchitectureError: a field has neither choices nor a default.
@@ -73,7 +78,7 @@ class StageChoices:
 
     @cached_property
     def _offered(self) -> dict[tuple[str, str, Number], dict[str, Offer]]:
-        """`offered`, cached, as a search builds hundreds of thousands of stages."""
+        """Cache of `offered`, as a search builds hundreds of thousands of stages."""
         return {}
 
     def kinds(self, place: Place) -> list[BlockKind]:
@@ -81,7 +86,7 @@ class StageChoices:
         return [kind_of(str(name)) for name in self.choices(f"{place.prefix}_kind")]
 
     def mix_ratios(self, ntb_width: int) -> Numbers:
-        """Ratios that split a width's heads: both parts get some, no two splits are equal."""
+        """Choices of mix_ratio at a width: each leaves heads to convolution, no two split alike."""
         found: Numbers = _narrowed("mix_ratio", self.mix_ratio, ntb_width)
         return found
 
@@ -95,7 +100,7 @@ class StageChoices:
         return len(self.num_ncb) * convs * hybrids
 
     def every_kind(self) -> Iterator[Stage]:
-        """Stages that together have every block of the choices, each as deep as it can be."""
+        """Yield stages, as deep as possible, that together contain every block of the choices."""
         deepest: dict[str, Any] = {"num_ncb": max(self.num_ncb)}
         for ncb_width, ntb_width in itertools.product(self.ncb_width, self.ntb_width):
             for conv in self._blocks(CONVOLUTION, ncb_width):
@@ -107,7 +112,7 @@ class StageChoices:
                     yield _stage(stage | hybrid | {"repeats": max(self.repeats)})
 
     def build(self, prefix: str, pick: Pick) -> Stage:
-        """One stage, asking ``pick`` for every value; see `SearchSpace.build`."""
+        """Build one stage, asking ``pick`` for every value under the name ``<prefix>.<field>``."""
 
         def ask(name: str) -> Any:
             values[name] = pick(f"{prefix}.{name}", self.choices(name))
@@ -129,13 +134,13 @@ class StageChoices:
         return _stage(values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that tell choices apart; the usual kinds are left out."""
+        """Plain values that differ if the choices differ; `USUAL_KINDS` are left out."""
         value = asdict(self)
         value |= dict(value.pop("extra"))
         return {n: v for n, v in value.items() if n not in USUAL_KINDS or v != (USUAL_KINDS[n],)}
 
     def _blocks(self, place: Place, width: Number) -> list[dict[str, Any]]:
-        """Values of every different block that may stand in a place with a width."""
+        """Return the stage's field values for every distinct block in a place, at a width."""
         found: list[dict[str, Any]] = []
         for kind in self.kinds(place):
             offered = self.offered(place, kind, width)
@@ -146,7 +151,7 @@ class StageChoices:
 
 
 def _stage(values: dict[str, Any]) -> Stage:
-    """The stage of some values by name; ratios that are not among them are 0."""
+    """Build a stage from values by name; a ratio without a value is 0."""
     if values.keys() <= _STAGE_FIELDS:
         return _kept(**(_NO_RATIOS | values))
     own = {name: v for name, v in values.items() if name in _STAGE_FIELDS}
@@ -156,12 +161,15 @@ def _stage(values: dict[str, Any]) -> Stage:
 
 @lru_cache(maxsize=100_000, typed=True)
 def _kept(**values: Any) -> Stage:
-    """Cached stages, as a search builds the same ones over and over, and looks them up."""
+    """Build a stage, or return it from a cache, as a search builds the same ones over and over."""
     return Stage(**values)
 
 
 def _narrowed(name: str, offered: Any, width: Number) -> Any:
-    """The values that differ at a width, as channels inside a block are rounded to whole heads."""
+    """Return the choices of a field that give valid and different blocks at a width.
+
+    Channels inside a block are rounded to whole heads, so several ratios can give equal blocks.
+    """
     if name.endswith("mlp_ratio"):
         return tuple(_distinct(offered, lambda ratio: make_divisible(width * ratio)).values())
     if name.endswith("mix_ratio"):
@@ -171,7 +179,7 @@ def _narrowed(name: str, offered: Any, width: Number) -> Any:
 
 
 def _distinct(ratios: Numbers, channels: Callable[[Number], int]) -> dict[int, Number]:
-    """The first of the ratios that give each number of channels."""
+    """Return the first ratio that gives each number of channels, by that number."""
     found: dict[int, Number] = {}
     for ratio in ratios:
         found.setdefault(channels(ratio), ratio)

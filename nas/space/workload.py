@@ -18,8 +18,8 @@ class Workload:
     Args:
         height, width: height and width of the input image in pixels.
         outputs: outputs of the head; for classification the number of classes.
-        batch_size: images of one call.
-        head: specification of a task's head; None stands for a classifier.
+        batch_size: images in one call of the network.
+        head: specification of the head for a task; None stands for a classifier.
 
     Raises:
         ArchitectureError: a size is out of range; names the size and its limits.
@@ -43,15 +43,15 @@ class Workload:
 
     @classmethod
     def square(cls, side: int, outputs: int = 1000, batch_size: int = 1) -> Workload:
-        """Images of ``side`` x ``side`` pixels."""
+        """Make a workload of images of ``side`` x ``side`` pixels."""
         return cls(side, side, outputs, batch_size)
 
     @classmethod
     def of(cls, resolution: int | str, outputs: int = 1000, batch_size: int = 1) -> Workload:
-        """Parse the text of `resolution`: 224, or 512x683 for height x width.
+        """Make a workload from a resolution: 224, or 512x683 (height x width).
 
         Raises:
-            ArchitectureError: it is neither.
+            ArchitectureError: the resolution is neither, or a size is out of range.
         """
         height, width = parse_resolution(resolution)
         return cls(height, width, outputs, batch_size)
@@ -67,11 +67,12 @@ class Workload:
 
 
 IMAGENET = Workload()
-"""How the published networks are compared: 224 pixels, 1,000 classes, one image a call."""
+"""Workload for which the published networks are compared: 224x224 pixels, 1,000 classes, one image
+in a call."""
 
 
 def parse_resolution(text: int | str) -> tuple[int, int]:
-    """Height and width in pixels of ``224`` or ``512x683``.
+    """Return height and width in pixels from a text: ``224``, or ``512x683``.
 
     Raises:
         ArchitectureError: it is neither, or a side is not from 1 to `MAX_RESOLUTION`.

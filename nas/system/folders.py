@@ -1,6 +1,6 @@
 """Folders of files: of the package, of the user, and of runs.
 
-In a checkout of the repository spaces, presets and tables are the folders of its top level. An
+In a checkout, search spaces, presets and tables are in folders at the repository's top level. An
 installed package carries copies of them in ``nas/_shipped``, which are only read: a user's own
 tables are in the data folder of that user. Folders are determined at each call, from the
 current environment and working directory.
@@ -21,7 +21,7 @@ _NAME = "nextvit-nas"
 
 
 def checkout() -> Path | None:
-    """The repository that this package is imported from; None where it is installed."""
+    """The repository that this package is imported from; None if the package is installed."""
     root = _PACKAGE.parent
     return root if is_file(root / "run_search.py") and is_dir(root / "search_spaces") else None
 
@@ -32,17 +32,17 @@ def command() -> str:
 
 
 def spaces() -> Path:
-    """The search spaces that come with the project."""
+    """Folder of the search spaces that come with the project."""
     return _shipped("search_spaces")
 
 
 def presets() -> Path:
-    """The architectures that come with the project."""
+    """Folder of the architectures that come with the project."""
     return spaces() / "presets"
 
 
 def shipped_tables() -> Path:
-    """The latency tables that come with the project."""
+    """Folder of the latency tables that come with the project."""
     return _shipped("latency_tables")
 
 
@@ -57,7 +57,7 @@ def tables() -> tuple[Path, ...]:
 
 
 def new_tables() -> Path:
-    """Where new latency tables go: ``latency_tables/`` of a checkout, else the user's data folder.
+    """Folder to which new latency tables go: in a checkout, else in the user's data folder.
 
     Raises:
         ConfigError: the user has no folder for data; says what to set.
@@ -66,12 +66,12 @@ def new_tables() -> Path:
 
 
 def results() -> Path:
-    """Where new runs go: ``results/`` of the current folder."""
+    """Folder to which new runs go: ``results/`` of the current folder."""
     return Path("results")
 
 
 def user_data() -> Path:
-    """The user's folder for data such as latency tables.
+    """The project's folder for the user's data, such as latency tables.
 
     Raises:
         ConfigError: the user has no home folder, and the environment names no other.
@@ -80,7 +80,7 @@ def user_data() -> Path:
 
 
 def user_cache() -> Path:
-    """The user's folder for files that can be made again.
+    """The project's folder for files of the user that can be made again.
 
     Raises:
         ConfigError: the user has no home folder, and the environment names no other.
@@ -89,7 +89,19 @@ def user_cache() -> Path:
 
 
 def _user_folder(variable: str, linux: str, macos: str, what: str) -> Path:
-    """A folder of the XDG base directory specification, or its equivalent on other systems."""
+    """The project's folder in a folder of the XDG base directory specification.
+
+    On Windows and macOS it is in the equivalent folder.
+
+    Args:
+        variable: environment variable that names the XDG folder.
+        linux: default of the variable, relative to the home folder.
+        macos: equivalent folder on macOS, relative to the home folder.
+        what: purpose of the folder, for the message.
+
+    Raises:
+        ConfigError: the user has no home folder, and the environment names no other.
+    """
     given = os.environ.get(variable)
     if given and Path(given).is_absolute():  # the specification ignores relative paths
         return Path(given) / _NAME

@@ -1,6 +1,6 @@
 """Defers Ctrl-C and SIGTERM while a study is read or written, so that SQLite is not left locked.
 
-Both signals raise KeyboardInterrupt in the command line. Other handlers that a program has set are
+In the command line both signals raise KeyboardInterrupt. Other handlers that a program has set are
 deferred in the same way.
 """
 
@@ -18,10 +18,10 @@ Handler = Callable[[int, Any], Any]
 
 
 class _Deferred:
-    """A signal handler that remembers the first signal and delivers it at the second.
+    """A signal handler that keeps a first signal until `deliver` is called or a second one comes.
 
     Args:
-        before: the handlers that it replaces, by signal.
+        before: the handlers that it replaces, by signal number.
     """
 
     def __init__(self, before: dict[int, Handler]) -> None:
@@ -35,7 +35,7 @@ class _Deferred:
             self.deliver()
 
     def deliver(self) -> None:
-        """Call the replaced handler if a signal is pending."""
+        """Call the replaced handler of the signal that is pending, if there is one."""
         if self._pending is not None:
             number, self._pending = self._pending, None
             self.before[number](number, None)
@@ -67,7 +67,7 @@ def deferred_interrupt() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C take effect at once inside a `deferred_interrupt`, for work that takes long.
+    """Let Ctrl-C take effect at once in a part of a `deferred_interrupt` that takes long.
 
     Raises:
         KeyboardInterrupt: Ctrl-C is pressed, or was pressed before and deferred.

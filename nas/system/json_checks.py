@@ -24,11 +24,11 @@ Check = Callable[[Any, str], Any]
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file.
+    """Read the JSON value in a file.
 
     Raises:
         TableError: the file does not exist or is larger than 64 MB, or its content is not JSON,
-            or has a number that is not finite or a name twice.
+            has a number that is not finite, or has a name twice in one object.
     """
     try:
         with path.open("rb") as file:
@@ -40,10 +40,10 @@ def read_json(path: Path) -> Any:
 
 
 def loads(data: bytes) -> Any:
-    """The JSON value in bytes.
+    """Parse the JSON value in bytes.
 
     Raises:
-        ValueError: as `read_json`, but the message does not name a file.
+        ValueError: for the same content as `read_json`; the message does not name a file.
     """
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, which no such file is")
@@ -60,7 +60,7 @@ def loads(data: bytes) -> Any:
 
 
 def checksum(value: Any) -> str:
-    """SHA-256 of a JSON value; it does not depend on the order and layout in a file."""
+    """SHA-256 of a JSON value; the order of names and the layout of the file do not change it."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -76,10 +76,10 @@ def first_repeated(values: Iterable[str]) -> str | None:
 
 
 def entries(value: Any, where: str, checks: Mapping[str, Check]) -> dict[str, Any]:
-    """The checked entries of a mapping that must have exactly the names in ``checks``.
+    """Check the entries of a mapping that must have exactly the names in ``checks``; returns them.
 
     Raises:
-        ValueError: names the entry, its value and what was expected.
+        ValueError: an entry is not valid; names it, its value and what was expected.
     """
     mapping(len(checks) + 100)(value, where)
     unknown = next((name for name in value if name not in checks), None)
@@ -92,7 +92,7 @@ def entries(value: Any, where: str, checks: Mapping[str, Check]) -> dict[str, An
 
 
 def whole(low: int, high: int) -> Check:
-    """Check for a whole number in a range."""
+    """Make a check for a whole number from ``low`` to ``high``."""
 
     def check(value: Any, where: str) -> int:
         fits = type(value) is int and low <= value <= high
@@ -103,7 +103,7 @@ def whole(low: int, high: int) -> Check:
 
 
 def number(low: float, high: float) -> Check:
-    """Check for a finite number in a range."""
+    """Make a check for a finite number from ``low`` to ``high``."""
 
     def check(value: Any, where: str) -> float:
         fits = type(value) in (int, float) and low <= value <= high
@@ -114,7 +114,12 @@ def number(low: float, high: float) -> Check:
 
 
 def text(pattern: str, expected: str) -> Check:
-    """Check for a string that matches a pattern and has at most 200 characters."""
+    """Make a check for a string that matches a pattern and has at most 200 characters.
+
+    Args:
+        pattern: regular expression for the whole string.
+        expected: description of such a string, for the message.
+    """
 
     def check(value: Any, where: str) -> str:
         fits = isinstance(value, str) and len(value) <= 200 and re.fullmatch(pattern, value)
@@ -125,14 +130,14 @@ def text(pattern: str, expected: str) -> Check:
 
 
 def line(value: Any, where: str) -> str:
-    """Check for a string that can be printed on one line."""
+    """Check for a printable string of one line with at most 200 characters."""
     fits = isinstance(value, str) and len(value) <= 200 and value.isprintable()
     _expect(fits, value, where, "one line of at most 200 characters")
     return str(value)
 
 
 def one_of(*known: str) -> Check:
-    """Check for one of some strings."""
+    """Make a check for one of the strings ``known``."""
 
     def check(value: Any, where: str) -> str:
         fits = isinstance(value, str) and value in known
@@ -143,7 +148,7 @@ def one_of(*known: str) -> Check:
 
 
 def mapping(most: int) -> Check:
-    """Check for a mapping with at most this number of entries, of any kind."""
+    """Make a check for a mapping with at most ``most`` entries, of any type."""
 
     def check(value: Any, where: str) -> Any:
         fits = isinstance(value, dict) and len(value) <= most
@@ -154,7 +159,7 @@ def mapping(most: int) -> Check:
 
 
 def sequence(most: int) -> Check:
-    """Check for a list with at most this number of values, of any kind."""
+    """Make a check for a list with at most ``most`` values, of any type."""
 
     def check(value: Any, where: str) -> Any:
         fits = isinstance(value, list) and len(value) <= most

@@ -21,7 +21,7 @@ def locked(folder: Path, error: type[UserError], doing: str) -> Iterator[None]:
         doing: what the other process does, for the message, for example "measuring it".
 
     Raises:
-        UserError: another process holds the lock, or the lock file cannot be made; of the type
+        UserError: another process holds the lock, or the lock file cannot be made. Its type is
             ``error``.
     """
     lock = FileLock(folder / ".lock", timeout=0)

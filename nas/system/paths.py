@@ -1,4 +1,4 @@
-"""Tests of paths that return False for paths that cannot be examined.
+"""Functions that tell what a path is; they return False for a path that cannot be examined.
 
 In Python 3.11 the methods of `pathlib` raise an error if a folder is not accessible or a name is
 too long.
@@ -11,22 +11,22 @@ from pathlib import Path
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a path, as far as this user can see."""
+    """Whether a path exists, as far as this user can see."""
     return os.path.exists(path)  # noqa: PTH110
 
 
 def is_dir(path: Path) -> bool:
-    """Whether it is a folder, as far as this user can see."""
+    """Whether a path is a folder, as far as this user can see."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file, as far as this user can see."""
+    """Whether a path is a file, as far as this user can see."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path itself if it exists, else the nearest folder above it that exists."""
     path = path.absolute()
     while not exists(path) and path != path.parent:
         path = path.parent

@@ -17,7 +17,10 @@ from multiprocessing.process import BaseProcess
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C. A child process that is started inside never receives it; the parent does."""
+    """Block Ctrl-C inside a ``with`` statement.
+
+    A child process that is started there never receives it. The parent receives it at the end.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows: children ignore it once they have started
         yield
         return

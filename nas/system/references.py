@@ -1,4 +1,4 @@
-"""Loads what ``package.module:name`` names: a space or a function that a user wrote in Python."""
+"""Loads an object named as ``package.module:name``, such as a user's space or function."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text is of the form ``package.module:name``, not a path or a plain name."""
+    """Whether a text has the form ``package.module:name``, unlike a path or a plain name."""
     return bool(_REFERENCE.fullmatch(text))
 
 
 def load_reference(text: str, option: str) -> Any:
-    """The object that ``package.module:name`` names; its module is imported.
+    """Import a module and return the object that ``package.module:name`` names.
 
     The current folder is searched last, so that a module in it is found by every program that
     imports this package.
 
     Args:
-        text: the reference.
-        option: option that named it, for messages.
+        text: the reference, ``package.module:name``.
+        option: the user's option that has this value, for messages.
 
     Raises:
-        ConfigError: it is not a reference, the import fails, or the module has no such name.
+        ConfigError: the text is not a reference, the import fails, or the module has no such name.
     """
     if not is_reference(text):
         raise ConfigError(f"{option} {text!r}: write package.module:name")
@@ -55,7 +55,7 @@ def load_reference(text: str, option: str) -> Any:
 
 
 def _not_found(text: str, option: str, module_name: str, error: ModuleNotFoundError) -> str:
-    """Whether the module itself is missing, or one that it imports."""
+    """Message that says whether the module itself is missing, or one that it imports."""
     missing = error.name or str(error)
     if module_name == missing or module_name.startswith(f"{missing}."):
         return (

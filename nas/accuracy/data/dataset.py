@@ -15,14 +15,14 @@ from nas.space.workload import Workload
 
 @dataclass(frozen=True)
 class ProxyData:
-    """Three splits of one data set.
+    """A data set, in three splits.
 
     Attributes:
         train_images, val_images, test_images: uint8 [N, 3, H, W].
         train_labels, val_labels, test_labels: int64 [N], indices into ``class_names``.
-        class_names: sorted.
+        class_names: names of the classes, sorted.
         name: the data source, as the user gave it.
-        skipped: images that could not be read and were skipped.
+        skipped: paths of images that could not be read and were skipped.
     """
 
     train_images: Tensor
@@ -42,7 +42,7 @@ class ProxyData:
 
     @property
     def workload(self) -> Workload:
-        """The workload of a network for these images and classes."""
+        """Workload of a network that is trained on these images and classes."""
         height, width = self.train_images.shape[-2:]
         return Workload(height, width, self.num_classes)
 

@@ -1,7 +1,7 @@
 """`digits`: real handwritten digits on cluttered canvases, rendered deterministically.
 
 The scans are scikit-learn's copy of the UCI optical digits (1,797 scans of 8x8 pixels). An image
-shows one whole digit at a random place and size, in front of fragments of other digits. Its label
+shows one whole digit at a random place and size, in front of fragments of other digits. The label
 is the whole digit. No scan is used by two splits.
 
 Shape suffixes: N images, S pixels of a scan's side, H = W pixels of the canvas, 3 colours.
@@ -47,7 +47,7 @@ _CHUNK = 100
 
 @lru_cache(maxsize=2)
 def render_digits(resolution: int) -> dict[str, Split]:
-    """Images and labels of ``train``, ``val`` and ``test``.
+    """Render the images and labels of ``train``, ``val`` and ``test``.
 
     Args:
         resolution: side of the canvas in pixels.
@@ -74,7 +74,7 @@ def render_digits(resolution: int) -> dict[str, Split]:
 
 @lru_cache(maxsize=1)
 def scan_splits() -> dict[str, npt.NDArray[np.int64]]:
-    """Indices of the scans that each split uses: disjoint, with the same shares of every digit."""
+    """Indices of each split's scans: no scan is in two splits, all have the same mix of digits."""
     _, digits_N = _load_scans()
     rng = np.random.default_rng(0)
     parts: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in SCAN_SHARES}

@@ -1,4 +1,4 @@
-"""Reads folders of images as arrays. They are decoded once, then read from a cache.
+"""Reads folders of images as arrays. Images are decoded once, then read from a cache.
 
 Shape suffixes: N images, 3 colours, H height, W width.
 """
@@ -34,9 +34,9 @@ class DecodedFolder:
     """A folder's images at proxy resolution.
 
     Attributes:
-        class_names: sorted.
+        class_names: names of the classes, sorted.
         splits: for ``train``, ``val`` and ``test`` uint8 images [N, 3, H, W] and labels [N].
-        skipped: paths of the images that could not be read, below the folder, sorted.
+        skipped: paths, relative to the folder, of the images that could not be read, sorted.
     """
 
     class_names: tuple[str, ...]
@@ -53,11 +53,12 @@ def load_folder(
         root: the folder; see `nas.accuracy.data.source` for its layout.
         resolution: side of the images in pixels. Images are rotated upright, converted to RGB,
             resized by their short side and cropped to the centre square.
-        skip_unreadable: skip images that cannot be read, with a warning.
+        skip_unreadable: skip images that cannot be read, with a warning, instead of failing.
         cache_dir: folder of the cache; None for the user's cache folder.
 
     Raises:
-        DataError: the folder's layout is wrong, or an image cannot be read; names it.
+        DataError: the folder's layout is wrong, an image cannot be read (names it), too few
+            images are readable, or the cache cannot be written.
     """
     index = index_folder(root)
     folder = folders.user_cache() if cache_dir is None else cache_dir
@@ -83,7 +84,7 @@ def read_source(config: ProxyConfig) -> None:
 
 
 def cache_key(index: FolderIndex, resolution: int) -> str:
-    """Name of a cache file, from the resolution and every image's path, size and change time."""
+    """Name a cache file by a hash of the resolution and each image's path, size and change time."""
     digest = hashlib.sha256()
     header = [_CACHE_FORMAT, str(index.root.resolve()), resolution, index.class_names]
     digest.update(json.dumps(header).encode())
@@ -97,7 +98,7 @@ def cache_key(index: FolderIndex, resolution: int) -> str:
 
 
 def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
-    """One image as uint8 [3, resolution, resolution].
+    """Read one image as uint8 [3, resolution, resolution].
 
     Raises:
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: it cannot be read.

@@ -17,7 +17,7 @@ from nas.errors import DataError, unknown
 
 SPLITS = ("train", "val", "test")
 SPLIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-"""Share of each class's images in a split, for folders without splits of their own."""
+"""Share of each class's images in a split, if the folder is not divided into splits."""
 
 MIN_IMAGES = 20
 """Least number of images of a split. With 20, one image is worth 5 points of accuracy."""
@@ -36,7 +36,7 @@ class FolderIndex:
 
     Attributes:
         root: the folder.
-        class_names: sorted; the same in every split.
+        class_names: names of the classes, sorted; the same in every split.
         splits: the images of ``train``, ``val`` and ``test`` as (path below root with forward
             slashes, class index), sorted by path.
     """
@@ -84,7 +84,7 @@ def check_source(config: ProxyConfig) -> None:
 
 
 def absolute_source(source: str) -> str:
-    """The source with an absolute path, so that it is valid in any working directory."""
+    """Return the source with an absolute path, so that it is valid in any working directory."""
     folder = parse_source(source)
     return source if folder is None else f"{_PREFIX}{folder.absolute()}"
 
@@ -92,9 +92,9 @@ def absolute_source(source: str) -> str:
 def index_folder(root: Path) -> FolderIndex:
     """Find the images of a folder, and divide them into splits.
 
-    A split without a folder of its own is taken from ``train`` (or from all images). It is chosen
-    for each class by a hash of the images' paths, so it is the same on every machine and in every
-    run.
+    A split without a folder of its own is taken from the images in ``train``, or from all images if
+    there is no ``train`` either. A hash of the images' paths selects its images in each class, so
+    the split is the same on every machine and in every run.
 
     Raises:
         DataError: see `check_source`.
@@ -159,12 +159,12 @@ def check_sizes(index: FolderIndex, what: str = "images") -> None:
 
 
 def _is_split(folder: Path) -> bool:
-    """Whether a folder holds class folders, and is not itself a class named train, for example."""
+    """Whether a folder is a split: it has subfolders and no images, unlike a class's folder."""
     return folder.is_dir() and bool(_subfolders(folder)) and not any(_images_in(folder))
 
 
 def _classes(root: Path, folder: Path) -> dict[str, list[str]]:
-    """Images of each class folder by class, sorted; paths are relative to ``root``."""
+    """Sorted paths, relative to ``root``, of the images in each class folder, by class."""
     classes = {}
     for child in _subfolders(folder):
         images = [path.relative_to(root).as_posix() for path in _images_below(child)]

@@ -28,7 +28,8 @@ POOL = 400
 """Number of random networks of the space from which the ones to measure are chosen."""
 
 LOWEST_MS = 1e-4
-"""Least latency of a block. A mix of sources can give a block less, or a negative latency."""
+"""Least latency of a block in an adapted table, in ms. Without this limit the mix of sources could
+be lower, or negative."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ def adapt_table(
     tables_dir: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Adapted:
-    """Measure a few networks of a space here, and make this machine's table from them.
+    """Measure a few networks of a space on this machine, and make its table from them.
 
     Args:
-        space: the table covers its blocks.
+        space: the new table has a row for each block of this space.
         target: name of the runtime.
         samples: number of networks to measure; the most informative ones are chosen.
         precision: None for the target's default.
-        workload: size of input and output, and images of one call.
+        workload: size of the networks' input and output, and batch size.
         tables_dir: folder of the source tables, where the new one is written too; None for the
             usual folders.
         progress: called after every group of measurements.
@@ -101,7 +102,7 @@ def _adapted_meta(
     transfer: Transfer,
     constant_ms: float,
 ) -> TableMeta:
-    """The description of a measured table, changed to that of an adapted one."""
+    """Copy ``meta`` with the kind, sources, errors and constant of the adapted table."""
     return meta.model_copy(
         update={
             "kind": "adapted",
@@ -117,9 +118,9 @@ def _constant_ms(
     rows: Sequence[NetworkRow],
     mixed_ms: npt.NDArray[np.float64],
 ) -> float:
-    """Time of a network beyond its blocks, in ms.
+    """Mean time of a network beyond the sum of its blocks, in ms.
 
-    It also undoes what `LOWEST_MS` adds to networks by lifting blocks.
+    It also compensates for blocks whose latency was raised to `LOWEST_MS`.
 
     Args:
         mixed: the table's blocks.
@@ -131,14 +132,21 @@ def _constant_ms(
 
 
 def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) -> Timing:
-    """Latency of a block inside a network on the new device, mixed from the sources."""
+    """Row of a block: its latency inside a network on the new device, mixed from the sources.
+
+    ``ci_pct`` holds the half width of the 90% prediction interval, in percent.
+    """
     sources_ms = [source.predict_block(block) for source in sources]
     own_ms = float(transfer.model.coefficients @ sources_ms)
     return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
 
 
 def _sources(tables_dir: Path | None, blocks: Sequence[Block]) -> list[LatencyPredictor]:
-    """Predictors of all tables that know the blocks."""
+    """Predictors of all measured and published tables that can predict these blocks.
+
+    Raises:
+        TableError: there is no such table.
+    """
     found = []
     for path in list_tables(tables_dir):
         table = read_table(path)

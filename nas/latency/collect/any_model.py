@@ -1,4 +1,4 @@
-"""Measures any ONNX file with the measuring protocol, for comparisons."""
+"""Measures the latency of any ONNX file by the same protocol as latency tables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class MeasuredModel:
 
     Attributes:
         file, sha256: path and checksum of the file; external weights are not in the checksum.
-        inputs: shapes of its inputs.
+        inputs: shape of each input, by the input's name.
         target, runtime_version, device, device_description, threads: where it was measured.
         precision: precision of the model's first floating-point input.
-        timing: includes the overhead of a call, as for whole networks in tables.
-        overhead_ms: overhead of a call.
-        date: ISO date.
+        timing: its latency, with the overhead of a call, as for whole networks in tables.
+        overhead_ms: overhead of a call: the latency of a model that does almost nothing.
+        date: ISO date of the measurement.
     """
 
     file: str
@@ -46,7 +46,7 @@ class MeasuredModel:
     date: str
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; the timing's entries are at the top level."""
+        """The fields as JSON values; those of ``timing`` are at the top level."""
         value = asdict(self)
         return {**{k: v for k, v in value.items() if k != "timing"}, **value["timing"]}
 
@@ -59,11 +59,11 @@ def measure_model(
     Args:
         path: the file.
         target: name of the runtime.
-        shapes: shapes of inputs with dynamic dimensions, by input. A dynamic first dimension is 1
-            by default.
+        shapes: shape of each input with dynamic dimensions, by the input's name. A dynamic first
+            dimension is 1 by default.
 
     Raises:
-        ConfigError: it is not an ONNX file, or a dynamic dimension was not given.
+        ConfigError: the file is not ONNX, or ``shapes`` lacks or contradicts one of its inputs.
         RuntimeUnavailableError: the target cannot be measured here, or cannot run the file.
     """
     runtime = runtime_here(target)
@@ -103,7 +103,7 @@ def measure_model(
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Name and shape of ``images=1x3x224x224``.
+    """Parse the name and shape of an input, for example ``images=1x3x224x224``.
 
     Raises:
         ConfigError: the text does not have this form.
@@ -135,7 +135,19 @@ def _read(path: Path) -> tuple[Any, bytes]:
 
 
 def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, list[int]]:
-    """Fix the dynamic dimensions of a model's inputs in place; returns the shapes of all inputs."""
+    """Fix the dynamic dimensions of a model's inputs in place.
+
+    Args:
+        model: the ONNX model.
+        path: its file, for messages.
+        shapes: see `measure_model`.
+
+    Returns:
+        Shape of every input, by the input's name.
+
+    Raises:
+        ConfigError: ``shapes`` lacks or contradicts an input, or names one that does not exist.
+    """
     constants = {entry.name for entry in model.graph.initializer}
     given = [entry for entry in model.graph.input if entry.name not in constants]
     names = [entry.name for entry in given]
@@ -170,7 +182,7 @@ def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> d
 
 
 def _precision(model: Any) -> Precision:
-    """Precision of the first floating-point input; fp32 if there is none."""
+    """Precision of the model's first floating-point input; fp32 if there is none."""
     from onnx import TensorProto
 
     types = [entry.type.tensor_type.elem_type for entry in model.graph.input]

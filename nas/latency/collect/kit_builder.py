@@ -47,7 +47,7 @@ SOURCES = (
 """Files of ``nas/`` that a kit carries. They need Python's standard library alone."""
 
 OLDEST_PYTHON = (3, 10)
-"""Oldest Python version on the device."""
+"""Oldest Python version that a kit runs with."""
 
 MAIN = f'''"""Measures this kit: python kit.zip --help"""
 
@@ -110,9 +110,9 @@ class _Contents:
 
     Attributes:
         space: name of the space whose table the kit measures.
-        workload: size of the networks' input and output, and images of one call.
+        workload: size of the networks' input and output, and batch size.
         blocks: distinct blocks of the space.
-        networks: networks that calibrate the table.
+        networks: networks that calibrate the table's latency predictor.
     """
 
     space: str
@@ -137,14 +137,14 @@ def build_kit(
         target: runtime of the device; it need not be installed on this machine.
         path: path of the zip; an existing zip is replaced once the new one is complete.
         precision: None for the target's default.
-        workload: size of the networks' input and output, and images of one call.
+        workload: size of the networks' input and output, and batch size.
         progress: called after every model.
 
     Raises:
         RuntimeUnavailableError: kits cannot be made for the target, or a package that converts
             models is missing on this machine.
-        TableError: the path cannot be written, or is not a zip; the runtime does not support the
-            precision; the space has too few networks.
+        TableError: the path cannot be written, or is a file that is not a zip; the runtime does
+            not support the precision; the space has too few networks.
         ArchitectureError: the space has no networks at the resolution.
     """
     started = time.monotonic()
@@ -184,7 +184,11 @@ def _kit_runtime(target: str) -> Runtime:
 
 
 def _partial(path: Path) -> Path:
-    """Path of the unfinished zip, next to ``path``. Refuses a path that cannot become a zip."""
+    """Path of the unfinished zip, next to ``path``.
+
+    Raises:
+        TableError: ``path`` is a folder or a file that is not a zip, or its folder does not exist.
+    """
     if is_dir(path):
         raise TableError(f"{path}: is a folder; name a file such as kit.zip")
     if exists(path) and not zipfile.is_zipfile(path):
@@ -236,7 +240,10 @@ def _write_models(
     contents: _Contents,
     progress: Progress,
 ) -> tuple[KitModel, ...]:
-    """Write one model after the other, so that the disk never holds two uncompressed ones."""
+    """Add all models to the zip; returns their entries for the manifest.
+
+    One model is written after the other, so that the disk never holds two uncompressed ones.
+    """
     counts = {"block": len(contents.blocks), "network": len(contents.networks)}
     done = dict.fromkeys(counts, 0)
     models = []
@@ -267,7 +274,7 @@ def _manifest(writer: ModelWriter, contents: _Contents, models: tuple[KitModel, 
 
 
 def _add_model(archive: zipfile.ZipFile, path: Path, file: str) -> Digest:
-    """Add a model to the zip: its file, or all files of its package in sorted order."""
+    """Add a model's file, or all files of its package in sorted order; returns the digest."""
     digest = Digest(package=path.is_dir())
     inside = [entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()]
     for name in sorted(inside) if path.is_dir() else [""]:

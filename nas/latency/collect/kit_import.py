@@ -1,7 +1,7 @@
 """Makes a latency table from the results of a device kit.
 
-The file comes from another machine. Its format, completeness and plausibility are checked before
-anything is written, and the table is written atomically.
+The file of results comes from another machine. Its format, completeness and plausibility are
+checked before anything is written, and the table is written atomically.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def import_results(path: Path, tables_dir: Path | None = None) -> LatencyTable:
 
     Args:
         path: the file that a kit wrote on its device.
-        tables_dir: where tables are kept; None for the usual folder.
+        tables_dir: folder of the tables; None for the usual folder.
 
     Returns:
         The table, read back from its folder.
@@ -99,7 +99,11 @@ def _meta(results: KitResults) -> TableMeta:
 
 
 def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], list[NetworkRow]]:
-    """The rows of the table. Those of blocks are without the overhead of a call."""
+    """Rows of blocks, without the overhead of a call, and of networks, which include it.
+
+    Raises:
+        ValueError: a block or network is not valid or occurs twice; names its model.
+    """
     manifest = results.manifest
     workload = Workload.of(manifest.resolution, manifest.num_classes, manifest.batch_size)
     blocks: dict[Block, Timing] = {}
@@ -130,7 +134,11 @@ def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], li
 
 
 def _block(name: str, value: Mapping[str, Any]) -> Block:
-    """Parse a block; refused if it cannot be built."""
+    """Parse the block of the model ``name``.
+
+    Raises:
+        ValueError: the block cannot be built; names the model.
+    """
     try:
         block = Block.from_json(value)
         sizes = [size for key, size in value.items() if key != "kind"]

@@ -1,4 +1,4 @@
-"""Checks whether a table is still valid: measures some networks and compares the predictions."""
+"""Checks whether a table is still valid by measuring and predicting some networks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 
 RARE = 0.01
-"""Significance level: a table is rejected if a valid one would have so few networks inside their
-intervals with a probability below this."""
+"""Significance level: a table is rejected if the probability that a valid table has so few networks
+inside their intervals is below this."""
 
 MAX_ERROR = 2.0
-"""A table is also rejected if the mean error is above this many mean half widths of the intervals;
-about 0.5 is expected of a valid one."""
+"""A table is also rejected if its mean error is larger than this, in units of the mean half width
+of the intervals. A valid table has about 0.5."""
 
 MIN_NETWORKS = 3
 """Least number of networks that can reject a table."""
@@ -33,25 +33,25 @@ class Recheck:
 
     Attributes:
         networks: random networks that the table has not measured, each with its prediction as
-            (latency, low, high) in ms, and its timing.
+            (latency, low, high) in ms, and its new timing.
     """
 
     networks: tuple[tuple[Architecture, tuple[float, float, float], Timing], ...]
 
     @property
     def inside(self) -> int:
-        """Number of networks inside their 90% interval."""
+        """Number of networks whose measured latency is inside the 90% prediction interval."""
         return sum(low <= t.latency_ms <= high for _, (_, low, high), t in self.networks)
 
     @property
     def mean_error(self) -> float:
-        """Mean absolute relative error of the predictions."""
+        """Mean absolute relative error of the predictions, as a fraction."""
         errors = [abs(p[0] / t.latency_ms - 1) for _, p, t in self.networks]
         return sum(errors) / len(errors)
 
     @property
     def holds(self) -> bool:
-        """Whether the deviations can be due to chance."""
+        """Whether the table is still valid: the errors of its predictions can be due to chance."""
         from scipy.special import bdtr
 
         halves = [(high - low) / 2 / latency for _, (latency, low, high), _ in self.networks]
@@ -73,10 +73,11 @@ def recheck(
         space: where the networks come from; the table must have its blocks.
         count: number of networks to measure.
         seed: seed of the choice of networks.
-        progress: told how many are done, and of how many.
+        progress: called with the number of measured networks and the total number.
 
     Raises:
-        TableError: the table lacks blocks of the space.
+        TableError: the table has no networks, lacks blocks of the space, or has measured all
+            networks of the space.
         RuntimeUnavailableError: the runtime is missing here.
     """
     if not table.networks:
@@ -97,7 +98,14 @@ def recheck(
 def unmeasured_networks(
     table: LatencyTable, space: SearchSpace, count: int, seed: int
 ) -> list[Architecture]:
-    """Random networks of every size that a table has not measured; fewer in a tiny space."""
+    """Sample ``count`` networks, small and large, that a table has not measured.
+
+    Returns:
+        Distinct networks; fewer than ``count`` if the space is tiny.
+
+    Raises:
+        TableError: the table has measured every network of the space.
+    """
     rng = random.Random(10_000 + seed)
     known = {row.architecture for row in table.networks}
     networks: dict[Architecture, None] = {}

@@ -22,7 +22,13 @@ from nas.space.workload import Workload
 
 @dataclass(frozen=True)
 class TableBench:
-    """Measures blocks and networks for a table; made by `open_bench`."""
+    """Measures blocks and networks for a table; made by `open_bench`.
+
+    Attributes:
+        process: the child process that measures.
+        writer: writes the model files.
+        folder: temporary folder of the model files.
+    """
 
     process: BenchProcess
     writer: ModelWriter
@@ -60,7 +66,7 @@ class TableBench:
         ]
 
     def quiet_ms(self) -> float:
-        """Latency of the reference block while the machine was quiet."""
+        """Latency of the reference block while the machine was quiet, in ms."""
         return self.process.quiet_ms()
 
     def _measure_and_delete(self, files: Sequence[Path], effort: Effort) -> list[Timing]:
@@ -75,11 +81,11 @@ class TableBench:
 
 @contextmanager
 def open_bench(key: TableKey, reference_ms: float | None = None) -> Iterator[TableBench]:
-    """A bench for a table's target, precision and batch size.
+    """Open a bench for a table's target, precision and batch size.
 
     Args:
-        key: key of the table, with its precision and batch size.
-        reference_ms: reference latency of the table; None for a new one.
+        key: key of the table; its precision and batch size must be set.
+        reference_ms: reference latency in the table's metadata; None for a new table.
 
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run the reference.

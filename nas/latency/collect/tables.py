@@ -1,7 +1,7 @@
 """Measures a latency table on this machine: every block of a space, and whole networks.
 
-Rows are written after every group, so an interrupted run loses at most one group; running it again
-measures the missing rows.
+Rows are written after every group of models, so an interrupted run loses at most one group. Running
+it again measures the missing rows.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ CALIBRATION_NETWORKS = 24
 """Number of whole networks measured for the predictor's correction."""
 
 WRITING_S = (0.3, 3.0)
-"""Seconds to write and load the model of a block and of a network: two cores of an AMD EPYC, torch
-2.13, which took 0.5 and 6.1 s while another process kept a core busy (2026-11-27)."""
+"""Seconds to write and load the ONNX file of one block, and of one network. They were measured on
+two cores of an AMD EPYC with torch 2.13; they were 0.5 and 6.1 s while another process kept one
+core busy (2026-11-27)."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the kind (``blocks`` or ``networks``), the number done and the total number."""
@@ -64,10 +65,10 @@ class Missing:
         return bool(self.blocks or self.networks)
 
     def expected_s(self, network_ms: float) -> tuple[float, float]:
-        """Estimates of the least and the most seconds of measuring on a quiet machine.
+        """Estimate the least and the most seconds that the measurement takes on a quiet machine.
 
-        They include the turns of the protocol, and the time of writing and loading the models as
-        known for ONNX files of the Next-ViT space (`WRITING_S`).
+        This includes timing each model in several turns, and writing and loading it. The latter
+        is known for ONNX files of the Next-ViT space alone (`WRITING_S`).
 
         Args:
             network_ms: typical latency of one of the networks.
@@ -85,7 +86,7 @@ class Missing:
 
 
 def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
-    """The rows that `collect_table` would add to a table."""
+    """The blocks and networks that `collect_table` would measure and add to a table."""
     present = {row.architecture for row in table.networks if _same_input(row, workload)}
     wanted = calibration_networks(space, CALIBRATION_NETWORKS)
     return Missing(
@@ -95,15 +96,21 @@ def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> 
 
 
 def _same_input(row: NetworkRow, workload: Workload) -> bool:
-    """Whether a row has the same image size. The number of classes hardly changes the latency."""
+    """Whether a row was measured at the workload's image size.
+
+    The number of classes is not compared, because it hardly changes the latency.
+    """
     return (row.workload.height, row.workload.width) == (workload.height, workload.width)
 
 
 def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
-    """Networks spread evenly from the smallest to the largest of a space.
+    """Sample distinct networks of a space, from small to large ones.
 
-    They are random samples with a preference that goes from small to large choices, so that the
-    correction is fitted for tight budgets as well as for loose ones.
+    The preference changes from small to large choices while they are sampled, so that the
+    predictor's correction is fitted for tight budgets as well as for loose ones.
+
+    Returns:
+        ``count`` networks, or fewer if the space is tiny.
     """
     rng = random.Random(seed)
     networks: dict[Architecture, None] = {}
@@ -127,17 +134,21 @@ def collect_table(
     """Measure the rows that this machine's table of a target lacks for a space.
 
     Args:
-        space: its blocks are measured.
+        space: its blocks, and some of its networks, are measured.
         target: name of the runtime.
         precision: None for the target's default.
-        workload: size of input and output, and images of one call.
-        tables_dir: where tables are kept; None for the usual folders.
-        progress: told after every group.
+        workload: size of the networks' input and output, and batch size.
+        tables_dir: folder of the tables; None for the usual folders.
+        progress: called after every group of models.
+
+    Returns:
+        The whole table, with old and new rows.
 
     Raises:
         RuntimeUnavailableError: the target cannot be measured on this machine; says why.
-        TableError: an existing table is corrupted, or was measured by another runtime version
-            or thread count; another process is measuring it; the space has too few networks.
+        TableError: an existing table is corrupted, or was measured with another runtime version
+            or thread count; another process is measuring it; its folder cannot be written; the
+            space has too few networks.
     """
     key = measurable_key(target, precision, workload.batch_size)
     table_networks(space)  # refuses a space of too few networks before anything is measured
@@ -157,7 +168,7 @@ def collect_table(
 
 
 def _copy_table(source: Path, path: Path) -> None:
-    """Begin with the rows of a table that is only read, where new ones would be comparable."""
+    """Copy a read-only table's files to a new folder, if new rows are comparable with its rows."""
     table = read_table(source)
     if table.meta.kind == "measured" and not changes(table.meta):
         for name in (
@@ -175,7 +186,7 @@ def _measure_missing(
     workload: Workload,
     progress: Progress,
 ) -> LatencyTable:
-    """Measure the rows that a table's folder lacks."""
+    """Measure and write the rows that the table in ``path`` lacks; returns the whole table."""
     for name in ("blocks.csv", "networks.csv"):
         _drop_partial_line(path / name)
     meta = _comparable_meta(path, key)
@@ -201,7 +212,11 @@ def _measure_missing(
 
 
 def _update_meta(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
-    """Set the table's date, and lower its reference latency if it was begun in a slow spell."""
+    """Set the table's date, and lower its reference latency if it was begun in a slow spell.
+
+    Returns:
+        The new metadata, which is written already.
+    """
     quiet_ms = min(meta.reference_ms, bench.quiet_ms())
     meta = meta.model_copy(update={"updated": _today(), "reference_ms": quiet_ms})
     write_meta(path, meta)
@@ -229,7 +244,7 @@ def network_rows(
     """Measure whole networks in groups.
 
     Args:
-        bench: measures them.
+        bench: measures the networks.
         networks: networks to measure.
         workload: workload of the networks.
         progress: called after every group.
@@ -250,7 +265,7 @@ def network_rows(
 
 
 def table_networks(space: SearchSpace) -> list[Architecture]:
-    """The `calibration_networks` of a table.
+    """The networks of a space that are measured whole for a table, to calibrate the predictor.
 
     Raises:
         TableError: the space has too few networks to calibrate a predictor.
@@ -278,6 +293,9 @@ def measure_networks(
         workload: workload of the networks.
         progress: called with the number done and the total number.
 
+    Returns:
+        One timing for each network, in order, with the overhead of a call.
+
     Raises:
         RuntimeUnavailableError: the runtime is missing here, or cannot run a network.
     """
@@ -295,8 +313,14 @@ def measure_networks(
 def measurable_key(target: str, precision: str | None, batch_size: int | None) -> TableKey:
     """The key of this machine's table of a target, with all fields set.
 
+    Args:
+        target: name of the runtime.
+        precision: None for the target's default.
+        batch_size: None for 1.
+
     Raises:
         RuntimeUnavailableError: this machine cannot measure the target; says why.
+        TableError: the runtime does not support the precision.
     """
     runtime_here(target)
     key = own_key(target, precision, batch_size)  # type: ignore[arg-type]
@@ -305,7 +329,11 @@ def measurable_key(target: str, precision: str | None, batch_size: int | None) -
 
 
 def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
-    """The table's meta, or None for a new table; refused if new rows would not be comparable."""
+    """Read the metadata of a table to which rows are to be added; None for a new table.
+
+    Raises:
+        TableError: new rows would not be comparable with those in the folder.
+    """
     if not (path / "meta.json").exists():
         if list(path.glob("*.csv")):
             raise TableError(
@@ -327,7 +355,7 @@ def _comparable_meta(path: Path, key: TableKey) -> TableMeta | None:
 
 
 def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
-    """Meta of a new table."""
+    """Metadata of a new table whose rows ``bench`` is about to measure."""
     runtime = RUNTIMES[key.target]
     device = runtime.device()
     assert key.device and key.precision and key.batch_size
@@ -348,7 +376,7 @@ def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
 
 
 def _drop_partial_line(path: Path) -> None:
-    """Remove an incomplete last line, which a killed run leaves."""
+    """Remove the last line of a file if it has no line end; a killed run leaves such a line."""
     if not path.exists():
         return
     content = path.read_bytes()

@@ -1,9 +1,9 @@
 """The additive latency model: a constant plus one coefficient for each feature.
 
-A network's features are whatever adds up over it: how often each operator occurs at each
-position (one-hot), or sums over its Blocks of what the table knows of each Block. The fit
-weighs relative errors, so that a millisecond counts for more in a fast network, and a ridge pulls
-each coefficient towards a prior value where the measurements say little.
+A network's features are quantities that add up over its parts, for example how often each operator
+occurs at each position, or the sum of the latencies of its blocks. The fit minimises relative
+errors, so a millisecond counts for more in a fast network. A ridge penalty pulls each coefficient
+towards a prior value where the measurements say little.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 ROBUST_ROUNDS = 6
-"""Reweighted fits of `fit_additive` with ``robust``."""
+"""Number of reweighted fits in `fit_additive` with ``robust``."""
 
 HUBER = 2.0
 """Residuals beyond this many standard deviations lose weight in a robust fit."""
 
 LOWEST = 0.1
-"""A robust fit treats lower predictions as this share of the median latency."""
+"""A robust fit raises predictions below this share of the median latency to this share."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AdditiveModel:
     """Latency as ``constant_ms + features @ coefficients``.
 
     Attributes:
-        constant_ms: time of a network beyond its features.
+        constant_ms: part of every network's latency that does not depend on its features.
         coefficients: milliseconds per unit of each feature, [features].
     """
 
@@ -53,21 +53,22 @@ def fit_additive(
     constant_ridge: float = 0.0,
     robust: bool = False,
 ) -> AdditiveModel:
-    """Least squares on relative errors, with a ridge towards prior coefficients.
+    """Fit by least squares on relative errors, with a ridge towards prior coefficients.
 
     Minimises ``mean((predicted / measured - 1)**2) + sum((ridge * effect * (c - prior))**2)``
-    where ``effect`` is the mean of ``abs(feature / measured)``: so a ridge has no unit, and 0.02
-    lets a coefficient's mean effect on latency stray from the prior's by as much as 0.02 weighs
-    against 1 of relative error. Directions that neither determines stay at the prior.
+    where ``effect`` is the mean of ``abs(feature / measured)``. So a ridge has no unit: to move a
+    coefficient until it changes latencies by 100% on average costs as much as a relative error of
+    ``ridge`` in every network. Combinations of coefficients that neither the measurements nor the
+    ridge determine stay at the prior.
 
     Args:
         features: [n, features].
         latency_ms: measured latencies, [n], all above zero.
         prior: the prior coefficients, [features] or one for all, in ms per unit.
         ridge: weight of the prior, [features] or one for all, 0 or more.
-        constant_ridge: the same for the constant, whose prior is zero.
+        constant_ridge: weight of the prior of the constant, which is zero.
         robust: give less weight to residuals beyond `HUBER` deviations, and divide errors by the
-            predicted instead of the measured latency, so that a few wild measurements (a phone
+            predicted instead of the measured latency, so that a few wrong measurements (a phone
             that was throttled, a timer that returned nearly zero) do not decide the fit.
 
     Raises:
@@ -99,7 +100,10 @@ def _solve(
     center: NDArray[np.float64],
     pull: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Normal equations in units of each column's mean effect, so that they are well scaled."""
+    """Solve the weighted ridge regression; returns the coefficients: [columns].
+
+    The normal equations are in units of each column's mean effect, so that they are well scaled.
+    """
     rows = design * weight[:, None]
     effect = np.abs(rows).mean(axis=0)
     effect[effect == 0] = 1.0
@@ -114,7 +118,10 @@ def _solve(
 def _robust_weight(
     predicted: NDArray[np.float64], measured: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weights of the residuals in ms: Huber's, on errors relative to the prediction."""
+    """Factors for the residuals in ms, [n]: the root of the Huber weight, over the prediction.
+
+    The Huber weight is that of the error relative to the prediction.
+    """
     reference = np.maximum(predicted, LOWEST * np.median(measured))
     errors = np.abs(measured - reference) / reference
     deviation = 1.4826 * np.median(errors)  # of a normal distribution, from its median

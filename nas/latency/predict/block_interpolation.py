@@ -1,4 +1,4 @@
-"""Latencies of blocks that a table has no row for, from those it has."""
+"""Estimates latencies of blocks that a table has no row for, from the blocks that it has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Measured(Protocol):
-    """The part of a table's row that is needed here; `nas.measurement.protocol.Timing` has it."""
+    """A table's row, of which only the latency is needed; see `nas.measurement.protocol.Timing`."""
 
     @property
     def latency_ms(self) -> float: ...
@@ -34,11 +34,14 @@ class BlockEstimate(NamedTuple):
 
 
 def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArray[np.float64]:
-    """Inputs of the trees for blocks, sizes as natural logarithms: [n, 15 + extra].
+    """Features of blocks for the trees of `Interpolator`: [n, 15 + len(extra)].
+
+    Sizes are natural logarithms.
 
     Args:
-        blocks: the blocks.
-        extra: names of fields that only some kinds have; 0 if a block's kind lacks the field.
+        blocks: the n blocks.
+        extra: names of fields that only some kinds have. Each is a feature, 0 if a block's kind
+            lacks the field.
     """
     sizes, others = [], []
     for block in blocks:
@@ -55,7 +58,7 @@ def block_features(blocks: Sequence[Block], extra: Sequence[str] = ()) -> NDArra
 
 
 def _family(block: Block) -> int:
-    """A block's family is its kind's place in the order of registration."""
+    """Number of a block's family: the position of its kind in the order of registration."""
     return [kind.name for kind in kinds()].index(block.kind)
 
 
@@ -66,10 +69,10 @@ def _extra_names(blocks: Iterable[Block]) -> list[str]:
 
 
 def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[str] = ()) -> Shapes:
-    """Blocks as the interpolator takes them; ``extra`` as in `block_features`.
+    """Convert blocks to the input of `Interpolator`; ``extra`` as in `block_features`.
 
-    ``gbyte`` counts values, not bytes: all rows of a table have the same bytes per value, so the
-    fitted bandwidth includes them.
+    ``gbyte`` is in billions of values instead of bytes: all rows of a table have the same number
+    of bytes per value, so the fitted bandwidth includes it.
     """
     widest = max((len(block_ops(block)) for block in blocks), default=0)
     work = np.zeros((len(blocks), widest, 2))
@@ -86,7 +89,7 @@ def block_shapes(blocks: Sequence[Block], batch_size: int = 1, extra: Sequence[s
 def fit_blocks(
     table_rows: Mapping[Block, Measured], batch_size: int = 1, extra: Sequence[str] = ()
 ) -> Interpolator:
-    """An interpolator for the blocks of a latency table.
+    """Fit an interpolator to the blocks of a latency table.
 
     Args:
         table_rows: the measured blocks, see `nas.latency.table.table.LatencyTable.blocks`.
@@ -105,12 +108,15 @@ def fit_blocks(
 def interpolate_blocks(
     table_rows: Mapping[Block, Measured], missing: Sequence[Block], batch_size: int = 1
 ) -> list[BlockEstimate]:
-    """Estimate blocks that a table has no row for, one entry each, in order.
+    """Estimate the latencies of blocks that a table has no row for.
 
     Args:
         table_rows: the measured blocks of one table.
-        missing: the blocks to estimate; the table must have `MIN_FAMILY` blocks of their kinds.
+        missing: the blocks to estimate; the table must have `MIN_FAMILY` blocks of each kind.
         batch_size: batch size of the measurements.
+
+    Returns:
+        One estimate for each block of ``missing``, in order.
 
     Raises:
         TableError: the table has too few blocks, in total or of a kind; says how many.

@@ -1,4 +1,4 @@
-"""Completes a table by estimates: blocks that were not measured, from those that were."""
+"""Completes a table with estimated rows for blocks that were not measured."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from nas.space.block import Block
 
 
 def with_interpolated(table: LatencyTable, blocks: Sequence[Block]) -> LatencyTable:
-    """The table with an estimated row for each of these blocks that it lacks.
+    """Return the table with an estimated row added for each of these blocks that it lacks.
 
-    Latencies predicted from this table are called estimated, and the interval of a network that
-    has estimated blocks is wider. Nothing is written.
+    Latencies predicted from the new table are called estimated, and the interval of a network that
+    has estimated blocks is wider. No file is written.
 
     Args:
-        table: a measured table; tables of published figures need no blocks.
+        table: a measured table. A table of published figures is returned unchanged, because it
+            needs no blocks.
         blocks: blocks that are needed.
 
     Raises:
-        TableError: too few blocks of a kind were measured; says which. Or the table is adapted.
+        TableError: too few blocks of a kind were measured (the message says which), or the table
+            is an adapted one that lacks blocks.
     """
     missing = table.missing(dict.fromkeys(blocks))
     if not missing or table.meta.kind == "published":

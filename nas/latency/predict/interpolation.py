@@ -1,18 +1,18 @@
-"""Latencies of shapes that were never measured, from those that were.
+"""Estimates latencies of shapes that were never measured, from shapes that were.
 
-One model for a table of 300 blocks and for one of 90,000 convolutions:
+The same model serves a table of 300 blocks and a table of 90,000 convolutions:
 
 1. A roofline, ``sum over operators of max(flop / peak, bytes / bandwidth) + overhead`` (Williams
    et al., CACM 52(4), 2009), times a factor for each family of shapes. It carries the estimate
    beyond what was measured: it is positive and grows with the work.
-2. Extremely randomised trees (Geurts et al., Machine Learning 63, 2006) on the logarithm of
-   measured over roofline: the steps of tiles, waves and kernel choices, which no smooth law has.
-   Outside the measured range they are constant.
-3. A 90% interval from rows that were held out of 1 and 2 together (conformal prediction with
-   scaled residuals; Lei et al., JASA 113, 2018): wider where the trees disagree, and wider still
-   outside the range that was measured.
+2. Extremely randomised trees (Geurts et al., Machine Learning 63, 2006), fitted to the logarithm
+   of measured over roofline latency. They follow the steps that tiles, waves and kernel choices
+   cause, which a smooth function cannot. Outside the measured range they are constant.
+3. A 90% interval from the errors of rows that were held out of the fits of 1 and 2 (conformal
+   prediction with scaled residuals; Lei et al., JASA 113, 2018). It is wider where the trees
+   disagree, and wider still outside the measured range.
 
-Importing this is light, for those who only read tables: scipy and scikit-learn load at the fit.
+This module imports scipy and scikit-learn only when it fits, so that reading tables stays fast.
 """
 
 from __future__ import annotations
@@ -31,22 +31,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_ROWS = 20
-"""Measured rows, of all families together, that a fit needs."""
+"""Least number of measured rows, of all families together, for a fit."""
 
 MIN_FAMILY = 2
-"""Measured rows that an estimate for a family needs: one for the fit, one to check it."""
+"""Least number of measured rows of a family for an estimate: one to fit, and one to check it."""
 
 FOLDS = 10
-"""A held-out fold is a tenth of the rows."""
+"""Number of folds into which the rows are divided for the held-out errors."""
 
 ENOUGH_ERRORS = 5000
-"""Held-out errors after which further folds would not change their quantiles."""
+"""Number of held-out errors after which no further fold is fitted, because their quantiles would
+hardly change."""
 
 OWN_QUANTILE = 30
-"""Held-out errors that a family needs for an interval of its own; others use the whole table's."""
+"""Least number of held-out errors of a family for an interval width of its own. Other families use
+the width of the whole table, or more."""
 
 RIDGE = 0.01
-"""Keeps a parameter of the roofline that the rows don't determine near its first guess."""
+"""Weight that keeps a parameter of the roofline near its first guess if the rows don't determine
+it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Shapes:
         gflop: arithmetic of every operator, padded with 0: [n, operators].
         gbyte: memory traffic of every operator, in any unit, padded with 0: [n, operators].
         family: number of the shape's family; every family has its own factor: [n], integers.
-        twins: number of a group of shapes so alike that they are held out together: [n], integers.
+        twins: number of the shape's group; shapes of a group are so alike that they are held out
+            together: [n], integers.
     """
 
     features: NDArray[np.float64]
@@ -71,13 +75,18 @@ class Shapes:
         return len(self.features)
 
     def take(self, rows: NDArray[Any]) -> Shapes:
-        """Some of the shapes, by index or by mask."""
+        """Select some of the shapes, by index or by mask."""
         return Shapes(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class _Law:
-    """The roofline with its factors, everything as logarithms."""
+    """A roofline with a factor for each family; all values are natural logarithms.
+
+    Attributes:
+        peak, bandwidth, overhead: in gflop per ms, in the unit of ``gbyte`` per ms, and in ms.
+        factors: factor of each family, by its number.
+    """
 
     peak: float
     bandwidth: float
@@ -91,13 +100,13 @@ class _Law:
 
 @dataclass(frozen=True)
 class _Model:
-    """Law and trees."""
+    """The roofline with its factors, and the trees that correct it."""
 
     law: _Law
     trees: Any
 
     def log_ms(self, shapes: Shapes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Logarithm of the latency, and standard deviation over the trees: [n] each."""
+        """Logarithm of the latency in ms, and its standard deviation over the trees: [n] each."""
         features = shapes.features.astype(np.float32)
         votes = np.stack([tree.predict(features) for tree in self.trees.estimators_])
         return self.law.log_ms(shapes) + votes.mean(axis=0), np.asarray(votes.std(axis=0))
@@ -108,7 +117,7 @@ class Interpolator:
     """Estimates latencies on one device; made by `fit`.
 
     Attributes:
-        rows: measured rows it was fitted to.
+        rows: number of measured rows to which it was fitted.
         mean_error: mean of |estimated / measured - 1| on held-out rows.
         within_10pct: share of the held-out rows whose error is at most 10%.
     """
@@ -123,11 +132,11 @@ class Interpolator:
 
     @classmethod
     def fit(cls, shapes: Shapes, measured_ms: NDArray[np.float64]) -> Interpolator:
-        """Fit to measured latencies, the same for the same rows in the same order.
+        """Fit to measured latencies; the same rows in the same order give the same interpolator.
 
         Args:
             shapes: n measured shapes.
-            measured_ms: [n], positive.
+            measured_ms: their latencies in ms, [n], positive.
 
         Raises:
             TableError: there are too few rows, or a latency is not a positive number.
@@ -157,7 +166,7 @@ class Interpolator:
         )
 
     def predict(self, shapes: Shapes) -> Prediction:
-        """Estimate shapes of families that were measured.
+        """Estimate the latencies of shapes of measured families, with their 90% intervals.
 
         Raises:
             TableError: a family has fewer than `MIN_FAMILY` measured rows.
@@ -174,7 +183,10 @@ class Interpolator:
         return Prediction(np.exp(log_ms), np.exp(log_ms - half), np.exp(log_ms + half))
 
     def _outside(self, shapes: Shapes) -> NDArray[np.float64]:
-        """How far beyond its family's range the worst feature is (1.0: a factor e): [n]."""
+        """Distance of each shape from the measured range of its family: [n].
+
+        It is the distance of the feature that is furthest outside; for a size, 1.0 is a factor e.
+        """
         low, high = (
             np.stack([self._ranges[int(family)][end] for family in shapes.family]) for end in (0, 1)
         )
@@ -185,14 +197,17 @@ class Interpolator:
 def _roofline(
     shapes: Shapes, peak: float, bandwidth: float, overhead: float
 ) -> NDArray[np.float64]:
-    """Logarithm of the roofline's ms from the logarithms of its parameters: [n]."""
+    """Logarithm of the roofline latency in ms, [n]; the parameters are logarithms too."""
     bound = np.maximum(shapes.gflop * math.exp(-peak), shapes.gbyte * math.exp(-bandwidth))
     operators = (shapes.gbyte > 0).sum(axis=1)
     return np.asarray(np.log(bound.sum(axis=1) + operators * math.exp(overhead)))
 
 
 def _fit_law(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Law:
-    """Robust least squares of the log errors; a family's median error then is its factor."""
+    """Fit a roofline by robust least squares on log errors.
+
+    The factor of a family is the median of the errors that then remain.
+    """
     from scipy.optimize import least_squares
 
     # Start where arithmetic, traffic and overhead each take a third of the time.
@@ -231,7 +246,15 @@ def _fit_model(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Model:
 def _held_out(
     shapes: Shapes, log_ms: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Rows that were held out, their log errors and the trees' spreads there: [held] each."""
+    """Fit without each fold, and estimate the fold.
+
+    Returns:
+        Indices of the rows held out, their log errors, and their standard deviations over the
+        trees: [held] each.
+
+    Raises:
+        TableError: no family has two rows.
+    """
     held, errors, spreads, count = [], [], [], 0
     for fold in _folds(shapes):
         rows = np.setdiff1d(np.arange(len(shapes)), fold)
@@ -252,7 +275,10 @@ def _held_out(
 
 
 def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
-    """Rows of each fold: every family in every fold as far as it goes, twins together."""
+    """Yield the indices of the rows of each fold.
+
+    The rows of a family are spread over as many folds as possible; twins are in the same fold.
+    """
     pairs = np.stack([shapes.family, shapes.twins], axis=1)
     # Twins are dealt to the folds in turn, sorted by family and in random order inside it.
     distinct, pair = np.unique(pairs, axis=0, return_inverse=True)
@@ -266,7 +292,13 @@ def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
 def _widths(
     family: NDArray[np.int64], held: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> dict[int, float]:
-    """Half-width of each family's interval, in units of the spread."""
+    """Half width of each family's interval, in units of the spread, by the family's number.
+
+    Args:
+        family: family of every row, [n].
+        held: indices of the rows held out.
+        scores: their absolute log errors, in units of the spread.
+    """
     common = _quantile(scores)
     widths = {}
     for number in np.unique(family):
@@ -279,7 +311,10 @@ def _widths(
 
 
 def _quantile(scores: NDArray[np.float64]) -> float:
-    """The quantile that covers one more row with `CONFIDENCE`, for any distribution."""
+    """Upper bound of the score of one more row, which holds with probability `CONFIDENCE`.
+
+    It holds for any distribution of the scores (split conformal prediction).
+    """
     rank = math.ceil((len(scores) + 1) * CONFIDENCE)
     return float(np.sort(scores)[min(rank, len(scores)) - 1])
 

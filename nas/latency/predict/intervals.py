@@ -27,7 +27,11 @@ class Prediction:
 
 
 def log_deviation(relative_errors: ArrayLike) -> float:
-    """Root mean square of log(predicted / measured), from errors predicted / measured - 1: [n]."""
+    """Root mean square of log(predicted / measured).
+
+    Args:
+        relative_errors: predicted / measured - 1 of each prediction, [n].
+    """
     errors = np.clip(np.asarray(relative_errors, dtype=np.float64), -0.99, None)
     return math.sqrt(float(np.mean(np.log1p(errors) ** 2)))
 
@@ -45,13 +49,13 @@ class ErrorSpread:
     freedom: int
 
     def quantile(self, confidence: float = CONFIDENCE) -> float:
-        """Deviations from the middle to either end of an interval (Student's t)."""
+        """Half the width of an interval, in standard deviations (Student's t)."""
         from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
         return float(stdtrit(max(1, self.freedom), (1 + confidence) / 2))
 
     def factor(self, confidence: float = CONFIDENCE) -> float:
-        """Factor by which a prediction is divided and multiplied for its interval."""
+        """Factor of an interval, which is from prediction / factor to prediction * factor."""
         return math.exp(self.quantile(confidence) * self.deviation)
 
 
@@ -69,7 +73,7 @@ def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
 
     Args:
         ci_pct: half the 95% interval of the measurement, or of the mean of several
-            (`nas.measurement.protocol.mean_timing`).
+            (`nas.measurement.protocol.mean_timing`), in percent.
         times: how often the network was measured.
     """
     once, usual = (pct / 100 / 1.96 for pct in (math.sqrt(times) * ci_pct, DECIDING_EFFORT.ci_pct))

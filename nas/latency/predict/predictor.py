@@ -1,18 +1,23 @@
 """The latency predictor: a sum over `Block`s, corrected by whole networks.
 
 Measured table
-    A block timed alone has warm caches and its own input in place; inside a network it does not,
-    but the runtime fuses across its ends. So the sum of isolated blocks is not the latency of
-    the network. The correction is linear in that sum, in the number of convolution blocks and of
-    transformer blocks, and a constant. It is fitted to the table's whole networks by their
-    relative error, with a ridge towards the plain sum so that few networks suffice.
-    ``benchmarks/latency_predictor.py`` compares it with other corrections.
+    A block that is timed alone finds its weights and its input in the caches. Inside a network it
+    does not, but there the runtime can fuse operators of neighbouring blocks. So the sum of
+    isolated blocks is not the latency of the network. The correction is a constant plus a linear
+    function of that sum, the number of convolution blocks and the number of transformer blocks. It
+    is fitted to the relative errors of the table's whole networks, with a ridge towards the plain
+    sum so that few networks suffice. ``benchmarks/latency_predictor.py`` compares it with other
+    corrections.
+Adapted table
+    The rows of blocks are latencies inside a network already, so they are summed with the table's
+    constant.
 Published figures
-    `nas.latency.predict.roofline`, fitted to the published networks.
+    The roofline of `nas.latency.predict.roofline` is fitted to the published networks.
 
-Both are a constant plus one number for each block, so a prediction is a sum of cached numbers and
-a breakdown by block is exact. The interval is a Student t interval on the leave-one-out errors,
-widened by the deviation that all measurements of one session share, which these errors cannot show.
+Each is a constant plus one number for each block, so a prediction is a sum of cached numbers and
+a breakdown by block is exact. The interval is a Student t interval on the leave-one-out errors. For
+a measured table it is widened by the deviation that all measurements of one session share, which
+these errors cannot show.
 """
 
 from __future__ import annotations
@@ -45,7 +50,7 @@ PLAIN_SUM = (1.0, 0.0, 0.0)
 number of convolution blocks, and of the number of transformer blocks."""
 
 RIDGE = 0.02
-"""Weight of the plain sum against one network's relative error."""
+"""Ridge towards the plain sum, see `nas.latency.predict.additive.fit_additive`."""
 
 SESSION_DEVIATION = 0.006
 """Relative standard deviation that all measurements of a session share. Chosen by
@@ -61,8 +66,8 @@ was measured in it. It is wider than `SESSION_DEVIATION`, because single session
 (docs/benchmarks-notes.md)."""
 
 MAX_FACTOR = 10.0
-"""Widest factor of an interval. A table whose factor is larger is refused, as its rows contradict
-each other."""
+"""Largest factor of an interval, see `ErrorSpread.factor`. A table whose factor is larger is
+refused, as its rows contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ class LatencyPredictor:
 
     Attributes:
         table: the table that it is derived from.
-        constant_ms: time of a network beyond its blocks.
-        block_ms: time of one block inside a network; raises TableError if it was not measured.
+        constant_ms: latency of a network beyond the sum of its blocks.
+        block_ms: returns the latency in ms of one block inside a network; raises TableError if
+            the table has no row for it.
         relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
         error: error of its predictions; their intervals follow from it.
     """
@@ -92,8 +98,8 @@ class LatencyPredictor:
         """Fit to a table.
 
         Raises:
-            TableError: it has too few whole networks; says how many and what to run. Or its rows
-                contradict each other.
+            TableError: the table has too few whole networks (the message says how many, and what
+                to run), or its rows are implausible or contradict each other.
         """
         networks = table.networks
         if table.meta.kind == "adapted":
@@ -150,14 +156,14 @@ class LatencyPredictor:
         latency_ms: Sequence[float],
         workload: Workload = IMAGENET,
     ) -> LatencyPredictor:
-        """This predictor, corrected by newly measured networks.
+        """Return a predictor that is corrected by newly measured networks.
 
-        Every prediction is multiplied by one factor: the networks' mean log error, shrunk
-        towards zero by a normal prior of deviation `SHARED_DEVIATION`. Intervals
-        stay as wide as they are.
+        Every prediction is multiplied by one factor. Its logarithm is the networks' mean
+        log(measured / predicted), shrunk towards zero by a normal prior of deviation
+        `SHARED_DEVIATION`. The relative width of intervals stays the same.
 
         Args:
-            architectures: the n measured networks.
+            architectures: the n measured networks; without any, the predictor stays as it is.
             latency_ms: their measured latencies, [n].
             workload: workload of the networks.
         """
@@ -181,7 +187,9 @@ class LatencyPredictor:
         return float(np.mean(np.abs(self.relative_errors)))
 
     def breakdown(self, blocks: Iterable[Block]) -> list[tuple[Block, float]]:
-        """Milliseconds of each block inside a network; they and ``constant_ms`` add up.
+        """Latency in ms of each block inside a network.
+
+        These latencies and ``constant_ms`` add up to the latency of the network.
 
         Raises:
             TableError: a block was never measured; names it.
@@ -189,7 +197,7 @@ class LatencyPredictor:
         return [(block, self.predict_block(block)) for block in blocks]
 
     def predict_block(self, block: Block) -> float:
-        """Milliseconds of one block inside a network; errors as `breakdown`."""
+        """Latency in ms of one block inside a network; errors as `breakdown`."""
         value = self._cache.get(block)
         if value is None:
             value = self._cache[block] = self.block_ms(block)
@@ -205,12 +213,12 @@ class LatencyPredictor:
         workload: Workload = IMAGENET,
         confidence: float = CONFIDENCE,
     ) -> Prediction:
-        """Latencies with their intervals.
+        """Predict the latencies of networks, with their intervals.
 
         Args:
             architectures: the networks to predict.
-            workload: size of input and output; the batch is the table's.
-            confidence: share of networks whose measured latency an interval should hold.
+            workload: size of input and output; the batch size is always the table's.
+            confidence: share of networks whose measured latency should be inside the interval.
 
         Raises:
             TableError: a block was never measured; names it.
@@ -263,7 +271,9 @@ def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
 
 
 def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """Features of each block that the correction sums: [blocks, 3], see `PLAIN_SUM`.
+    """Features of each block, [blocks, 3], which the correction sums over a network.
+
+    The features are those of `PLAIN_SUM`.
 
     Raises:
         TableError: a block was never measured; names it.

@@ -1,7 +1,7 @@
-"""A device profile: a roofline fitted to whole networks somebody published.
+"""A roofline model of a device, fitted to published latencies of whole networks.
 
-The time of an operator is ``max(2 MACs / peak, bytes / bandwidth) + overhead``; a network's is
-the sum over its operators. The three parameters are fitted in log space, so that every
+The time of an operator is ``max(2 MACs / peak, bytes / bandwidth) + overhead``; the latency of a
+network is the sum over its operators. The three parameters are fitted in log space, so that every
 published network counts by its relative error.
 """
 
@@ -40,7 +40,7 @@ class Roofline:
     batch_size: int
 
     def block_ms(self, block: Block) -> float:
-        """Estimated latency of one block inside a network."""
+        """Estimated latency in ms of one block inside a network."""
         ops = _op_sizes([block], self.precision, self.batch_size)
         parameters = (self.peak_gflop_per_ms, self.gbyte_per_ms, self.overhead_ms)
         return float(_op_times(ops, *parameters).sum())
@@ -55,7 +55,7 @@ def fit_roofline(
     """Fit the three parameters to measured networks.
 
     Args:
-        networks: each as its blocks.
+        networks: the blocks of each network.
         latency_ms: their measured latencies, in the same order.
         precision, batch_size: precision and batch size of the measurements.
     """
@@ -85,7 +85,7 @@ def fit_roofline(
 def _op_sizes(
     blocks: Sequence[Block], precision: Precision, batch_size: int
 ) -> NDArray[np.float64]:
-    """Gflop and Gbyte of every operator, [ops, 2]."""
+    """Gflop and Gbyte of every operator of some blocks: [operators, 2]."""
     width = BYTES[precision]
     return np.array(
         [

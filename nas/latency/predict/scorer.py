@@ -1,8 +1,8 @@
 """Sums the blocks of an architecture, fast enough to score every candidate that a sampler makes.
 
-The sum of a stage depends on the stage, the channels that enter it, and the workload. A space has
-some thousand such stages, and billions of networks of them: each stage is summed once, and a
-network is four look-ups.
+The sum of a stage depends on the stage, the channels that enter it, the stem's stride and the
+workload. A space has some thousand such stages, which make billions of networks. So each stage is
+summed once, and a network takes one look-up for each stage and one for its stem and head.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _StageSums = dict[tuple[Stage, int], float]
 
 
 class Scorer:
-    """Latency, or another sum over blocks, of architectures at one workload.
+    """Computes the latency, or another sum over blocks, of architectures at one workload.
 
     Args:
-        constant_ms: time of a network beyond its blocks.
-        block_ms: latency of one block inside a network.
+        constant_ms: latency of a network beyond the sum of its blocks.
+        block_ms: returns the latency in ms of one block inside a network.
         workload: workload of the networks.
     """
 
@@ -40,10 +40,10 @@ class Scorer:
         }
 
     def latency_ms(self, architecture: Architecture) -> float:
-        """Latency in ms.
+        """Latency of an architecture in ms.
 
         Raises:
-            TableError: a block was never measured.
+            TableError: the table has no row for a block.
             ArchitectureError: an E-MHSA reduction is too large for the resolution.
         """
         first, second, third, last = architecture.stages
@@ -67,7 +67,7 @@ class Scorer:
         return [latency_ms(architecture) for architecture in architectures]
 
     def _add(self, architecture: Architecture) -> None:
-        """Sum the parts of an architecture that were not seen before."""
+        """Sum and store the parts of an architecture that were not summed before."""
         width, stride = architecture.stem_width, architecture.stem_stride
         sizes = stage_sizes(self._workload, stride)
         ends = (width, stride, architecture.stages[-1].out_width)

@@ -1,11 +1,12 @@
-"""A new device's latencies from a few measured networks and the tables of other devices.
+"""Predicts a new device's latencies from a few measured networks and the tables of other devices.
 
-The new device is modelled as one of the source devices, or their mean (its likeness), times a
-scale, plus a normal departure along the directions in which the sources differ from each other. The
-likeness, the size of the departure and the noise of the measurements are unknown: each combination
-is a hypothesis with a closed-form fit, and the fits are averaged by how well they explain the
-measurements (their evidence; MacKay 1992, "Bayesian interpolation"). The result is a weight for
-each source and a constant, so it stays additive over blocks.
+The latencies of the new device are modelled as those of its likeness, which is one of the source
+devices or their mean, times a scale. A normally distributed departure is added, along the
+directions in which the sources differ from each other. The likeness, the size of the departure and
+the noise of the measurements are unknown. Each combination of them is a hypothesis with a
+closed-form fit, and the fits are averaged with their evidence as weights (how well they explain the
+measurements; MacKay 1992, "Bayesian interpolation"). The result is a weight for each source and a
+constant, so it stays additive over blocks.
 
 The constants were chosen by ``benchmarks/latency_transfer.py``, which compares the method with a
 plain non-negative mix of the sources.
@@ -28,21 +29,22 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NOISES = (0.02, 0.04, 0.08, 0.16, 0.32)
-"""Candidate values of the relative deviation of a measurement from the model."""
+"""Candidate values of the relative standard deviation of measurements from the model."""
 
 DEPARTURES = (0.1, 0.3, 1.0, 3.0)
 """Candidate values of how far a device differs from the mix of its sources, in units of how far the
 sources differ from each other."""
 
 CONSTANT = 0.1
-"""Prior deviation of the constant per unit of departure, as a share of a typical latency."""
+"""Prior standard deviation of the constant per unit of departure, as a share of a typical
+latency."""
 
 LOWEST = 0.5
 """Errors are relative to the measured latency, or to this share of the median if it is lower: a
 network that takes next to no time must not outweigh all others."""
 
 MIN_SAMPLES = 3
-"""Measured networks a transfer needs; leaving one out must leave a fit."""
+"""Least number of measured networks for a transfer; one less must still be enough for a fit."""
 
 CHOICE_NOISE = 0.05
 """Relative noise of measurements that `choose_samples` assumes; it matters little."""
@@ -66,10 +68,13 @@ class Transfer:
 
 
 def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
-    """`mix_sources`, with the interval from leaving out each sample in turn; arguments as there.
+    """Call `mix_sources`, and estimate its error by leaving out each network in turn.
+
+    The arguments are those of `mix_sources`.
 
     Raises:
         TableError: there are fewer than `MIN_SAMPLES` networks, or a latency is not above zero.
+        ValueError: shapes do not fit.
     """
     sources, measured = _checked(source_ms, latency_ms)
     if len(measured) < MIN_SAMPLES:
@@ -87,17 +92,19 @@ def fit_transfer(source_ms: ArrayLike, latency_ms: ArrayLike) -> Transfer:
 
 
 def mix_sources(source_ms: ArrayLike, latency_ms: ArrayLike) -> AdditiveModel:
-    """The mean posterior mix of source devices, given the measured networks.
+    """Fit the posterior mean of the mix of source devices to the measured networks.
 
     Args:
         source_ms: latencies of the measured networks that the sources predict, [n, sources].
         latency_ms: their latencies on the new device, [n].
 
     Returns:
-        Coefficients [sources] and constant for `AdditiveModel.predict` on any [m, sources].
+        A model whose features are source latencies: its `AdditiveModel.predict` takes those of m
+        networks, [m, sources].
 
     Raises:
-        TableError: a latency is not above zero; ValueError: shapes that do not fit.
+        TableError: a latency is not above zero.
+        ValueError: shapes do not fit.
     """
     sources, measured = _checked(source_ms, latency_ms)
     count = sources.shape[1]
@@ -133,9 +140,15 @@ def _posterior(
 ) -> NDArray[np.float64]:
     """Weights of the columns, [p], averaged over all hypotheses by their evidence.
 
-    A hypothesis is a likeness, a departure and a noise: the weights are normal around the
-    likeness (its own scale is free too, deviation 1), and the goal is what they should predict.
+    A hypothesis is a likeness, an amplitude of the departure and a noise. Under it the weights are
+    normally distributed around the likeness, whose scale is free too, with standard deviation 1.
     Suffixes: H likenesses, A amplitudes of departure, S noises, n samples, d directions.
+
+    Args:
+        columns: features of the samples, [n, p].
+        goal: what ``columns @ weights`` should be, [n].
+        likenesses: weights of each likeness, [H, p].
+        directions: directions of departure from a likeness, [d, p].
     """
     amplitudes, noises = np.array(DEPARTURES), np.array(NOISES)
     parts_Hn = likenesses @ columns.T
@@ -160,21 +173,23 @@ def _posterior(
 
 
 def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
-    """Which networks to measure, so that `mix_sources` knows most about all of them.
+    """Choose networks to measure, so that `mix_sources` can predict all of them well.
 
-    Greedy, and the same every time: each next network is the one whose measurement lowers the
-    mean variance of the relative predictions of all networks the most (I-optimal design), under
-    the prior of `mix_sources` around the mean of the sources and a noise of `CHOICE_NOISE`.
+    The choice is greedy and deterministic: each next network is the one whose measurement lowers
+    the mean variance of the relative predictions of all networks the most (I-optimal design). It
+    assumes the prior of `mix_sources` around the mean of the sources, and a noise of
+    `CHOICE_NOISE`.
 
     Args:
         source_ms: latencies of the candidates that the sources predict, [n, sources].
-        count: networks to choose.
+        count: number of networks to choose.
 
     Returns:
         ``count`` different row numbers, the most informative first.
 
     Raises:
-        TableError: fewer candidates than ``count``; ValueError: source_ms is not [n, sources].
+        TableError: there are fewer candidates than ``count``.
+        ValueError: ``source_ms`` is not [n, sources].
     """
     sources = np.asarray(source_ms, dtype=np.float64)
     if sources.ndim != 2 or not sources.size:
@@ -203,8 +218,8 @@ def choose_samples(source_ms: ArrayLike, count: int) -> list[int]:
 def samples_error(relative_errors: Sequence[float]) -> ErrorSpread:
     """Error of predictions for a new network, from leave-one-out errors.
 
-    One degree of freedom less than errors: each is of a network the fit had not seen, so only
-    their spread was estimated.
+    The degrees of freedom are one less than the number of errors. The number of fitted parameters
+    does not matter, as each error is of a network that the fit had not seen.
     """
     count = len(relative_errors)
     return ErrorSpread(log_deviation(relative_errors) * math.sqrt(1 + 1 / count), count - 1)

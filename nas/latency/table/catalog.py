@@ -18,7 +18,7 @@ from nas.system.paths import exists
 
 @dataclass(frozen=True)
 class TableKey:
-    """Target, device, precision and batch size of a table; ``device`` None stands for any."""
+    """Target, device, precision and batch size of a table; a field that is None is not given."""
 
     target: str
     device: str | None = None
@@ -27,7 +27,7 @@ class TableKey:
 
     @property
     def folder(self) -> str:
-        """Folder name of a complete key."""
+        """Name of the table's folder; all fields of the key must be set."""
         return f"{self.device}.{self.precision}.b{self.batch_size}"
 
 
@@ -37,10 +37,10 @@ def table_folders(tables_dir: Path | None) -> tuple[Path, ...]:
 
 
 def new_table_folder(tables_dir: Path | None) -> Path:
-    """Where a new table goes: the given folder, else `nas.system.folders.new_tables`.
+    """Folder to which a new table goes: the given one, else `nas.system.folders.new_tables`.
 
     Raises:
-        ConfigError: none is given, and the user has no folder for data.
+        ConfigError: no folder is given, and the user has no folder for data.
     """
     return folders.new_tables() if tables_dir is None else tables_dir
 
@@ -51,7 +51,10 @@ def target_names(tables_dir: Path | None = None) -> list[str]:
 
 
 def list_tables(tables_dir: Path | None = None, target: str | None = None) -> list[Path]:
-    """Folders of all tables, of one target if given, sorted by name."""
+    """Folders of all tables, or of one target's tables, sorted by name.
+
+    If several folders have a table of the same name, only the first of them is listed.
+    """
     found: dict[tuple[str, str], Path] = {}
     for folder in table_folders(tables_dir):
         for meta in folder.glob(f"{target or '*'}/*/meta.json"):
@@ -61,7 +64,7 @@ def list_tables(tables_dir: Path | None = None, target: str | None = None) -> li
 
 
 def table_path(target: str, name: str, tables_dir: Path | None = None) -> Path | None:
-    """The folder of a table, None where there is no such table."""
+    """Folder of the table ``name`` of a target; None if there is no such table."""
     paths = (folder / target / name for folder in table_folders(tables_dir))
     return next((path for path in paths if exists(path / "meta.json")), None)
 
@@ -69,10 +72,15 @@ def table_path(target: str, name: str, tables_dir: Path | None = None) -> Path |
 def own_key(
     target: str, precision: Precision | None = None, batch_size: int | None = None
 ) -> TableKey | None:
-    """The table this machine would measure for a target, or None if it cannot.
+    """Key of the table that this machine would measure for a target; None if it cannot.
+
+    Args:
+        target: name of the target.
+        precision: None for the target's default.
+        batch_size: None for 1.
 
     Raises:
-        TableError: the runtime does not have that precision.
+        TableError: the runtime does not support the precision.
     """
     if target not in RUNTIMES:
         return None
@@ -84,10 +92,10 @@ def own_key(
 
 
 def runtime_precision(runtime: Runtime, precision: Precision | None) -> Precision:
-    """The given precision, if the runtime supports it; the runtime's default for None.
+    """The given precision, or the runtime's default if it is None.
 
     Raises:
-        TableError: it does not have that precision.
+        TableError: the runtime does not support the precision.
     """
     if precision not in (None, *runtime.precisions):
         known = ", ".join(runtime.precisions)
@@ -104,10 +112,10 @@ def find_table(
 ) -> LatencyTable | None:
     """The table that the options select.
 
-    This machine's own table comes first; else the only one that fits the options.
+    This machine's own table comes first; otherwise exactly one table must fit the options.
 
     Returns:
-        The table, or None where this machine has none yet but can measure it.
+        The table, or None if this machine has none yet but can measure it.
 
     Raises:
         TableError: unknown target or device, no table fits, or several do; names the existing ones.
@@ -157,7 +165,8 @@ def load_table(
     """Like `find_table`, but a table that has yet to be measured is an error.
 
     Raises:
-        TableError: as `find_table`; or this machine has no table yet (names the command).
+        TableError: as `find_table`; or this machine has no table yet (the message has the command
+            that measures it).
     """
     table = find_table(target, device, precision, batch_size, tables_dir)
     if table is None:
@@ -190,7 +199,7 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
 
 
 def _is_this_device(meta: TableMeta) -> bool:
-    """Whether a table is of this machine's hardware, whatever its number of threads."""
+    """Whether a table was measured on this machine's hardware, with any number of threads."""
     if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
         return False
     here = RUNTIMES[meta.target].device()
@@ -201,7 +210,7 @@ def _is_this_device(meta: TableMeta) -> bool:
 
 
 def changes(meta: TableMeta) -> str | None:
-    """Changes of this machine since its table was measured.
+    """What changed on this machine since a table was measured on it.
 
     Returns:
         For example ``runtime version 1.31, now it is 1.32``; None if nothing has changed, or if
@@ -227,7 +236,10 @@ def measure_command(
     workload: Workload = IMAGENET,
     tables_dir: Path | None = None,
 ) -> str:
-    """The command that measures a table on this machine."""
+    """The command that measures a table on the machine where the command is run.
+
+    Options that would have their usual value are left out.
+    """
     command = f"{folders.command()} tables measure --target {key.target}"
     usual = RUNTIMES[key.target].precisions[0] if key.target in RUNTIMES else None
     if key.precision not in (None, usual):
@@ -248,7 +260,7 @@ def measure_command(
 def remeasure_command(
     table: LatencyTable, space: str = "nextvit", workload: Workload = IMAGENET
 ) -> str:
-    """The command that measures a table's missing or estimated rows on its device."""
+    """The command that, on the table's device, measures its missing or estimated rows."""
     meta = table.meta
     key = TableKey(meta.target, None, meta.precision, meta.batch_size)
     return measure_command(key, space, workload, table.path.parents[1])

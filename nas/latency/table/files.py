@@ -1,6 +1,7 @@
-"""Reads and writes the files of a latency table; every mistake in them is one line that says where.
+"""Reads and writes the files of a latency table.
 
-Nothing in a table is ever executed.
+For a mistake in a file the error message is one line that names the file and the place. Nothing in
+a table is ever executed.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from nas.system.json_checks import MAX_FILE_BYTES, read_json
 from nas.system.paths import exists
 
 BLOCK_COLUMNS = [field.name for field in fields(Block) if field.name != "extra"]
-"""Columns that every block has; columns of fields that only some kinds have follow."""
+"""Columns that every block has; columns of fields that only some kinds have follow them."""
 
 TIMING_COLUMNS = [field.name for field in fields(Timing)]
 NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
 
 
 def read_table(path: Path) -> LatencyTable:
-    """Read a table's folder.
+    """Read a table's folder; latencies are scaled to the table's reference latency.
 
     Raises:
         TableError: a file is missing or corrupted; names the file, and the line in a CSV.
@@ -105,9 +106,9 @@ def _read_meta(path: Path) -> TableMeta:
 def _read_csv(
     path: Path, columns: list[str], add: Callable[[dict[str, str]], None], whole: bool
 ) -> None:
-    """Hand every row to ``add``; a ValueError of it becomes a TableError with the line.
+    """Call ``add`` with every row; a ValueError that it raises becomes a TableError with the line.
 
-    Rows of kinds of block that are not registered are skipped with a warning, as no space here has
+    Rows of blocks whose kind is not registered are skipped with a warning, as no space here has
     them. Unless the file must be ``whole``, a last line without a line end is skipped too: the
     measurement was killed while it wrote the line, and will write it again.
     """
@@ -158,7 +159,7 @@ def _read_text(path: Path, repair: str) -> str:
 
 
 def _is_header(header: Sequence[str], columns: list[str]) -> bool:
-    """Whether a header has the expected columns; further fields of blocks stand in the middle."""
+    """Whether a header has the expected columns, and between them only further fields of blocks."""
     further = header[len(columns) : -len(TIMING_COLUMNS)]
     good = [*columns, *further, *TIMING_COLUMNS] == list(header)
     if columns != BLOCK_COLUMNS:
@@ -239,7 +240,7 @@ def _parse_network(row: Mapping[str, str], batch_size: int) -> NetworkRow:
 
 
 def write_meta(path: Path, meta: TableMeta) -> None:
-    """Write ``meta.json`` into a table's folder, all or nothing."""
+    """Write ``meta.json`` into a table's folder atomically."""
     temporary = path / ".meta.json.tmp"
     temporary.write_text(meta.model_dump_json(indent=2) + "\n", encoding="utf-8")
     temporary.replace(path / "meta.json")
@@ -251,7 +252,7 @@ def write_table(
     blocks: Mapping[Block, Timing],
     networks: Iterable[NetworkRow],
 ) -> LatencyTable:
-    """Write a new table, whole or not at all; returns it as read back.
+    """Write a new table atomically; returns the table, read back from its folder.
 
     Raises:
         TableError: the table exists already, or cannot be written.
@@ -298,7 +299,7 @@ def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
 
 
 def _further_columns(path: Path) -> list[str]:
-    """Columns of a file of blocks that only some kinds have; none where there is no file."""
+    """Columns of ``blocks.csv`` for fields that only some kinds have; empty without a file."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -307,7 +308,13 @@ def _further_columns(path: Path) -> list[str]:
 
 
 def _add_columns(path: Path, position: int, names: Sequence[str]) -> None:
-    """Insert columns, empty in existing rows; the file is replaced as a whole."""
+    """Insert columns at a position, with empty cells in all rows; the file is replaced atomically.
+
+    Args:
+        path: the CSV file.
+        position: number of columns before the new ones.
+        names: names of the new columns.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     lines = [[*row[:position], *[""] * len(names), *row[position:]] for row in rows]

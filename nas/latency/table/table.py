@@ -3,7 +3,7 @@
 A table is a folder ``latency_tables/<target>/<device>.<precision>.b<batch>/``:
 
 - ``meta.json``: device, runtime, precision, batch, threads, dates (`TableMeta`);
-- ``blocks.csv``: one row for every isolated `Block`;
+- ``blocks.csv``: one row for every `Block`, measured alone;
 - ``networks.csv``: one row for every whole network.
 
 A table of published figures has networks only. Nothing in a table is ever executed.
@@ -25,7 +25,7 @@ from nas.space.block import Block
 from nas.space.workload import MAX_BATCH, Workload
 
 MIN_NETWORKS = 5
-"""Whole networks a measured table needs before the predictor's correction means anything."""
+"""Least number of whole networks in a table for which a latency predictor is fitted."""
 
 MAX_REFERENCE_RATIO = 20.0
 """Largest ratio of two latencies of the reference block that one device can have."""
@@ -52,20 +52,21 @@ class TableMeta(BaseModel):
     Attributes:
         kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
             mixed from other devices' tables by a few networks measured on this one.
-        target: the runtime it is for.
-        device: folder-safe name of the device.
-        device_description: name of the device given by the hardware or the publication.
+        target: name of the runtime.
+        device: name of the device, usable as a folder name.
+        device_description: name of the device as the hardware or the publication gives it.
         precision, batch_size: precision and batch size of every row.
         runtime_version: version of the runtime that measured; empty for published figures.
         threads: CPU threads used; 0 where threads have no meaning.
         reference_ms: latency of the reference block while the machine was quiet. Latencies are
             scaled to it when a table is read.
-        overhead_ms: fixed time of a call, taken out of the rows of blocks.
+        overhead_ms: overhead of a call, which is subtracted from the latencies of blocks.
         created, updated: ISO dates.
         source: where published figures come from, or the tables that an adapted one was mixed
             from; empty for measured tables.
-        constant_ms: of an adapted table: time of a network beyond its blocks.
-        relative_errors: of an adapted table: leave-one-out errors of its networks.
+        constant_ms: for an adapted table, the latency of a network beyond the sum of its blocks.
+        relative_errors: for an adapted table, the leave-one-out errors (predicted / measured - 1)
+            of its networks; empty for other tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +90,7 @@ class TableMeta(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Name of the table's folder inside its target's."""
+        """Name of the table's folder inside the folder of its target."""
         return f"{self.device}.{self.precision}.b{self.batch_size}"
 
 
@@ -109,15 +110,16 @@ class NetworkRow:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """A table as loaded; the predictor is derived from it.
+    """A table that was read; the predictor is fitted to it.
 
     Attributes:
         path: its folder.
         meta: its provenance.
-        blocks: isolated blocks.
-        networks: whole networks.
-        interpolated: the blocks among them that were not measured but estimated, each with half
-            its 90% interval in ms; a table as loaded has none.
+        blocks: latency of each block, measured alone. In an adapted table the latencies are
+            estimates for a block inside a network.
+        networks: whole networks with their measured or published latencies.
+        interpolated: half the 90% interval in ms of each block in ``blocks`` that was not measured
+            but interpolated; empty for a table just read.
     """
 
     path: Path
@@ -128,12 +130,15 @@ class LatencyTable:
 
     @property
     def name(self) -> str:
-        """``<target>/<device>.<precision>.b<batch>``."""
+        """Name of the table: ``<target>/<device>.<precision>.b<batch>``."""
         return f"{self.meta.target}/{self.meta.folder}"
 
     @property
     def latency_kind(self) -> Literal["predicted", "estimated"]:
-        """Word for a latency derived from this table: ``predicted`` or ``estimated``."""
+        """Word for a latency derived from this table.
+
+        It is ``predicted`` if all rows were measured on the device, else ``estimated``.
+        """
         return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
@@ -141,7 +146,7 @@ class LatencyTable:
         return [block for block in blocks if block not in self.blocks]
 
     def provenance(self) -> str:
-        """One sentence on where the latencies come from."""
+        """Phrase for messages that says where the latencies come from."""
         meta = self.meta
         batch = f"{meta.precision}, batch {meta.batch_size}"
         if meta.kind == "published":
@@ -168,7 +173,13 @@ class LatencyTable:
 
 
 def at_quiet_speed(timing: Timing, meta: TableMeta) -> Timing:
-    """A row as the quiet machine would have measured it; published figures stay as they are."""
+    """Scale a row to the reference latency of the table, measured on the quiet machine.
+
+    Rows without a reference, such as published figures, are returned unchanged.
+
+    Raises:
+        ValueError: the reference latencies of row and table are too far apart to be comparable.
+    """
     if not timing.reference_ms or not meta.reference_ms:
         return timing
     if not 1 / MAX_REFERENCE_RATIO < timing.reference_ms / meta.reference_ms < MAX_REFERENCE_RATIO:

@@ -13,18 +13,19 @@ from nas.space.block import Block
 
 CPU_TARGETS = ("onnxruntime", "openvino")
 MAX_MACS_PER_S, MAX_CPU_MACS_PER_S_THREAD = 3e15, 1e12
-"""Speeds, in MACs per second, that no accelerator and no CPU thread reaches (two 512-bit units at
-6 GHz do 0.2e12)."""
+"""Speeds, in MACs per second, that no accelerator and no single CPU thread reaches. (Two 512-bit
+units at 6 GHz do 0.2e12.)"""
 
 MIN_MACS_PER_S = 2e8
-"""Least speed of a whole network, MACs per second. A Raspberry Pi 3 is ten times as fast."""
+"""Least plausible speed of a whole network, in MACs per second. A Raspberry Pi 3 is ten times as
+fast."""
 
 MAX_SUM_RATIO = 20.0
-"""Largest ratio between the latency of a network and the sum of its blocks, either way. A wrong
-unit in one of them gives 1000."""
+"""Largest plausible ratio of the latency of a network to the sum of its blocks, or of the sum to
+the latency. A wrong unit in one of them gives a factor of 1000."""
 
 MAX_BLOCK_SHARE = 2.0
-"""Largest ratio of the isolated latency of a block to the latency of a network that contains it."""
+"""Largest plausible ratio of the latency of a block alone to that of a network that contains it."""
 
 
 def check_plausible(
@@ -33,7 +34,7 @@ def check_plausible(
     """Refuse latencies that no device can have, for example because they are not in ms.
 
     Raises:
-        ValueError: names the row, and what is wrong with it.
+        ValueError: a latency is implausible; names the row and says what is wrong with it.
     """
     alone_ms = {block: at_quiet_speed(row, meta).latency_ms for block, row in blocks.items()}
     whole_ms = [at_quiet_speed(row.timing, meta).latency_ms for row in networks]
@@ -77,10 +78,10 @@ def _check_speed(what: str, cost: Cost, latency_ms: float, meta: TableMeta) -> N
 
 
 def possible_block(block: Block) -> Block:
-    """The block itself, if it can be built.
+    """Return the block itself, if it can be built.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot be built; says why.
     """
     try:
         if min(block.in_channels, block.out_channels, block.height, block.width) < 1:

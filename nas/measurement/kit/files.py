@@ -49,7 +49,7 @@ class KitModel:
         name: name of the model, unique in the kit.
         kind: ``reference``, ``empty``, ``block`` or ``network``.
         file: path in the kit, ``models/...``; a Core ML package is a folder.
-        sha256: see `Digest`.
+        sha256: checksum of the model, see `Digest`.
         size_bytes: size of the file, or of all files of the package.
         value: the block or architecture as JSON; None for other kinds.
     """
@@ -80,7 +80,7 @@ class Manifest:
     models: tuple[KitModel, ...]
 
     def of_kind(self, kind: str) -> list[KitModel]:
-        """The models of a kind, in the order they are measured."""
+        """The models of a kind, in the order of the manifest."""
         return [model for model in self.models if model.kind == kind]
 
     def fingerprint(self) -> str:
@@ -105,7 +105,10 @@ class Conditions:
     platform: str
 
     def difference(self, now: Conditions) -> str | None:
-        """A difference that makes new latencies incomparable, as ``threads 4, now 8``, or None."""
+        """Differences that make new latencies incomparable, for example ``threads 4, now 8``.
+
+        None if there are no such differences.
+        """
         found = [
             f"{name.replace('_', ' ')} {getattr(self, name)}, now {getattr(now, name)}"
             for name in ("device", "threads", "runtime_version")
@@ -116,7 +119,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class KitResults:
-    """Measurements of a kit so far.
+    """The measurements of a kit, complete or not.
 
     Attributes:
         manifest: the manifest of the kit.
@@ -142,7 +145,7 @@ class KitResults:
         return [model for model in self.manifest.of_kind(kind) if model.name not in self.rows]
 
     def with_rows(self, rows: Mapping[str, Timing], quiet_ms: float, today: str) -> KitResults:
-        """These results with further rows."""
+        """Return these results with further rows, the lower ``quiet_ms`` and a new date."""
         quiet_ms = min(quiet_ms, self.quiet_ms)
         return replace(self, rows={**self.rows, **rows}, quiet_ms=quiet_ms, updated=today)
 
@@ -164,10 +167,10 @@ class KitResults:
 
 
 class Digest:
-    """SHA-256 of a model: of the bytes of a file, or of the names and bytes in a package.
+    """SHA-256 of a model: of the bytes of its file, or of the names and bytes of all its files.
 
     Args:
-        package: whether the model is a folder; its files are then added in sorted order.
+        package: whether the model is a folder; its files must then be added in sorted order.
     """
 
     def __init__(self, package: bool) -> None:
@@ -198,10 +201,10 @@ class Digest:
 
 
 def parse_manifest(value: Any, where: str = "the manifest") -> Manifest:
-    """Check and read the values of `Manifest.to_json`.
+    """Check and read the values of `Manifest.to_json`; ``where`` names them in messages.
 
     Raises:
-        ValueError: names the entry, its value and what was expected.
+        ValueError: an entry is not valid; names it, its value and what was expected.
     """
     _same_format(value, where)
     given = entries(value, where, {"format": whole(FORMAT, FORMAT), **_MANIFEST})
@@ -225,7 +228,7 @@ def parse_results(value: Any) -> KitResults:
     """Check and read the values of `KitResults.to_json`.
 
     Raises:
-        ValueError: names the entry, its value and what was expected.
+        ValueError: an entry is not valid; names it, its value and what was expected.
     """
     where = "results"
     _same_format(value, where)
@@ -252,7 +255,7 @@ def parse_results(value: Any) -> KitResults:
 
 
 def read_results(path: Path) -> KitResults:
-    """The results in a file.
+    """Read a file of results.
 
     Raises:
         TableError: the file is damaged or is not a file of results; says what is wrong.
@@ -292,7 +295,7 @@ def is_inside(name: str) -> bool:
 
 
 def _same_format(value: Any, where: str) -> None:
-    """Refuse a file of another version, before its entries are checked."""
+    """Raise ValueError for another version of the format, before the entries are checked."""
     found = value.get("format") if isinstance(value, dict) else None
     if isinstance(found, int) and found != FORMAT:
         raise ValueError(
@@ -302,7 +305,10 @@ def _same_format(value: Any, where: str) -> None:
 
 
 def _value(value: Any, where: str) -> Any:
-    """A block or architecture. Its content is checked when a table is made of it."""
+    """Check that a block or architecture is a mapping of limited size and depth, or None.
+
+    Its content is checked when a table is made of it.
+    """
     if value is None:
         return value
     if not _levels(value, MAX_LEVELS):
@@ -311,7 +317,7 @@ def _value(value: Any, where: str) -> Any:
 
 
 def _resolution(value: Any, where: str) -> int | str:
-    """Side of a square image in pixels, or height x width."""
+    """Check for a resolution in pixels: side of a square image, or text of height x width."""
     if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", value):
         return value
     return int(whole(8, 4096)(value, where))

@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[int, Effort]] = {
     "block": (BLOCKS_AT_ONCE, BLOCK_EFFORT),
     "network": (NETWORKS_AT_ONCE, NETWORK_EFFORT),
 }
-"""Size of a group and effort, by the kind of model; as for tables that are measured directly."""
+"""Models in a group and effort, by the kind of model: the same as for tables measured directly."""
 
 INTERRUPTED = 130
 _LINE_EVERY_S = 5.0
@@ -44,7 +44,7 @@ def main(kit: Path, arguments: Sequence[str] | None = None) -> int:
         arguments: command-line arguments without the program's name; None for ``sys.argv``.
 
     Returns:
-        Exit code: 0 done, 2 the user's mistake, 130 interrupted.
+        Exit code: 0 for success, 2 for an error of the user, 130 for an interrupt.
     """
     options = _parser(kit).parse_args(arguments)
     results: Path = options.results
@@ -85,7 +85,7 @@ def _parser(kit: Path) -> argparse.ArgumentParser:
 
 
 def _measure(source: KitSource, path: Path) -> None:
-    """Measure the models that are missing in a file of results."""
+    """Measure the models that the file of results ``path`` lacks."""
     conditions = _conditions(source)
     _require_writable(path)
     results = _resumable_results(path, source, conditions) if path.exists() else None
@@ -101,7 +101,11 @@ def _measure(source: KitSource, path: Path) -> None:
 
 
 def _conditions(source: KitSource) -> Conditions:
-    """This device and its runtime; refused if they cannot run the kit."""
+    """Describe this device and its runtime.
+
+    Raises:
+        TableError: the target is unknown, or its runtime cannot run here.
+    """
     target = source.manifest.target
     if target not in RUNTIMES:
         raise TableError(f"{source.path}: {unknown('target', target, RUNTIMES)}")
@@ -121,7 +125,11 @@ def _conditions(source: KitSource) -> Conditions:
 
 
 def _resumable_results(path: Path, source: KitSource, conditions: Conditions) -> KitResults:
-    """The results in a file; refused if this run cannot resume them."""
+    """Read the results in a file, to resume them.
+
+    Raises:
+        TableError: the file is damaged, of another kit, or was measured under other conditions.
+    """
     results = read_results(path)
     start_anew = "name another file with --results, or delete this one"
     if results.manifest != source.manifest:
@@ -136,7 +144,7 @@ def _resumable_results(path: Path, source: KitSource, conditions: Conditions) ->
 
 
 def _require_writable(path: Path) -> None:
-    """Refuse, before anything is measured, a path that cannot be written."""
+    """Raise TableError, before anything is measured, if a file cannot be written."""
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name a file with --results")
     try:
@@ -156,7 +164,7 @@ def _measure_missing(
     conditions: Conditions,
     folder: Path,
 ) -> None:
-    """Measure blocks, then networks, each in a new process.
+    """Measure the missing blocks in one process, then the missing networks in another.
 
     In a process that has measured hundreds of blocks, networks are a little slower.
     """

@@ -52,6 +52,9 @@ class KitSource:
             models: models that the manifest lists.
             folder: where to extract to; it must not hold files of the same names.
 
+        Yields:
+            Path of each extracted model, in order.
+
         Raises:
             TableError: a model is missing, damaged or differs from the manifest; names it.
         """
@@ -72,7 +75,7 @@ class KitSource:
             return file.read(MAX_FILE_BYTES + 1)
 
     def _extract(self, model: KitModel, path: Path) -> None:
-        """Copy a model's file or files, and check size and checksum."""
+        """Copy a model's file or package to ``path``, and check its size and checksum."""
         members = self._members(model.file)
         digest = Digest(package=members != [model.file])
         for member in members:
@@ -93,7 +96,7 @@ class KitSource:
             )
 
     def _members(self, name: str) -> list[str]:
-        """The file of this name, or the sorted files of the package of this name."""
+        """Paths in the kit of the files of a model: the model itself, or its package's, sorted."""
         prefix = f"{name}/"
         if self._archive:
             found = [n for n in self._names if n == name or n.startswith(prefix)]
@@ -132,7 +135,7 @@ def open_kit(path: Path) -> Iterator[KitSource]:
     """Open a kit's zip file or folder.
 
     Raises:
-        TableError: it is not a kit, or it is damaged.
+        TableError: the path is not a kit, or the kit is damaged.
     """
     if path.is_dir():
         yield KitSource(path, None)
@@ -146,7 +149,11 @@ def open_kit(path: Path) -> Iterator[KitSource]:
 
 
 def _zip_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
-    """Names of all files in the archive; refused if one points outside the kit."""
+    """Names of all files in the archive.
+
+    Raises:
+        TableError: a name points outside the kit, or is in the archive twice.
+    """
     names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     for name in names:
         if not is_inside(name):

@@ -1,8 +1,8 @@
 """The interface that every runtime implements.
 
-`nas.measurement.protocol` does the measuring, `nas.models.model_files` writes the model files that
-a runtime loads. Device kits carry this folder, so its modules need only Python's standard library
-and the runtime's own package.
+`nas.measurement.protocol` measures with a runtime, and `nas.models.model_files` writes the model
+files that it loads. Device kits carry this folder, so its modules need only Python's standard
+library and the runtime's own package.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Runtime(ABC):
         name: name of the target.
         precisions: supported precisions, the default first.
         suffix: suffix of the model files that it loads.
-        in_kits: whether device kits can be made for it. Its model files must load without PyTorch.
+        in_kits: whether device kits can be made for it; its model files must then load without
+            PyTorch.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def unavailable(self) -> str | None:
-        """What is missing to measure on this machine and how to install it; None if nothing is."""
+        """What is missing for measuring on this machine, and how to get it; None if nothing is."""
 
     @abstractmethod
     def version(self) -> str:
@@ -65,7 +66,11 @@ class Runtime(ABC):
 
 
 def timed_by_clock(call: Callable[[], None]) -> Session:
-    """A session that times a call by the host's clock; the call returns when the device is done."""
+    """Make a session that times a model with the clock of the host.
+
+    Args:
+        call: runs the model once; returns when the device is done.
+    """
 
     def run(duration_s: float) -> list[float]:
         begin = time.perf_counter()
@@ -87,7 +92,11 @@ def timed_by_clock(call: Callable[[], None]) -> Session:
 
 
 def timed_by_device(run_once_ms: Callable[[], float]) -> Session:
-    """A session of a call that returns the run's milliseconds by the clock of the device."""
+    """Make a session from a function that runs a model once.
+
+    Args:
+        run_once_ms: runs the model; returns the milliseconds that the device's clock measured.
+    """
 
     def run(duration_s: float) -> list[float]:
         run_once_ms()  # warm-up

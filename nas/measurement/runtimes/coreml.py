@@ -102,7 +102,11 @@ class CoreMLOnIPhone(CoreML):
 
 @lru_cache(maxsize=1)
 def _iphone() -> Any:
-    """The first connected iPhone, as coremltools knows it."""
+    """The first connected iPhone, as coremltools' object for a device.
+
+    Raises:
+        RuntimeUnavailableError: no iPhone is connected.
+    """
     from coremltools.models.ml_program.experimental.remote_device import Device as AppleDevice
     from coremltools.models.ml_program.experimental.remote_device import DeviceType
 
@@ -114,7 +118,7 @@ def _iphone() -> Any:
 
 @lru_cache(maxsize=1)
 def _prepared_iphone() -> tuple[asyncio.AbstractEventLoop, Any]:
-    """An event loop for all calls, and the iPhone with the measuring app running."""
+    """The event loop that runs all calls, and the iPhone with the measuring app running."""
     import asyncio
 
     from coremltools.models.ml_program.experimental.remote_device import AppSigningCredentials

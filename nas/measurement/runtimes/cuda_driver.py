@@ -50,7 +50,7 @@ class CudaDriver:
         return address.value
 
     def free(self, address: int) -> None:
-        """Release memory."""
+        """Release the memory at an address that `allocate` returned."""
         self._call("cuMemFree_v2", ctypes.c_uint64(address))
 
     def stream(self) -> int:
@@ -66,11 +66,11 @@ class CudaDriver:
         return event.value or 0
 
     def record(self, event: int, stream: int) -> None:
-        """Record the event once the stream has reached this point."""
+        """Enqueue an event, which records the time when the stream reaches it."""
         self._call("cuEventRecord", ctypes.c_void_p(event), ctypes.c_void_p(stream))
 
     def elapsed_ms(self, start: int, end: int) -> float:
-        """Wait for the second event; returns the milliseconds between the two."""
+        """Wait for the event ``end``; returns the milliseconds from ``start`` to ``end``."""
         self._call("cuEventSynchronize", ctypes.c_void_p(end))
         value = ctypes.c_float()
         self._call(

@@ -105,8 +105,8 @@ def _share_one_thread_pool(threads: int) -> None:
     """Make all sessions of this process share one thread pool.
 
     Threads of a session spin for a while after a call. If several sessions with threads of their
-    own are timed in turns, they take the cores from each other and measure too high a latency. The
-    setting lasts as long as the process, so measurements run in a process of their own.
+    own are timed in turns, they take the cores from each other and the measured latencies are too
+    high. The setting lasts as long as the process, so measurements run in a process of their own.
     """
     import onnxruntime as ort
 
@@ -114,7 +114,7 @@ def _share_one_thread_pool(threads: int) -> None:
 
 
 def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """A call that keeps its inputs and outputs on the GPU."""
+    """Make a function that runs the session once, with inputs and outputs kept on the GPU."""
     import onnxruntime as ort
 
     binding = session.io_binding()
@@ -131,6 +131,6 @@ def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
 
 
 def _installed_package() -> str:
-    """The installed distribution that provides the module onnxruntime; there are several."""
+    """Name of the installed package that provides the module onnxruntime; several can."""
     names = metadata.packages_distributions().get("onnxruntime", ["onnxruntime"])
     return names[0]

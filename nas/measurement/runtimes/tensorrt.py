@@ -1,8 +1,8 @@
 """TensorRT 10 and 11 on this machine's NVIDIA GPU.
 
-Both versions build a strongly typed engine from a network exported in the wanted precision, which
-is the only way in TensorRT 11. If the Python package is missing, ``trtexec`` is used, which every
-TensorRT installation has. Neither needs PyTorch on the device.
+With both versions a strongly typed engine is built from a network exported in the wanted precision;
+TensorRT 11 builds no others. If the Python package is missing, ``trtexec`` is used, which every
+TensorRT installation has. Neither of them needs PyTorch on the device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nas.system import folders
 
 
 class TensorRT(Runtime):
-    """One engine for each model, with static shapes; inputs and outputs stay on the GPU."""
+    """Builds an engine with static shapes for each model; inputs and outputs stay on the GPU."""
 
     name = "tensorrt"
     precisions = ("fp16", "fp32")

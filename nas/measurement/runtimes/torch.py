@@ -91,7 +91,7 @@ class Torch(Runtime):
 
 
 def _cuda_graph_session(module: Callable[[Any], Any], image_BCHW: torch.Tensor) -> Session:
-    """A session that replays a captured CUDA graph and times it with CUDA events."""
+    """Make a session that replays a captured CUDA graph and times it with CUDA events."""
     import torch
 
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -46,7 +46,7 @@ def version() -> str:
 
 
 def load(path: Path, cache: Path) -> Session:
-    """Build an engine and return its session.
+    """Build an engine with trtexec; returns a session that runs it.
 
     Args:
         path: ONNX file, already in the wanted precision.

@@ -1,4 +1,4 @@
-"""The kinds of blocks that Next-ViT is made of, one file per kind; importing this registers them.
+"""The kinds of blocks of Next-ViT, one file per kind; importing this package registers them.
 
 Torch is imported when a module is built, not before: tables are read and latencies predicted
 without it.
@@ -24,10 +24,10 @@ for kind in (STEM, NCB, NTB, HEAD):
 
 
 def build_block(block: Block, drop_path: float = 0.0) -> nn.Module:
-    """The module that computes a `Block`: input [B, in_channels, height, width].
+    """Build the module that computes a `Block`; its input is [B, in_channels, height, width].
 
     Args:
-        block: what to build.
-        drop_path: stochastic-depth rate of its residual branches.
+        block: block to build.
+        drop_path: stochastic-depth rate of the module's residual branches.
     """
     return kind_of(block.kind).module(block, drop_path)

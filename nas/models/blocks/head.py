@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def operators(block: Block) -> tuple[Op, ...]:
-    """What a head computes."""
+    """List the operators of a head for one image, in order."""
     read = block.in_channels * block.height * block.width
     pool = Op(0, 0, read + block.in_channels, 2 * block.in_channels)
     return pool, linear(block.in_channels, block.out_channels, 1)

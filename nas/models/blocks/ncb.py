@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def operators(block: Block) -> tuple[Op, ...]:
-    """What an NCB computes."""
+    """List the operators of an NCB for one image, in order."""
     pixels = block.out_height * block.out_width
     return (
         *patch_embed(block, block.out_channels),

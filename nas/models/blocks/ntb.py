@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def operators(block: Block) -> tuple[Op, ...]:
-    """What an NTB computes."""
+    """List the operators of an NTB for one image, in order."""
     pixels = block.out_height * block.out_width
     attention = block.attention_channels
     convolution = block.out_channels - attention
@@ -35,7 +35,7 @@ def module(block: Block, drop_path: float) -> nn.Module:
 
 
 def note(block: Block) -> str:
-    """Note of a report: how many channels an NTB gives to attention and to convolution."""
+    """Describe in a report how many channels an NTB gives to attention and to convolution."""
     convolution = block.out_channels - block.attention_channels
     return f"NTB channels: {block.attention_channels} attention, {convolution} convolution"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def operators(block: Block) -> tuple[Op, ...]:
-    """What a stem computes."""
+    """List the operators of a stem for one image, in order."""
     width = block.out_channels
     full = block.height * block.width
     half = -(-block.height // 2) * -(-block.width // 2)
@@ -34,7 +34,7 @@ def module(block: Block, drop_path: float) -> nn.Module:
 
 
 def note(block: Block) -> str:
-    """Note of a report about a stem."""
+    """Describe a stem's convolutions in one phrase, for a report."""
     strided = "two of stride 2" if block.stride == 4 else "the first of stride 2"
     return f"four 3x3 convolutions, {strided}, {block.out_channels} channels"
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def convert(module: nn.Module, input_shape: tuple[int, ...], precision: Precision) -> Any:
-    """The Core ML model of a module in evaluation mode.
+    """Convert a module in evaluation mode to a Core ML model.
 
     Args:
-        module: a block or network, BatchNorms folded.
+        module: a block or network, with BatchNorms folded.
         input_shape: [B, C, H, W].
         precision: precision of weights and activations; input and output stay fp32.
 

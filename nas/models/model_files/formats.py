@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Write = Callable[["nn.Module", tuple[int, ...], Precision, Path], None]
-"""Writes a module for an input of shape [B, C, H, W] in a precision to a path."""
+"""A function that writes a model file; arguments as of `write_module`."""
 
 
 def write_module(
@@ -21,14 +21,15 @@ def write_module(
     """Write a module as a model file; works without the device and its runtime.
 
     Args:
-        module: a block or network in evaluation mode, BatchNorms folded.
+        module: a block or network in evaluation mode, with BatchNorms folded.
         input_shape: [B, C, H, W].
-        precision: precision of weights, activations and input.
+        precision: precision in which the model is to run. A ``.pt`` file stays fp32: its runtime
+            converts it.
         path: path of the file; its suffix is one of `FORMATS`.
 
     Raises:
         RunError: the file cannot be written.
-        RuntimeUnavailableError: a package that converts is missing.
+        RuntimeUnavailableError: a package that the conversion needs is missing.
     """
     FORMATS[path.suffix](module, input_shape, precision, path)
 
@@ -52,7 +53,7 @@ def _write_coreml(
 def _write_pickle(
     module: nn.Module, input_shape: tuple[int, ...], precision: Precision, path: Path
 ) -> None:
-    """A pickled module, made and read within one measurement on this machine."""
+    """Pickle a module and its input shape, to be read in the same measurement on this machine."""
     import torch
 
     torch.save((module, input_shape), path)
@@ -63,4 +64,4 @@ FORMATS: dict[str, Write] = {
     ".mlpackage": _write_coreml,
     ".pt": _write_pickle,
 }
-"""Writers by the suffix of their files."""
+"""Writers of model files, by the suffix of the file."""

@@ -22,7 +22,7 @@ from nas.space.architecture import Architecture
 from nas.space.workload import IMAGENET, Workload
 
 OPSET = 18
-"""The lowest opset both of torch's exporters write; TensorRT 10, OpenVINO and Core ML read it."""
+"""The lowest opset that both exporters of torch write; TensorRT 10, OpenVINO, Core ML read it."""
 
 
 def export_onnx(
@@ -31,15 +31,16 @@ def export_onnx(
     path: Path | None = None,
     precision: Precision = "fp32",
 ) -> bytes:
-    """ONNX of a module in evaluation mode, its BatchNorms folded (`fuse`), static shapes.
+    """Export a module as ONNX with static shapes; return the content of the file.
 
     A network's input and output are named ``images`` and ``logits``, a block's ``input`` and
     ``output``.
 
     Args:
-        module: a network or the module of one block, in fp32; it is left as it is.
+        module: a network or the module of one block, in evaluation mode and fp32, with BatchNorms
+            folded (`fuse`); it is not changed.
         input_shape: [B, C, H, W].
-        path: also write the file there, whole or not at all.
+        path: file to write as well, whole or not at all; None writes none.
         precision: precision of weights, activations, input and output.
 
     Raises:
@@ -75,9 +76,9 @@ def export_network(
     the precision, the seed, and a note that the weights are random.
 
     Args:
-        architecture: what to build.
+        architecture: architecture of the network.
         path: the ``.onnx`` file.
-        workload: size of the images, outputs of the classifier, images of one call.
+        workload: size of the images, outputs of the classifier, images in one call.
         seed: seed of the random weights; torch's global generator is left as it was.
         precision: precision of weights, activations, input and output.
 
@@ -150,7 +151,7 @@ def _export_dynamo(module: nn.Module, example: Tensor, names: tuple[str, str]) -
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: readers never see half of it."""
+    """Write a file whole or not at all, so that no reader sees half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.write_bytes(data)

@@ -1,7 +1,8 @@
-"""Writes the model files that a bench measures: blocks, whole networks, reference, empty call.
+"""Writes the model files that a bench measures: blocks, networks, a reference and an empty model.
 
-Weights repeat a short random pattern. Latency does not depend on them, building is faster than
-with the published initialisation, and a device kit of hundreds of models compresses well.
+All weights repeat a short random pattern, as latency does not depend on weights. Such models are
+built faster than with the published initialisation, and a device kit of hundreds of them compresses
+well.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 REFERENCE_BLOCK = Block("ncb", 192, 192, 1, 28, 28, mlp_ratio=3.0)
-"""A block of the published networks, neither tiny nor bound by memory."""
+"""The reference of `nas.measurement.protocol`, which shows how fast the machine is at the moment: a
+block of the published networks, neither tiny nor bound by memory."""
 
 PATTERN_LENGTH = 4096
-"""Weights before the pattern repeats; in fp32 it just fits the window of zip's compression."""
+"""Number of weights in the pattern; in fp32 the pattern fits the window of zip's compression."""
 
 _EMPTY_SHAPE = (32, 1, 1)
 
@@ -62,13 +64,13 @@ class ModelWriter:
         return self.block(REFERENCE_BLOCK, self.path(folder, "reference"))
 
     def empty(self, folder: Path) -> Path:
-        """Write a model that does next to nothing, into a folder; returns the path."""
+        """Write a model of one ReLU into a folder, for the overhead of a call; returns the path."""
         from torch import nn
 
         return self._write(nn.ReLU().eval(), _EMPTY_SHAPE, self.path(folder, "empty"))
 
     def path(self, folder: Path, stem: str) -> Path:
-        """Where a model of that name goes."""
+        """Path of a model in a folder: ``stem``, with the suffix that the runtime loads."""
         return folder / f"{stem}{self.runtime.suffix}"
 
     def _write(self, module: nn.Module, shape: tuple[int, int, int], path: Path) -> Path:
@@ -77,7 +79,7 @@ class ModelWriter:
 
 
 def _built(build: Callable[[], nn.Module]) -> nn.Module:
-    """A module in evaluation mode with BatchNorms folded and the pattern for weights."""
+    """Build a module in evaluation mode, with BatchNorms folded and the pattern as weights."""
     import torch
 
     with torch.device("meta"):  # allocates and initialises nothing
