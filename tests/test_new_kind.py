@@ -411,6 +411,9 @@ def test_a_name_that_is_taken_is_refused() -> None:
         register(BlockKind("ncb", "convolution", "X", "x", operators, Wide))
     with pytest.raises(ArchitectureError, match="a field cannot be called 'stride'"):
         BlockKind("x", "convolution", "X", "x", operators, Wide, fields=(Field("stride", 1, 2),))
+    with pytest.raises(ArchitectureError, match="field 'sr_ratio' cannot have a default"):
+        field = Field("sr_ratio", 0, 64, default=2)
+        BlockKind("x", "convolution", "X", "x", operators, Wide, fields=(field,))
     with pytest.raises(ArchitectureError, match="'Big' is no name"):
         BlockKind("Big", "convolution", "X", "x", operators, Wide)
     assert kind_of("ncb").label == "NCB"

@@ -88,7 +88,7 @@ class TargetConfig(ConfigModel):
     target: Annotated[
         str,
         Option(
-            "Runtime to deploy to (tables runtimes lists them); once a device.",
+            "Runtime to deploy to (tables runtimes lists them); once per device.",
             "Target",
             metavar="RUNTIME",
         ),
@@ -109,7 +109,7 @@ class TargetConfig(ConfigModel):
         float,
         Option(
             "Highest latency of one call, 8ms or 500us, or lowest throughput, 1200img/s (with "
-            "--batch-size); once a target.",
+            "--batch-size); once per target.",
             "Target",
             "budget",
             metavar="BUDGET",

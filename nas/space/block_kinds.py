@@ -139,6 +139,12 @@ class BlockKind:
                     f"kind {brief(self.name)}: {brief(name)} is no name: use lower-case letters, "
                     f"digits and underscores"
                 )
+        for field in self.fields:
+            if field.name in COMMON and field.default is not None:
+                raise ArchitectureError(
+                    f"kind {self.name!r}: field {field.name!r} cannot have a default: every block "
+                    f"sets it"
+                )
         for name in names:
             if name in _RESERVED or names.count(name) > 1:
                 raise ArchitectureError(

@@ -77,8 +77,8 @@ def parse_resolution(text: int | str) -> tuple[int, int]:
     Raises:
         ArchitectureError: it is neither, or a side is not from 1 to `MAX_RESOLUTION`.
     """
-    sides = str(text).lower().split("x")
-    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+    sides = [side.strip() for side in str(text).lower().split("x")]
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise ArchitectureError(
             f"resolution {brief(text)} is none: write for example 224, or 512x683 (height x width)"
         )

@@ -23,9 +23,6 @@ MAX_ERROR = 2.0
 """A table is also rejected if its mean error is larger than this, in units of the mean half width
 of the intervals. A valid table has about 0.5."""
 
-MIN_NETWORKS = 3
-"""Least number of networks that can reject a table."""
-
 
 @dataclass(frozen=True)
 class Recheck:

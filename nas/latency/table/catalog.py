@@ -129,8 +129,9 @@ def find_table(
     tables = [read_table(path) for path in list_tables(tables_dir, target)]
     if not tables:
         reason = RUNTIMES[target].unavailable()
+        here = f"none can be measured here: {reason}" if reason else f"this device is no {device}"
         raise TableError(
-            f"no latency table for {target}, and none can be measured here: {reason}; measure "
+            f"no latency table for {target}, and {here}; measure "
             f"one on the device: {measure_command(TableKey(target, None, precision, batch_size))}"
         )
     devices = sorted({table.meta.device for table in tables})
