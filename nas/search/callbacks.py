@@ -11,20 +11,23 @@ from nas.results.values import Candidate, Provenance
 
 @dataclass(frozen=True)
 class Trained:
-    """Progress that the listener receives after every evaluation, to a rung or in full.
+    """Report of one evaluation, to a rung or in full; `Listener.trained` receives it.
 
     Attributes:
-        candidate: None where the training diverged, or failed.
-        done, total: number of candidates evaluated so far, in full or not, and number to evaluate.
-        at_rung: number of candidates trained to each rung so far; the last rung is a full training.
-        rung: the one that this candidate was trained to, from 1.
-        on_front: whether the candidate is Pareto-optimal so far.
-        best: the candidate of the best score within every limit so far, None if there is none.
-        hypervolume: hypervolume of the front so far on the first device, in units of score (about
-            0 to 1) times latency ratio.
-        seconds: duration of the evaluation.
+        candidate: the evaluated candidate; None if its training diverged or the evaluator failed.
+        done: number of candidates that this run has evaluated so far, in full or not.
+        total: number of candidates to evaluate.
+        at_rung: for each rung, the number of candidates that have completed it so far; the last
+            rung is a full training.
+        rung: the rung that this evaluation was for, from 1.
+        on_front: whether the candidate is on the first device's front so far.
+        best: the candidate within every limit that has the best score so far; None if there is
+            none.
+        hypervolume: hypervolume of the first device's front so far, with the reference point at
+            score 0 and latency ratio 1; about 0 to 1.
+        seconds: duration of the evaluation in seconds; 0 if the evaluator failed.
         provenance: provenance of the first device's latencies: ``predicted`` or ``estimated``.
-        failure: the error that the evaluator raised, None if it raised none.
+        failure: message of the error that the evaluator raised; None if it raised none.
     """
 
     candidate: Candidate | None
@@ -45,12 +48,13 @@ class Listener:
     """Callbacks of a search; each of them is optional.
 
     Attributes:
-        stage: told the name of each stage as it begins.
-        measuring: told about the progress of measuring a table.
-        training: told at the start how many candidates are evaluated and how many are to be.
-        trained: told about each evaluation.
-        verifying: told how many networks are measured, and of how many.
-        finalists: told how many finalists are trained longer, and of how many.
+        stage: called with the name of each stage as it begins.
+        measuring: called while a table is measured, see `nas.latency.collect.tables.Progress`.
+        training: called before candidates are evaluated, with the number evaluated already and the
+            total number.
+        trained: called after each evaluation.
+        verifying: called with the number of networks measured so far and the total number.
+        finalists: called with the number of finalists trained longer so far and the total number.
     """
 
     stage: Callable[[str], None] = lambda _: None

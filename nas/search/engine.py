@@ -42,15 +42,16 @@ def search(
     """Search for the most accurate architecture within a latency budget.
 
     Args:
-        config: what to search for.
+        config: configuration of the search.
         output: the run's folder; None for a new one under ``results/``.
-        measure_table: measure this machine's table first where it is missing or incomplete.
-        tables_dir: where latency tables are kept; None for the usual folders.
-        executor: makes the executor that evaluates, from the number of workers.
-        listener: told about progress.
+        measure_table: whether to measure this machine's table first if it is missing or incomplete.
+        tables_dir: folder of the latency tables; None for the usual folders.
+        executor: function that makes an executor from the number of workers; candidates are
+            evaluated on this executor.
+        listener: callbacks for progress; None for none.
 
     Raises:
-        UserError: the configuration is wrong or cannot be met; nothing was trained.
+        UserError: the configuration is wrong, no network keeps the limits, or the evaluator fails.
     """
     listener = listener or Listener()
     require_writable(output or folders.results())
@@ -74,15 +75,16 @@ def resume(
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
 ) -> SearchResult:
-    """Resume a run: every finished trial is kept, interrupted ones are enqueued again.
+    """Resume a run: keep its finished trials, and enqueue its interrupted ones again.
 
     Args:
         run_dir: the run's folder.
-        trials, time_limit_s, workers, finalists: replace what the run was begun with, if given.
-        tables_dir, executor, listener: as for `search`.
+        trials, time_limit_s, workers, finalists: new values for the run's configuration; None
+            keeps the present value. A given ``trials`` also replaces earlier extensions.
+        tables_dir, executor, listener: see `search`.
 
     Raises:
-        UserError: the folder holds no run, or it cannot go on.
+        UserError: the folder holds no run, or the run cannot go on.
     """
     listener = listener or Listener()
     given = {
@@ -106,14 +108,15 @@ def _run(
     listener: Listener,
     exactly: bool = False,
 ) -> SearchResult:
-    """Carry out a run.
+    """Run a new or resumed search, and write the files of its result.
 
     Args:
         run_dir: the run's folder.
         prepared: the checked configuration and its tables.
-        earlier: trials of earlier runs; None reads them if the run has not kept them yet.
+        earlier: trials of earlier runs to begin with; None to read them, if the study does not
+            hold them yet.
         make_executor, listener: see `search`.
-        exactly: forget earlier extensions of the run.
+        exactly: whether to forget earlier extensions of the run.
     """
     config = prepared.config
     with RunStore.opened(run_dir, config) as store:
@@ -132,7 +135,7 @@ def _run(
 def _begin(
     store: RunStore, prepared: Prepared, earlier: Sequence[EarlierTrial] | None
 ) -> tuple[Leaderboard, Proposer]:
-    """Prepare the state of a new or resumed run for the evaluation of candidates."""
+    """Prepare the study of a new or resumed run; return the run's leaderboard and proposer."""
     config, space = prepared.config, prepared.space
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Leaderboard:
-    """Candidates as values, made from the store and the present budget.
+    """Makes the candidates of a run from its trials, with latencies under the current budget.
 
     Args:
         store: store of the run.
-        budget: the budget with the uncalibrated predictors; `calibrate` replaces it.
+        budget: the limits, with uncalibrated predictors.
         size_bonus: see `nas.config.SearchConfig`.
 
     Attributes:
-        budget: the limits, with predictors calibrated by the measurements of the run.
+        budget: the limits, with predictors that `calibrate` has corrected.
         bonus: size bonus that is added to accuracies.
     """
 
@@ -41,7 +41,7 @@ class Leaderboard:
         self._predicted: dict[tuple[Architecture, bool], tuple[Latency, ...]] = {}
 
     def calibrate(self) -> None:
-        """Shift each device's predictions by all that the run has measured on it."""
+        """Correct each device's predictor by the networks that the run has measured on it."""
         candidates = self.candidates()
         devices = []
         for index, device in enumerate(self._uncalibrated.devices):
@@ -56,30 +56,36 @@ class Leaderboard:
         self._predicted.clear()
 
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """`Budget.latency_ratio` of the current budget, which calibration replaces."""
+        """Return `Budget.latency_ratio` with the calibrated predictors: [n, devices]."""
         return self.budget.latency_ratio(architectures)
 
     def candidates(self) -> list[Candidate]:
-        """Every fully trained candidate, by trial number."""
+        """Return every fully trained candidate, in trial order."""
         return [self._candidate(record) for record in self._store.trials.read().trained()]
 
     def partly_trained(self) -> list[Candidate]:
-        """Every candidate that stopped at a rung and was not promoted, by trial number."""
+        """Return the candidates that stopped at a rung and were not promoted, in trial order."""
         trials = self._store.trials.read()
         promoted = trials.promoted()
         return [self._candidate(r) for r in trials.at_rung() if r.number not in promoted]
 
     def front(self, device: int = 0) -> list[Candidate]:
-        """Pareto-optimal candidates within every limit, fastest on one device first."""
+        """Return the front of score and latency on one device, the fastest candidate first.
+
+        It consists of candidates within every limit.
+
+        Args:
+            device: index of the device.
+        """
         within = self.within_limits()
         points = [(c.score, c.latencies[device].latency_ms) for c in within]
         return pareto_front(within, points)
 
     def within_limits(self) -> list[Candidate]:
-        """Candidates whose latencies are within every budget, up to the ends of their intervals.
+        """Return the candidates whose latency interval ends within the budget of every device.
 
-        The interval is the one that a further measurement would fall into; for a network that was
-        not measured, the interval of its prediction.
+        For a measured network, this is the interval that another measurement would fall into; for
+        any other, it is the interval of the prediction. Limits of size are not checked again.
         """
         limits_ms = [device.budget_ms for device in self.budget.devices]
         return [
@@ -92,7 +98,7 @@ class Leaderboard:
         ]
 
     def finalists(self, count: int) -> list[Candidate]:
-        """The ``count`` candidates of the best score within every limit, best first."""
+        """Return up to ``count`` candidates within every limit, in order of score, best first."""
         return sorted(self.within_limits(), key=lambda c: -c.score)[:count]
 
     def _candidate(self, record: TrialRecord) -> Candidate:
@@ -128,6 +134,11 @@ class Leaderboard:
         return self._predicted[key]
 
     def _remeasured_high_ms(self, measured: Timing, times: int) -> float:
-        """Upper end of the interval that another measurement would fall into."""
+        """Return the upper end, in ms, of the interval that another measurement would fall into.
+
+        Args:
+            measured: mean of the measurements so far.
+            times: number of measurements so far.
+        """
         again = measured_again(measured.ci_pct, times)
         return measured.latency_ms * again.factor(self.budget.confidence)

@@ -1,4 +1,4 @@
-"""The limits of a search. Latency is predicted, so nothing over a limit is ever trained."""
+"""The limits of a search. Latency is predicted, so no network over a limit is ever trained."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 
 MIN_FALL = 0.04
-"""Larger networks fit if the upper end of a latency interval falls by at least this share."""
+"""Share by which the latency ratio of a network must fall for larger networks to fit, see
+`Budget.allows_more_than`."""
 
 NEAR_LIMIT = 0.8
-"""Such a fall matters only for networks whose latency ratio is at least this."""
+"""Such a fall counts only for a network whose latency ratio was above this."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class DeviceBudget:
     """A latency limit on one device.
 
     Attributes:
-        predictor: predictor of the device.
-        budget_ms: highest latency that may be trained.
-        asked: the budget as the user wrote it; empty for ``budget_ms``.
+        predictor: latency predictor of the device.
+        budget_ms: highest latency that is allowed.
+        asked: the budget as the user wrote it, for messages; if empty, they name ``budget_ms``.
     """
 
     predictor: LatencyPredictor
@@ -51,14 +52,16 @@ class Budget:
     """Every limit of a search.
 
     Attributes:
-        space: where candidates come from.
+        space: search space of the candidates.
         devices: latency limits, one per device.
-        workload: workload of the network to deploy; each device has its own batch size.
-        confidence: a latency is within its limit if the upper end of its interval of this
-            confidence is.
-        max_params, max_macs: limits of size, None for none; MACs are for one image.
-        max_size_bytes: largest size of the weights, BatchNorms folded, on the device whose
-            precision takes most bytes.
+        workload: image size and outputs of the network to deploy, at batch size 1. The batch size
+            of each device is in its table.
+        confidence: confidence of the latency intervals. A latency is within its budget if the
+            upper end of its interval is.
+        max_params: largest number of parameters; None for no limit.
+        max_macs: largest number of MACs for one image; None for no limit.
+        max_size_bytes: largest size of the weights after BatchNorms are folded; None for no limit.
+            With several devices, the precision that takes most bytes counts.
     """
 
     space: SearchSpace
@@ -87,7 +90,7 @@ class Budget:
             self._sizes.append((self.max_size_bytes, size))
 
     def latencies(self, architecture: Architecture) -> tuple[Latency, ...]:
-        """Predicted latency with its interval on each device."""
+        """Return the predicted latency on each device, with its interval."""
         found = []
         for device in self.devices:
             one = device.predictor.predict([architecture], self.workload, self.confidence)
@@ -96,15 +99,23 @@ class Budget:
         return tuple(found)
 
     def breakdown(self, architecture: Architecture, device: int = 0) -> tuple[float, ...]:
-        """Predicted milliseconds of each Block, in order; the device's constant is left out."""
+        """Return the predicted milliseconds of each `Block` of an architecture, in order.
+
+        The predictor's constant, which is the time beyond the blocks, is left out.
+
+        Args:
+            architecture: the network.
+            device: index of the device.
+        """
         blocks = architecture.blocks(self.workload)
         predictor = self.devices[device].predictor
         return tuple(block_ms for _, block_ms in predictor.breakdown(blocks))
 
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Upper ends of predicted latencies over their budgets: [n, devices].
+        """Return the latency ratios of architectures: [n, devices].
 
-        Where a limit of size is broken, at least the size over that limit.
+        A latency ratio is the upper end of the predicted interval, divided by the budget. If an
+        architecture breaks limits of size, each of its ratios is at least the highest size / limit.
         """
         ratios = self.ratios(architectures)
         latency, sizes = np.split(ratios, [len(self.devices)], axis=1)
@@ -113,7 +124,11 @@ class Budget:
         return ratio
 
     def ratios(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Ratios of latencies, parameters, MACs and bytes to the given limits: [n, limits]."""
+        """Return what architectures use of each limit, as value / limit: [n, limits].
+
+        The first columns are the latencies of the devices (upper ends of the intervals). Then come
+        parameters, MACs and bytes, as far as they are limited.
+        """
         columns = []
         for device in self.devices:
             found = device.predictor.predict(architectures, self.workload, self.confidence)
@@ -123,32 +138,34 @@ class Budget:
         return np.stack(columns, axis=1)
 
     def fits(self, architecture: Architecture) -> bool:
-        """Whether every limit is kept."""
+        """Return whether an architecture keeps every limit."""
         return bool(np.all(self.ratios([architecture]) <= 1.0))
 
     def allows_more_than(self, before: Budget, architecture: Architecture) -> bool:
-        """Whether clearly larger networks fit than ``before``, so that a search should continue.
+        """Return whether clearly larger networks fit now than did ``before``.
+
+        If so, a search should continue.
 
         Args:
-            before: the same limits with other predictors.
+            before: the same limits with the earlier predictors.
             architecture: the network whose latencies are compared.
         """
         now, then = (float(budget.latency_ratio([architecture]).max()) for budget in (self, before))
         return then > NEAR_LIMIT and now < (1 - MIN_FALL) * then
 
     def fastest(self) -> Architecture:
-        """The architecture whose largest ratio is smallest, found by steepest descent.
+        """Find the architecture whose highest value in `ratios` is lowest, by steepest descent.
 
-        Every limit is on a sum over blocks, so that changing one parameter at a time leads to the
-        same end from nearly everywhere. Several starts guard against the exceptions.
+        Every limited quantity is a sum over blocks. So a descent that changes one parameter at a
+        time ends at the same architecture from nearly every start; several starts are tried.
         """
         return self._least(slice(None))
 
     def require_feasible(self) -> Architecture:
-        """The fastest architecture.
+        """Return the result of `fastest`, after checking that it keeps every limit.
 
         Raises:
-            ConfigError: even that breaks a limit; says how fast or how small it is.
+            ConfigError: it breaks a limit; the message says how fast or small a network can be.
         """
         fastest = self.fastest()
         if self.fits(fastest):
@@ -182,7 +199,7 @@ class Budget:
         )
 
     def _size_limits(self) -> list[tuple[str, float, int]]:
-        """Each size limit that was given: its option, its value and its column in `ratios`."""
+        """Return option, value and column in `ratios` of each limit of size that was given."""
         limits = (
             ("--max-params", self.max_params),
             ("--max-macs", self.max_macs),
@@ -215,5 +232,5 @@ class Budget:
 
 
 def _amount(count: float) -> str:
-    """Text of a count: in millions where it is at least one million."""
+    """Write a count as text, in millions (``25M``) from one million on."""
     return f"{count / 1e6:.6g}M" if count >= 1e6 else f"{count:.0f}"

@@ -1,9 +1,9 @@
 """The search loop: evaluate candidates, measure the front, train finalists longer, confirm.
 
-A measurement may show that more candidates should be evaluated, and a second measurement of the
-recommended network that another one is better. So these steps repeat until the recommended network
-was measured twice. No network is measured more often, and the search is extended at most
-`nas.search.stopping.MAX_EXTENSIONS` times.
+A measurement may show that more candidates should be evaluated. A second measurement of the
+recommended network may show that another network is better. So these steps repeat until the
+recommended network was measured twice. No network is measured more than twice on a device, and the
+search is extended at most `nas.search.stopping.MAX_EXTENSIONS` times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from nas.search.trial_runner import MakeExecutor, TrialRunner
 from nas.search.verification import MEASUREMENTS_TO_RECOMMEND, Verifier
 
 GOES_ON = (None, StopReason.SPACE_EXHAUSTED)
-"""Stop reasons of the evaluation after which a search can be extended or finished."""
+"""Stop reasons of the evaluation of candidates after which the search is complete, or may still be
+extended; None means that all candidates were evaluated."""
 
 
 class SearchLoop:
@@ -32,11 +33,11 @@ class SearchLoop:
 
     Args:
         store: store of the run.
-        leaderboard: the run's candidates under the budget.
-        proposer: proposes the candidates.
+        leaderboard: leaderboard of the run.
+        proposer: proposer of the run.
         prepared: the checked configuration and its tables.
-        make_executor: makes the executor that evaluates.
-        listener: told about progress.
+        make_executor: makes the executor on which candidates are evaluated.
+        listener: callbacks for progress.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class SearchLoop:
         }
 
     def run(self) -> SearchResult:
-        """Evaluate, measure and recommend."""
+        """Evaluate candidates, measure the best, and return the result with a recommendation."""
         self._evaluate(max([self._prepared.config.trials, *self._store.notes.extensions()]))
         if self._verify_until_confirmed() and self._stopped in GOES_ON:
             self._store.remove_checkpoints()
@@ -81,7 +82,11 @@ class SearchLoop:
         )
 
     def _verify_until_confirmed(self) -> bool:
-        """Repeat verification until it is confirmed; False if the search was interrupted."""
+        """Repeat measuring, training finalists and confirming until nothing is left to confirm.
+
+        Returns:
+            True at the end; False if the user interrupted the search before.
+        """
         confirmed: int | None = None
         while True:
             self._verify(confirmed)
@@ -103,7 +108,7 @@ class SearchLoop:
                 return True
 
     def _evaluate(self, total: int) -> None:
-        """Evaluate until there are ``total`` candidates, including earlier ones."""
+        """Evaluate candidates until the run has evaluated ``total``, earlier sessions included."""
         store, config = self._store, self._prepared.config
         self._listener.stage("training" if config.evaluator == TRAINING else "evaluating")
         self._listener.training(store.trials.read().begun(), total)
@@ -123,7 +128,7 @@ class SearchLoop:
             self._stopped = self._runner.run(source)
 
     def _train_finalists(self) -> StopReason | None:
-        """Train the finalists longer; returns why some were not trained, or None."""
+        """Train the finalists longer; return why some were not trained, or None if all were."""
         config = self._prepared.config
         if not unfinished_finalists(self._leaderboard, config):
             return None
@@ -135,10 +140,13 @@ class SearchLoop:
             return self._runner.run(source)
 
     def _verify(self, confirmed: int | None) -> None:
-        """Measure the front; extend the search if its best candidate is lost or more networks fit.
+        """Measure the front, and extend the search while measurements call for it.
+
+        They do if the best candidate is lost (`Verifier.is_lost`), or if larger networks fit than
+        was predicted.
 
         Args:
-            confirmed: number of the candidate that was measured again just before, or None.
+            confirmed: number of the candidate that `_confirm` measured just before, or None.
         """
         notes = self._store.notes
         lost = confirmed is not None and self._verifier.is_lost(confirmed)
@@ -165,10 +173,11 @@ class SearchLoop:
             self._unverified |= dict.fromkeys(self._verifier.devices_here, reason)
 
     def _confirm(self) -> int | None:
-        """Measure the network to recommend once more.
+        """Measure the network to recommend once more, on devices where it was measured too rarely.
 
         Returns:
-            The number of its trial; None if it was measured often enough or cannot be measured.
+            The number of its trial. None if nothing was measured: either there is no network to
+            recommend, or every device that can measure it has done so often enough.
         """
         here = [i for i in self._verifier.devices_here if i not in self._unverified]
         best = recommend(self._leaderboard, here, self._prepared.config.finalists)

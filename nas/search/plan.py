@@ -1,7 +1,7 @@
-"""What a search would do, computed without running it: ``--dry-run``.
+"""Works out what a search would do, without running it (``--dry-run``).
 
-Everything is checked that a search checks before it begins. Nothing is measured for a table,
-trained for a score, or written; a few training steps are timed on images of noise.
+It checks everything that a search checks before it begins, but opens no images. It measures no
+table, evaluates no candidate and writes no file. It times a few training steps on images of noise.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ SAMPLES = 300
 """Number of random networks from which a typical candidate is chosen."""
 
 WARM_UP_STEPS, TIMED_S = 2, 2.0
-"""Number of training steps before the timed ones, and seconds that the timed ones take together."""
+"""Number of training steps before the timed ones, and approximate duration of all timed ones in
+seconds."""
 
 CHECKPOINT_BYTES = 16
 """Bytes per parameter of a checkpoint: weights, their average, two moments of Adam."""
 
 REPORT_BYTES, STUDY_BYTES, TRIAL_BYTES = 5_000_000, 150_000, 5_000
-"""Bytes of a run's page, of its study without trials, and of one trial in the study."""
+"""Approximate bytes of a run's report page, of its study without trials, and of one trial in the
+study."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class PlannedTable:
         target: target of the table.
         name: name of the table.
         missing: blocks and networks to measure first; None if nothing is to be measured.
-        seconds: estimates of the least and the most time that measuring them takes.
+        seconds: the least and the most seconds that measuring them is estimated to take.
     """
 
     target: str
@@ -68,12 +70,12 @@ class PlannedTable:
 
 @dataclass(frozen=True)
 class TrainingTiming:
-    """How long proxy trainings take, from one that was timed.
+    """How long the proxy trainings take, estimated from a few timed steps of one network.
 
     Attributes:
-        typical: MACs in G, at the proxy's resolution, of the network that was timed.
-        images_per_s: training speed of one worker, as timed, without evaluation.
-        seconds: duration of all trainings, with every worker busy.
+        typical: MACs of the timed network at the proxy's resolution, in G.
+        images_per_s: measured training speed of one worker, without validation.
+        seconds: estimated duration of all trainings and validations, with every worker busy.
     """
 
     typical: float
@@ -86,10 +88,10 @@ class PlannedTraining:
     """What a search trains, if nothing stops or extends it.
 
     Attributes:
-        at_rung: candidates that are trained up to each rung, the last of them in full.
-        finalists: how many are trained longer afterwards.
-        images: images seen in all these trainings.
-        timing: how long it takes; None for evaluators that do not train by proxy.
+        at_rung: number of candidates trained to each rung; the last rung is a full training.
+        finalists: number of finalists that are trained longer afterwards; 0 for none.
+        images: total number of images seen in all these trainings.
+        timing: how long they take; None for evaluators that do not train by proxy.
     """
 
     at_rung: tuple[int, ...]
@@ -105,12 +107,12 @@ class Plan:
     Attributes:
         config: configuration of the search, with absolute paths.
         tables: one per target.
-        imported: number of trials taken over from earlier runs.
-        to_decode: images that are decoded into the cache first; 0 for built-in data.
+        imported: number of trained networks of earlier runs that the search begins with.
+        to_decode: number of images that are decoded into the cache first; 0 for built-in data.
         training: what is trained.
-        folder: the folder of the results, or the one they go into.
+        folder: the run's folder if it was given, else the folder in which it would be made.
         disk_bytes: estimated size of the run's folder.
-        free_bytes: free space on its disk.
+        free_bytes: free space on the disk of ``folder``.
     """
 
     config: SearchConfig
@@ -124,7 +126,7 @@ class Plan:
 
 
 class _MeasuringError(Exception):
-    """Ends `prepare` after all its checks, before it would begin to measure."""
+    """Raised inside `prepare` to leave it after all its checks, before it measures a table."""
 
 
 def plan(
@@ -146,7 +148,7 @@ def plan(
         refuse_existing(output)
     if config.evaluator == TRAINING:
         check_source(config.proxy)
-    # Built-in data in its place, as images of a folder would be decoded into the cache.
+    # `check` would decode the images of a data folder into the cache, so it gets built-in data.
     proxy = config.proxy.model_copy(update={"data": "digits"})
     checked, space = check(config.model_copy(update={"proxy": proxy}))
     config = checked.model_copy(update={"proxy": config.proxy})
@@ -170,7 +172,7 @@ def plan(
 def _budget(
     config: SearchConfig, space: SearchSpace, measure_table: bool, tables_dir: Path | None
 ) -> Budget | None:
-    """The limits of the search; None where a table is measured first."""
+    """Return the limits of the search; None if a table must be measured first."""
 
     def stage(name: str) -> None:
         if name == "measuring":
@@ -210,7 +212,7 @@ def _table(
 def _training(
     config: SearchConfig, space: SearchSpace, budget: Budget | None
 ) -> tuple[PlannedTraining, int]:
-    """What is trained, and the parameters of a typical candidate."""
+    """Return what would be trained, and the number of parameters of a typical candidate."""
     typical = _typical(config, space, budget)
     at_rung = [config.trials]
     for _ in range(config.rungs - 1):
@@ -232,7 +234,14 @@ def _training(
 def _timing(
     config: SearchConfig, typical: Architecture, images: int, evaluations: int
 ) -> TrainingTiming:
-    """Time a few steps of a typical candidate's training in a worker."""
+    """Time a few steps of one training in a worker, and estimate the duration of all trainings.
+
+    Args:
+        config: configuration of the search.
+        typical: the network whose training is timed.
+        images: total number of images seen in all trainings.
+        evaluations: number of validations after trainings.
+    """
     executor = LocalExecutor(config.workers)
     try:
         timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
@@ -245,7 +254,11 @@ def _timing(
 
 
 def _typical(config: SearchConfig, space: SearchSpace, budget: Budget | None) -> Architecture:
-    """The network of median MACs among random ones that use half of the limits and more."""
+    """Choose a typical candidate: the network of median MACs among random networks.
+
+    With a budget, these must be within the limits and use at least half of one of them. If none
+    does, all random networks within the limits count; without any, the fastest network is chosen.
+    """
     rng = random.Random(config.seed)
     samples = [space.sample(rng, rng.uniform(-3.0, 3.0)) for _ in range(SAMPLES)]
     if budget is not None:
@@ -259,9 +272,10 @@ def _typical(config: SearchConfig, space: SearchSpace, budget: Budget | None) ->
 
 
 def timed_steps(architecture: dict[str, Any], proxy: ProxyConfig, seed: int) -> tuple[float, float]:
-    """Images a second of a training, and seconds of an evaluation, as timed just now.
+    """Time a few training steps and one batch of validation, in a worker, on images of noise.
 
-    Runs in a worker, on images of noise.
+    Returns:
+        Images per second in training, and seconds of a validation on all validation images.
     """
     import torch
 
@@ -296,13 +310,19 @@ def _validation_images(proxy: ProxyConfig) -> int:
 
 
 def _images(proxy: ProxyConfig) -> int:
-    """Images of a folder that are decoded before a search begins."""
+    """Return the number of images that a search decodes before it begins; 0 for built-in data."""
     folder = parse_source(proxy.data)
     return sum(map(len, index_folder(folder).splits.values())) if folder else 0
 
 
 def _disk_bytes(config: SearchConfig, training: PlannedTraining, params: int) -> float:
-    """Largest size of a run's folder in bytes, roughly; without the cache and the tables."""
+    """Estimate the largest size of a run's folder in bytes, without image cache and tables.
+
+    Args:
+        config: configuration of the search.
+        training: what is trained.
+        params: number of parameters of a typical candidate.
+    """
     waiting = training.at_rung[0] if len(training.at_rung) > 1 else 0
     trials = config.trials * TRIAL_BYTES
     model = 4 * params

@@ -26,15 +26,18 @@ from nas.system import folders
 from nas.system.paths import is_file
 
 MIN_STEPS = 3
-"""Least number of batches of a rung; a training of fewer batches learns nothing."""
+"""Least number of batches up to the first rung; a training of fewer batches learns nothing."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A search that was checked, with its tables.
+    """A checked configuration, with its space, tables and limits.
 
     Attributes:
+        config: each target names the device, precision and batch size of its table.
+        space: search space of the candidates.
         tables: one per target, in the order of ``config.targets``.
+        budget: the limits, with a predictor of each table.
     """
 
     config: SearchConfig
@@ -47,10 +50,10 @@ def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     """Check everything about a search except its tables, before any time is spent.
 
     Returns:
-        The configuration with absolute paths, and its space.
+        The configuration with absolute paths, and its search space.
 
     Raises:
-        UserError: something is wrong.
+        UserError: the space, sampler, rungs, workload or evaluator cannot be used.
     """
     config = _with_absolute_paths(config)
     space = load_space(config.space)
@@ -68,17 +71,17 @@ def prepare(
     tables_dir: Path | None,
     listener: Listener,
 ) -> Prepared:
-    """Find the tables, or measure this machine's.
+    """Find the latency table of each target, or measure it if it is this machine's.
 
     Args:
-        config, space: as `check` gives them.
-        measure_table: whether this machine may measure what is missing. It measures only if all
-            other targets are in order.
-        tables_dir: where the tables are.
-        listener: told about measuring.
+        config, space: as returned by `check`.
+        measure_table: whether this machine may measure a table that is missing or incomplete. It
+            begins only if the targets whose tables were found can keep their budgets.
+        tables_dir: folder of the tables; None for the usual folders.
+        listener: callbacks for progress.
 
     Raises:
-        UserError: a table is missing, or no network keeps the limits.
+        UserError: a table is missing, a device is given twice, or no network keeps the limits.
     """
     found = [_found(config, t, space, measure_table, tables_dir) for t in config.targets]
     _refuse_equal(config.targets, found)
@@ -166,7 +169,7 @@ def _check_rungs(config: SearchConfig) -> None:
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """The configuration with absolute paths, so that the run can be resumed from any folder."""
+    """Make the paths of a configuration absolute, so that its run can be resumed in any folder."""
     space = config.space
     if space not in space_names() and is_file(Path(space)):
         space = str(Path(space).absolute())
@@ -182,7 +185,11 @@ def _found(
     measure_table: bool,
     tables_dir: Path | None,
 ) -> LatencyTable | None:
-    """The table the options mean; None where this machine can and may measure it first."""
+    """Find the table of a target; return None if this machine can and may measure it first.
+
+    Raises:
+        TableError: the table is missing or lacks blocks, and is not to be measured here.
+    """
     options = (target.target, target.device, target.precision, target.batch_size)
     table = find_table(*options, tables_dir)
     own = own_key(target.target, target.precision, target.batch_size)
@@ -223,7 +230,7 @@ def _measured(
     tables_dir: Path | None,
     listener: Listener,
 ) -> LatencyTable:
-    """This machine's own table, measured now."""
+    """Measure this machine's own table of a target."""
     listener.stage("measuring")
     return collect_table(
         space,

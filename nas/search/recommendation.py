@@ -1,4 +1,4 @@
-"""What a search recommends, and the result it ends in."""
+"""Chooses the network that a search recommends, and makes the result of the search."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Outcome:
 
     Attributes:
         stopped: stop reason if the search ended early, else None.
-        unverified: why nothing was measured on a device, by its index.
-        finalists_stopped: why finalists were not trained longer; None if nothing stopped that.
+        unverified: reasons why devices could not measure the front, by index of the device.
+        finalists_stopped: why some finalists were not trained longer; None if nothing stopped that.
     """
 
     stopped: StopReason | None
@@ -46,15 +46,17 @@ class Outcome:
 def recommend(
     leaderboard: Leaderboard, verified: Collection[int], finalists: int
 ) -> Candidate | None:
-    """The best candidate within every limit, None if there is none; of equal ones the fastest.
+    """Return the best candidate within every limit; None if there is none.
 
-    If at least two finalists were trained longer, it is one of them. Otherwise a candidate whose
-    longer training diverged is recommended only if there is no other.
+    If the longer trainings of at least two finalists converged, the one of these with the best
+    `Candidate.finalist_score` is returned. Otherwise it is the candidate of the best score; one
+    whose longer training diverged is returned only if there is no other. Of candidates with equal
+    scores, the one with the lowest latency ratio is returned.
 
     Args:
         leaderboard: leaderboard of the run.
         verified: indices of devices on which only measured candidates are considered.
-        finalists: largest number of finalists.
+        finalists: largest number of finalists, see `nas.config.SearchConfig`.
     """
     within = [
         candidate
@@ -70,7 +72,7 @@ def recommend(
 
 
 def _slowest(leaderboard: Leaderboard, candidate: Candidate) -> float:
-    """The highest of a candidate's latencies over their budgets."""
+    """Return the highest ratio of a candidate's latency to the budget, over all devices."""
     devices = leaderboard.budget.devices
     return max(
         latency.latency_ms / device.budget_ms
@@ -85,12 +87,12 @@ def conclude(
     outcome: Outcome,
     devices_here: Sequence[int],
 ) -> SearchResult:
-    """The result of a search.
+    """Make the result of a search.
 
     Args:
         store, leaderboard: store and leaderboard of the run.
         prepared: the checked configuration and its tables.
-        outcome: how it ended.
+        outcome: how the search ended.
         devices_here: indices of the devices that are this machine.
     """
     config, trials = prepared.config, store.trials.read()
@@ -158,7 +160,10 @@ def _device_result(
 
 
 def _references(budget: Budget, candidates: Sequence[Candidate]) -> tuple[Reference, ...]:
-    """The presets for the space, as far as the tables know their blocks."""
+    """Return the presets for the space with their predicted latencies.
+
+    A preset is left out if a table lacks one of its blocks.
+    """
     scores = {candidate.architecture: candidate.score for candidate in candidates}
     references = []
     for name, architecture in load_presets(budget.space):

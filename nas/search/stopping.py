@@ -1,4 +1,4 @@
-"""When a search stops, and how far it is extended if its measurements differ from predictions."""
+"""Time limit of a search, and its extension if measurements differ from predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.config import SearchConfig
 from nas.search.store.study_notes import StudyNotes
 
 EXTENSION = 0.25
-"""Candidates of one extension, as a share of ``--trials``."""
+"""Number of candidates that one extension adds, as a share of ``--trials``."""
 
 MAX_EXTENSIONS = 2
 """Largest number of extensions of a search. It is extended if its best candidate proved to be over
@@ -19,21 +19,21 @@ the budget when measured, or if larger networks fit than was predicted."""
 
 
 def extensions_to_come(notes: StudyNotes) -> int:
-    """How often a search may still be extended."""
+    """Return how often a search may still be extended."""
     return max(0, MAX_EXTENSIONS - len(notes.extensions()))
 
 
 def extension(config: SearchConfig) -> int:
-    """Candidates of one extension."""
+    """Return the number of candidates that one extension adds."""
     return math.ceil(EXTENSION * config.trials)
 
 
 class TimeLimit:
-    """Counts seconds from its creation; the time while it is `paused` does not count.
+    """A time limit that runs from its creation; time while it is `paused` does not count.
 
     Args:
-        limit_s: seconds; None for no limit.
-        now: the clock.
+        limit_s: the limit in seconds; None for no limit.
+        now: clock that returns seconds.
     """
 
     def __init__(self, limit_s: float | None, now: Callable[[], float] = time.monotonic) -> None:
@@ -42,12 +42,12 @@ class TimeLimit:
         self._begun = now()
 
     def remaining_s(self) -> float:
-        """Seconds until the limit, below 0 after it; infinite without one."""
+        """Return the seconds until the limit: below 0 after it, infinite if there is none."""
         return self.limit_s - (self._now() - self._begun)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time of the with-block, for measurements of unknown length."""
+        """Stop the count inside a with-block, for measurements, whose duration is unknown."""
         begun = self._now()
         try:
             yield

@@ -22,14 +22,14 @@ from nas.space.architecture import Architecture
 from nas.system.interrupts import interruptible
 
 MAX_CRASHES = 3
-"""How often workers may die before a search gives up."""
+"""A search gives up when workers have died this many times."""
 
 MAX_FAILURES = 3
-"""Evaluations that may fail in a row before a search gives up."""
+"""A search gives up after this many failures in a row; a batch counts as one failure."""
 
 T = TypeVar("T")
 MakeExecutor = Callable[[int], Executor]
-"""Makes an executor from the number of workers."""
+"""Function that makes an executor from the number of workers."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Job(Generic[T]):
 
     Attributes:
         request: request to the evaluator.
-        subject: value that the source gets back with the outcome.
+        subject: the source's own value for this job, such as its trial.
     """
 
     request: Request[Architecture]
@@ -46,45 +46,57 @@ class Job(Generic[T]):
 
 
 class JobSource(Protocol[T]):
-    """Where the jobs of a `TrialRunner` come from, and where their outcomes go."""
+    """Supplies the jobs of a `TrialRunner`, and receives their outcomes."""
 
     def next(self, running: Collection[Job[T]]) -> Job[T] | None:
-        """The next job, None where there is nothing to begin now."""
+        """Return the next job; None if there is nothing to begin now.
+
+        Args:
+            running: the jobs that are being evaluated.
+        """
 
     def finish(self, job: Job[T], evaluation: Evaluation) -> None:
-        """An evaluation is done."""
+        """Receive the result of a job."""
 
     def fail(self, job: Job[T], failure: EvaluationFailure) -> None:
-        """The evaluator raised an error."""
+        """Receive the error that the evaluator raised for a job."""
 
     def give_up(self, job: Job[T]) -> None:
-        """The evaluation was interrupted; it may be tried again."""
+        """Take back a job whose evaluation was interrupted; it may be tried again."""
 
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[T]]
     ) -> StopReason | None:
-        """Workers died, or evaluations failed, too often; returns why this source stopped.
+        """End the source, as workers have died or evaluations have failed too often.
+
+        Args:
+            reason: which of these it was.
+            message: explanation for the user.
+            unfinished: the jobs that were being evaluated.
+
+        Returns:
+            The source's stop reason.
 
         Raises:
-            UserError: no result can be drawn from the evaluations so far; carries the message.
+            UserError: the evaluations so far do not suffice for a result; carries the message.
         """
 
     @property
     def stopped(self) -> StopReason | None:
-        """Stop reason of a source that ended before all its jobs were done."""
+        """Stop reason if the source ended before all its jobs were done, else None."""
 
 
 Outcomes = Sequence[Evaluation | EvaluationFailure]
-"""What became of a batch, job by job."""
+"""Result or failure of each job of a batch, in order."""
 
 
 class TrialRunner:
     """Keeps workers busy with the jobs of a source.
 
     Args:
-        evaluator: evaluates.
-        make_executor: makes the executor, also the one that replaces a broken one.
-        workers: jobs at once.
+        evaluator: evaluator of the search.
+        make_executor: makes the executor, and another one whenever a worker has died.
+        workers: number of workers; each evaluates one batch at a time.
     """
 
     def __init__(
@@ -96,10 +108,13 @@ class TrialRunner:
         self._workers = workers
 
     def run(self, source: JobSource[T]) -> StopReason | None:
-        """Run jobs until the source has none; returns why it stopped early, or None.
+        """Run jobs until the source has no more.
+
+        Returns:
+            The stop reason if the source ended early or the user interrupted it, else None.
 
         Raises:
-            UserError: an evaluator cannot be used at all, or see `JobSource.stop`.
+            UserError: the evaluator cannot evaluate any architecture; or see `JobSource.stop`.
         """
         return _Run(self._evaluator, self._make_executor, self._workers, source).to_the_end()
 
@@ -169,7 +184,7 @@ class _Run(Generic[T]):
         return [job for batch in self._pending.values() for job in batch]
 
     def _collect(self) -> None:
-        """Wait a little, and pass on the evaluations that finished."""
+        """Wait up to a second, and report the finished evaluations to the source."""
         with interruptible():
             done, _ = wait(self._pending, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
@@ -177,7 +192,10 @@ class _Run(Generic[T]):
             self._hand_on(self._pending.pop(future), outcomes)
 
     def _hand_on(self, batch: Sequence[Job[T]], outcomes: Outcomes) -> None:
-        """Pass on what a batch gave; a batch that failed counts as one failure."""
+        """Report the outcomes of a batch to the source.
+
+        Several failures in one batch count as one, as an error fails all of its evaluations.
+        """
         failures = [found for found in outcomes if isinstance(found, EvaluationFailure)]
         self._failures = [*self._failures, *failures[:1]] if failures else []
         for job, outcome in zip(batch, outcomes, strict=True):
@@ -187,7 +205,7 @@ class _Run(Generic[T]):
                 self._source.finish(job, outcome)
 
     def _keep_finished(self) -> None:
-        """Pass on the evaluations that finished before the worker pool broke."""
+        """Report to the source the evaluations that finished before a worker died."""
         for future in [f for f in self._pending if f.done() and f.exception() is None]:
             self._hand_on(self._pending.pop(future), future.result())
 

@@ -1,8 +1,9 @@
-"""Measures what a search found, and calibrates the predictors by it.
+"""Measures the best candidates of a search, and calibrates the latency predictors.
 
-The front and the finalists are measured whole on every device that is this machine. That calibrates
-all predictions of the device, which may bring other candidates onto the front. These are measured
-next, until every candidate of the front is measured. The one to recommend is measured once more.
+The whole networks of the fronts and the finalists are measured on every device that is this
+machine. The measurements calibrate all predictions for the device, so other candidates may come
+onto a front. These are measured next, and so on until every candidate of the fronts is measured.
+The network to recommend is measured once more.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from nas.space.workload import Workload
 from nas.system.interrupts import interruptible
 
 WELL_USED = 0.9
-"""Latency ratio, by the upper end of the interval, above which a budget counts as well used."""
+"""A budget counts as well used by a network whose latency ratio (upper end of the predicted
+interval / budget) is at least this."""
 
 MAX_ROUNDS = 4
-"""Largest number of rounds. Each round measures the networks that the round before brought onto the
-front or among the finalists."""
+"""Largest number of rounds of measuring and calibrating. A round measures the candidates that the
+calibration of the round before brought onto a front or among the finalists."""
 
 MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
@@ -40,11 +42,11 @@ DISTURBED_PCT = 5.0
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of measuring the front.
+    """Result of measuring the fronts.
 
     Attributes:
-        lost: see `Verifier.is_lost`, of the best candidate.
-        failed: why a device could not measure, by its index.
+        lost: whether the best candidate was lost in one of the rounds, see `Verifier.is_lost`.
+        failed: reasons why devices could not measure, by index of the device.
     """
 
     lost: bool
@@ -55,10 +57,10 @@ class Verifier:
     """Measures candidates of a run on the devices that are this machine.
 
     Args:
-        store: keeps the measurements.
-        leaderboard: is calibrated by them.
+        store: store of the run, which keeps the measurements.
+        leaderboard: leaderboard of the run, which the measurements calibrate.
         prepared: the checked configuration and its tables.
-        listener: told about every network.
+        listener: callbacks for progress.
 
     Attributes:
         devices_here: indices of the devices that are this machine.
@@ -78,7 +80,7 @@ class Verifier:
         ]
 
     def measure_front(self, skipped: Collection[int]) -> Verification:
-        """Measure every front, and the finalists.
+        """Measure the candidates of every device's front and the finalists, if not yet measured.
 
         Args:
             skipped: indices of devices that cannot measure.
@@ -98,13 +100,28 @@ class Verifier:
         return Verification(over or (unsure and self._budget_unused()), failed)
 
     def measure_again(self, architecture: Architecture, devices: Sequence[int]) -> dict[int, str]:
-        """Measure a network once more; returns why a device could not, by its index."""
+        """Measure a network once more.
+
+        Args:
+            architecture: the network.
+            devices: indices of the devices that measure it.
+
+        Returns:
+            Reasons why devices could not measure it, by index of the device.
+        """
         self._listener.stage("confirming")
         return self._measure({device: [architecture] for device in devices})
 
     def is_lost(self, number: int) -> bool:
-        """Whether a candidate is over a budget by its measurements; or is too close to one to be
-        sure, while the best remaining candidate uses little of the budgets."""
+        """Return whether a candidate is lost, so that more candidates should be evaluated.
+
+        It is lost if its measured latency is over a budget. It is also lost if only the upper end
+        of its interval is over a budget, unless the best remaining candidate uses a budget well
+        (`WELL_USED`).
+
+        Args:
+            number: trial number of the candidate.
+        """
         within = {c.number for c in self._leaderboard.within_limits()}
         return self._over_a_budget(number) or (number not in within and self._budget_unused())
 
@@ -112,7 +129,7 @@ class Verifier:
         """Measure networks on each device, keep their latencies, and calibrate.
 
         Returns:
-            Why a device's runtime could not run one of them, by its index.
+            Reasons why devices could not measure their networks, by index of the device.
         """
         failed: dict[int, str] = {}
         workload = self._prepared.config.workload
@@ -135,7 +152,7 @@ class Verifier:
     def _timings(
         self, architectures: Sequence[Architecture], table: LatencyTable, workload: Workload
     ) -> list[Timing]:
-        """Measure networks, and repeat measurements that were disturbed by other load."""
+        """Measure networks; repeat a measurement once if other load disturbed it."""
         progress = self._listener.verifying
         timings = measure_networks(architectures, table, workload, progress)
         disturbed = [i for i, timing in enumerate(timings) if timing.ci_pct > DISTURBED_PCT]
@@ -147,7 +164,7 @@ class Verifier:
         return timings
 
     def _over_a_budget(self, number: int) -> bool:
-        """Whether a candidate was measured over a budget, not just close to it."""
+        """Return whether a candidate's measured latency is over a budget on any device."""
         return any(
             latency.measured is not None and latency.measured.latency_ms > device.budget_ms
             for candidate in self._leaderboard.candidates()
@@ -158,14 +175,17 @@ class Verifier:
         )
 
     def _budget_unused(self) -> bool:
-        """Whether the best candidate within the limits uses little of every budget."""
+        """Return whether no budget is used well (`WELL_USED`) by the best candidate within limits.
+
+        Without such a candidate, none is used well.
+        """
         front = self._leaderboard.front()
         if not front:
             return True
         return float(self._leaderboard.latency_ratio([front[-1].architecture]).max()) < WELL_USED
 
     def _unmeasured(self, device: int) -> list[Architecture]:
-        """Candidates of any device's front and finalists that were not measured on this device."""
+        """Return the networks of all fronts and the finalists that one device has not measured."""
         board = self._leaderboard
         wanted = {c.number for c in board.finalists(self._prepared.config.finalists)}
         for index in range(len(board.budget.devices)):

@@ -1,9 +1,10 @@
 """Warm start: begins a run with the trials of earlier runs.
 
-Trials of a run that evaluates as the new one will (same evaluator, recipe, seed and rungs) become
-finished trials of the new run, if they are within its limits. All others, those at a rung too, are
-prior observations of the sampler. They are a group of their own, since another training is harder
-or easier as a whole.
+Two runs evaluate alike if evaluator, proxy training, seed and rungs are the same. Fully trained
+trials of an earlier run that evaluates like the new one become finished trials of the new run, if
+they are within its limits. All other trials become prior observations of the sampler. Observations
+of a run that evaluates in another way form groups of their own, because its accuracies may all be
+higher or lower (see `nas.search.sampler.observation.Observation`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from nas.system.paths import is_file
 
 
 def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
-    """Trials of the runs in ``config.warm_start`` whose architectures are in the space.
+    """Read the evaluated trials of the runs in ``config.warm_start``.
+
+    Trials whose architectures are not in ``space`` are left out.
 
     Raises:
-        RunError: a folder holds no run, none of its architectures is in the space, or the sampler
-            cannot learn from earlier runs.
+        RunError: a folder holds no run, a run has no evaluated architecture in the space, or the
+            sampler cannot learn from the run.
     """
     found = []
     for number, name in enumerate(config.warm_start, start=1):
@@ -60,7 +63,13 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
 def _read(
     path: Path, number: int, earlier: SearchConfig, config: SearchConfig
 ) -> list[EarlierTrial]:
-    """Trials of one run.
+    """Read the evaluated trials of one earlier run.
+
+    Args:
+        path: folder of the earlier run.
+        number: place of the run in ``--warm-start``, from 1; it keeps the groups of runs apart.
+        earlier: configuration of the earlier run.
+        config: configuration of the new run.
 
     Raises:
         RunError: its study.db is damaged.
@@ -84,7 +93,15 @@ def _read(
 
 
 def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
-    """Group of the new run's own trials if both evaluate alike, else one of the earlier run."""
+    """Return the group of an earlier trial's observation.
+
+    If the two runs evaluate alike, it is the group of the new run's own trials at the same rung;
+    else it is a group of the earlier run alone.
+
+    Args:
+        to_come: number of rungs after the one that the trial was trained to.
+        number, earlier, config: see `_read`.
+    """
     how, how_now = ((c.evaluator, c.proxy, c.seed, c.rungs) for c in (earlier, config))
     if how == how_now:
         return -to_come
@@ -92,10 +109,10 @@ def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfi
 
 
 def take_over(store: RunStore, leaderboard: Leaderboard, earlier: Sequence[EarlierTrial]) -> None:
-    """Begin a run with the trials of earlier runs; the store keeps them.
+    """Store the trials of earlier runs as finished trials or prior observations of a new run.
 
-    Trials that were trained as this run trains, and are within the limits, become finished trials.
-    A run that was killed meanwhile takes over the rest when it is resumed.
+    The module's docstring says which trials become which. If the run is killed during this, it
+    takes over the rest when it is resumed.
     """
     budget, prior = leaderboard.budget, []
     evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
@@ -110,7 +127,7 @@ def take_over(store: RunStore, leaderboard: Leaderboard, earlier: Sequence[Earli
 
 
 def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> None:
-    """Add a trial that another run has finished."""
+    """Add a fully trained trial of an earlier run to the study."""
     architecture, budget = trial.architecture, leaderboard.budget
     record = TrialRecord(
         number=-1,  # the study gives it a new number
@@ -131,7 +148,13 @@ def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> N
 def as_observations(
     trials: Sequence[EarlierTrial], space: SearchSpace, bonus: SizeBonus
 ) -> list[Observation]:
-    """The trials as a sampler takes them."""
+    """Convert trials of earlier runs to observations of the sampler.
+
+    Args:
+        trials: trials whose architectures are in ``space``.
+        space: search space of the new run.
+        bonus: size bonus that is added to their accuracies.
+    """
     return [
         Observation(
             space.params(t.architecture), t.accuracy + bonus.of(t.architecture, t.images), t.group

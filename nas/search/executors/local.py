@@ -1,4 +1,4 @@
-"""Evaluates on this machine: processes that share its cores."""
+"""An executor of processes on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LocalExecutor(ProcessPoolExecutor):
     """Processes on this machine that share its cores evenly.
 
     Args:
-        workers: candidates trained at once.
+        workers: number of processes.
     """
 
     def __init__(self, workers: int) -> None:
@@ -35,7 +35,7 @@ class LocalExecutor(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
     def stop(self) -> None:
-        """Stop at once: running evaluations are given up."""
+        """Terminate all processes at once; running evaluations are lost."""
         processes = list((self._processes or {}).values())
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -45,7 +45,10 @@ class LocalExecutor(ProcessPoolExecutor):
 
 
 def stop_executor(executor: Executor) -> None:
-    """Stop at once; evaluations of a user's executor end by themselves."""
+    """Stop an executor without waiting for running evaluations.
+
+    Those of a `LocalExecutor` are terminated; those of any other executor go on until they end.
+    """
     if isinstance(executor, LocalExecutor):
         executor.stop()
     else:

@@ -14,28 +14,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LatencyRatio = Callable[[Sequence[A]], "NDArray[np.float64]"]
-"""Latencies of architectures over their limits, above 0: [n, devices]. A ratio above 1 is over
-the limit; an architecture that breaks a limit of size is above 1 on every device."""
+"""Function that returns the latency ratios (latency / budget) of n architectures: [n, devices].
+
+All ratios are above 0. A ratio above 1 breaks the budget; an architecture that breaks a limit of
+size has a ratio above 1 on every device."""
 
 Key = tuple[tuple[str, Choice], ...]
 
 MAX_BIAS = 4.0
-"""Strongest preference of random candidates for small values, or for large ones."""
+"""Random candidates draw their ``size_bias`` (`nas.space.parameter_space.biased`) uniformly
+between minus and plus this."""
 
 MAX_RATIO = 100.0
-"""Higher latency ratios, also infinite ones, are replaced by this one."""
+"""Upper bound of latency ratios; higher ones, also infinite ones, are replaced by it."""
 
 CROSSOVER_RATE = 0.4
-"""Share of the offspring that has two parents."""
+"""Share of the offspring that have two parents."""
 
 FURTHER_MUTATION_RATE = 0.5
-"""Chance that after one changed parameter another one is changed."""
+"""Probability that a mutation changes another parameter after each parameter that it changed."""
 
 GENERATIONS, OFFSPRING, PARENTS = 8, 60, 12
-"""Sizes of the evolutionary search for a candidate near a latency ratio."""
+"""Sizes of the evolutionary search for a candidate near a latency ratio: generations, offspring of
+a generation, and the number of best candidates that become the next parents."""
 
 CLOSE_ENOUGH = 0.02
-"""Relative distance from the wanted latency ratio at which this search ends."""
+"""The evolutionary search ends at this relative distance from the wanted latency ratio."""
 
 
 class CandidateGenerator(Generic[A]):
@@ -43,7 +47,7 @@ class CandidateGenerator(Generic[A]):
 
     Args:
         space: any parameter space.
-        latency_ratio: gives the latencies of architectures over their limits, [n, devices].
+        latency_ratio: returns the latency ratios of architectures, see `LatencyRatio`.
         rng: source of random numbers.
     """
 
@@ -55,28 +59,36 @@ class CandidateGenerator(Generic[A]):
         self._rng = rng
 
     def select(self, params: Mapping[str, Choice]) -> Selection[A]:
-        """The selection that gave these values."""
+        """Return the selection with these parameter values."""
         return self._space.select(picked_from(params))
 
     def latency_ratio(self, selections: Sequence[Selection[A]]) -> NDArray[np.float64]:
-        """Latency ratios, at most `MAX_RATIO`: [n, devices]."""
+        """Return the latency ratios of selections, at most `MAX_RATIO`: [n, devices]."""
         return np.minimum(
             self._latency_ratio([selection.architecture for selection in selections]), MAX_RATIO
         )
 
     def random(self, count: int) -> list[Selection[A]]:
-        """Random candidates, each biased towards small or large values by another amount."""
+        """Draw random candidates, each with its own random bias to small or large values."""
         biases = [self._rng.uniform(-MAX_BIAS, MAX_BIAS) for _ in range(count)]
         return [self._space.select(biased(self._rng, bias)) for bias in biases]
 
     def offspring(self, parents: Sequence[Selection[A]], count: int) -> list[Selection[A]]:
-        """Mutated copies of parents, and crossovers of two of them."""
+        """Make ``count`` offspring: mutated copies of one parent or of a crossover of two."""
         return [self._child(parents) for _ in range(count)]
 
     def fitting(
         self, selections: Sequence[Selection[A]], known: Container[Key]
     ) -> tuple[list[Selection[A]], NDArray[np.float64]]:
-        """New selections within the limits, each once, and their latency ratios: [n, devices]."""
+        """Return the new selections within the limits, without duplicates.
+
+        Args:
+            selections: selections to choose from.
+            known: keys of the selections that do not count as new.
+
+        Returns:
+            The n selections, and their latency ratios [n, devices].
+        """
         once = {key(selection): selection for selection in selections}
         new = [selection for found, selection in once.items() if found not in known]
         if not new:
@@ -86,11 +98,14 @@ class CandidateGenerator(Generic[A]):
         return [selection for selection, fit in zip(new, fits, strict=True) if fit], ratio[fits]
 
     def near(self, ratio: float, known: Container[Key]) -> Selection[A] | None:
-        """A candidate whose highest latency ratio is close to ``ratio``; None if nothing new fits.
+        """Find a new candidate whose highest latency ratio is close to ``ratio``.
 
         Args:
-            ratio: up to 1.
+            ratio: wanted latency ratio, above 0 and up to 1.
             known: keys of the selections that do not count as new.
+
+        Returns:
+            The candidate; None if no new candidate within the limits was found.
         """
         parents = self.random(2 * OFFSPRING)
         best: tuple[float, Selection[A]] | None = None
@@ -127,5 +142,5 @@ class CandidateGenerator(Generic[A]):
 
 
 def key(selection: Selection[Any]) -> Key:
-    """Key that two selections of the same architecture share."""
+    """Return a hashable key, which is equal for selections of the same architecture."""
     return tuple(selection.params.items())

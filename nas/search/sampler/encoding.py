@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 class Encoded:
     """Numeric encoding of n selections.
 
+    A field is a parameter's name without what narrowed its choices (`nas.space.parameter_space`). A
+    property is the last word of a field's name: ``s1.width`` and ``s2.width`` share ``width``.
+
     Attributes:
-        ranks: rank of each field's value among its choices, 0 (smallest) to 1; 0 where the field
-            was not asked for, [n, fields].
-        one_hot: one-hot value of each field; all 0 where it was not asked for, [n, values].
-        shared: for each property, the sum of its ranks over the places that have it, and the
-            number of these places, [n, 2 * properties].
+        ranks: rank of each field's value among its choices, 0 (smallest) to 1; 0 if the selection
+            lacks the field, [n, fields].
+        one_hot: one-hot value of each field; all 0 if the selection lacks it, [n, values].
+        shared: for each property, the sum of the ranks of its fields; then, for each property, the
+            number of its fields that the selection has, [n, 2 * properties].
     """
 
     ranks: NDArray[np.float64]
@@ -36,6 +39,9 @@ class Encoder:
 
     Args:
         selections: known selections. Fields and choices that do not occur in them are not encoded.
+
+    Attributes:
+        fields: number of fields.
     """
 
     def __init__(self, selections: Sequence[Selection[Any]]) -> None:

@@ -1,7 +1,7 @@
-"""Hypervolume of a front of scores over latency ratios, and the expected improvement of it.
+"""Hypervolume of a front in score and latency ratio, and its expected improvement.
 
-A score is better when higher, a latency ratio (latency / budget) when lower. A front covers the
-part of the plane that is dominated by one of its points, up to a reference point.
+A score is better when higher, a latency ratio (latency / budget) when lower. The hypervolume of a
+front is the area of the plane that its points dominate, up to a reference point.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 REFERENCE_RATIO = 1.25
-"""Highest latency ratio that counts in a search. It is above 1, so that the score
-of a network close to the limit counts; most searches are for that network."""
+"""Latency ratio of the reference point in a search. It is above 1, so that a higher score adds to
+the hypervolume even just within the budget, where most searches look for their network."""
 
 
 def hypervolume(score: ArrayLike, ratio: ArrayLike, reference: tuple[float, float]) -> float:
-    """Area covered by points.
+    """Return the area that points dominate, up to a reference point.
 
     Args:
         score: score of each point, [n].
         ratio: latency ratio of each point, [n].
-        reference: lowest score and highest latency ratio that count.
+        reference: score and latency ratio of the reference point; worse points do not count.
     """
     left, right, level = _steps(score, ratio, reference)
     covered = level > reference[0]
@@ -39,18 +39,19 @@ def expected_gain(
     front: tuple[ArrayLike, ArrayLike],
     reference: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Expected growth of the hypervolume by one more point of uncertain score, exact: [n].
+    """Return the exact expected hypervolume improvement of each candidate: [n].
 
-    The latency ratio of a candidate is known. At each ratio x beyond it, the candidate raises the
-    front from f(x) to its score if that is higher, so the expected growth is the integral over x
-    of the expected improvement upon f(x). f is a step function, so the integral is a sum.
+    A candidate's score is normally distributed, and its latency ratio is known. Let f(x) be the
+    best score of the front up to latency ratio x. At each x beyond its own latency ratio, the
+    candidate raises f(x) to its score if that is higher. So the expected hypervolume improvement is
+    the integral over x of the expected improvement on f(x). As f is a step function, it is a sum.
 
     Args:
         mean: expected score of each candidate, [n].
-        deviation: standard deviation of the score, above 0, [n].
+        deviation: standard deviation of each candidate's score, above 0, [n].
         ratio: latency ratio of each candidate, [n].
         front: scores and latency ratios of the current front, [m] each.
-        reference: as for `hypervolume`.
+        reference: see `hypervolume`.
     """
     left, right, level = _steps(*front, reference)
     width = right - np.maximum(left, np.asarray(ratio, dtype=np.float64)[:, None])
@@ -65,9 +66,11 @@ def expected_gain(
 def _steps(
     score: ArrayLike, ratio: ArrayLike, reference: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Best score within each range of latency ratios: left ends, right ends, levels, [steps] each.
+    """Divide the latency ratios up to the reference point into ranges of constant best score.
 
-    The first range begins at minus infinity with the score of the reference.
+    Returns:
+        Left end, right end and best score of each range, [steps] each. The first range begins at
+        minus infinity, with the score of the reference point.
     """
     scores = np.asarray(score, dtype=np.float64)
     ratios = np.asarray(ratio, dtype=np.float64)

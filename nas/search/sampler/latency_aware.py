@@ -1,16 +1,17 @@
 """Suggests the next architecture, knowing its latency before it is evaluated.
 
 A surrogate (`nas.search.sampler.surrogate`) predicts the scores of architectures that were not
-evaluated. Candidates are random ones and offspring of the best known. The one
-whose score is expected to raise the front's hypervolume most is suggested
-(`nas.search.sampler.hypervolume`): the expectation is over the score alone, as latencies are known.
-With several devices the gain is the mean of their gains.
+evaluated. Candidates are random architectures and offspring of the best known ones. The candidate
+of the highest expected hypervolume improvement is suggested (`nas.search.sampler.hypervolume`). The
+expectation is over the score alone, as latencies are known. With several devices, the expected
+improvements of their fronts are added.
 
-Nothing over a limit is suggested, and nothing twice. Pending architectures count as if they had the
-score that the surrogate expects, so that parallel workers get different ones. Scores are compared
-within their group (`nas.search.sampler.observation`) alone.
+No architecture over a limit is suggested, and none twice. Pending architectures count as if they
+had the score that the surrogate expects, so that parallel workers get different suggestions. Scores
+are compared only within their group (`nas.search.sampler.observation`).
 
-`nas.search.sampler.optuna_adapter` makes an Optuna sampler of it. Any other loop can use it too.
+`nas.search.sampler.optuna_adapter` makes an Optuna sampler of `LatencyAware`. Any other loop can
+use `LatencyAware` too.
 """
 
 from __future__ import annotations
@@ -32,36 +33,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_OBSERVATIONS = 8
-"""Architectures evaluated here that the surrogate needs; until then suggestions are spread over the
-latency ratios. Earlier runs do not replace them (chosen by `benchmarks/warm_start.py`)."""
+"""Number of architectures that this search must have evaluated before the surrogate is used. Until
+then, suggestions are spread over the latency ratios. Architectures of earlier runs do not count
+(chosen by `benchmarks/warm_start.py`)."""
 
 RANDOM_CANDIDATES, GENERATIONS, OFFSPRING, PARENTS = 300, 6, 200, 40
 """Sizes of the evolutionary search for one suggestion: random candidates, generations, offspring of
 a generation, and the number of best candidates that become the next parents."""
 
 EXPLORATION_WEIGHT = 0.5
-"""Weight of the surrogate's standard deviation. The expected gain of one candidate ignores that
-many more follow, so 1 explores too much (chosen by `benchmarks/search_efficiency.py`)."""
+"""Factor on the surrogate's standard deviation in the expected hypervolume improvement. The plain
+expected improvement, with factor 1, explores too much (chosen by
+`benchmarks/search_efficiency.py`)."""
 
 BEST_REFERENCE_RATIO = 100.0
-"""Reference latency ratio of a suggestion for the best network within the limits. It is so far
-beyond them that a gain in score counts nearly the same at every latency."""
+"""Latency ratio of the reference point in a suggestion that seeks the best network within the
+limits. It is so high that an improvement in score adds nearly the same area at every latency."""
 
 REFIT_GROWTH = 1.1
-"""Hyperparameters are fitted again once the observations have grown by this factor."""
+"""Hyperparameters are fitted again once the number of observations has grown by this factor."""
 
 
 class LatencyAware(Generic[A]):
-    """Suggests the architecture within the limits that is expected to raise the front most.
+    """Suggests architectures within the limits by expected hypervolume improvement.
 
     Args:
         space: any parameter space.
-        latency_ratio: gives the latencies of architectures over their limits, [n, devices].
-        seed: seed of its random numbers.
+        latency_ratio: returns the latency ratios of architectures, see
+            `nas.search.sampler.candidates.LatencyRatio`.
+        seed: seed of the random numbers.
         prior: observations of earlier runs.
-        best_every: one suggestion in this many is for the best network within the limits, whatever
-            its latency; 0 for none. The others prefer fast networks: each raises the front at all
-            latencies above its own.
+        best_every: one suggestion in this many seeks the best network within the limits, whatever
+            its latency; 0 for none. The other suggestions prefer fast networks, because a fast
+            network raises the front at all latencies above its own.
         noise: share of the scores' variance that is expected to be noise.
     """
 
@@ -84,7 +88,7 @@ class LatencyAware(Generic[A]):
         self._from_surrogate = 0
 
     def reseed(self) -> None:
-        """Seed anew, so that each process of a parallel study has its own random numbers."""
+        """Draw a new seed, so that each process of a parallel study has its own random numbers."""
         self._rng.seed()
 
     def suggest(
@@ -93,7 +97,7 @@ class LatencyAware(Generic[A]):
         pending: Sequence[Mapping[str, Choice]] = (),
         proposed: Iterable[Mapping[str, Choice]] = (),
     ) -> Selection[A] | None:
-        """The architecture to evaluate next; None if no new one is within the limits.
+        """Return the architecture to evaluate next; None if no new one within the limits is found.
 
         Args:
             observations: all observations of this search so far.
@@ -125,7 +129,10 @@ class LatencyAware(Generic[A]):
         return found or self._spread(0, seen)
 
     def _reference_ratio(self) -> float:
-        """The reference of the next suggestion's hypervolume."""
+        """Return the latency ratio of the reference point of the next suggestion.
+
+        Each call counts as one suggestion (``best_every``).
+        """
         for_best = self._best_every and self._from_surrogate % self._best_every == 0
         self._from_surrogate += 1
         return BEST_REFERENCE_RATIO if for_best else REFERENCE_RATIO
@@ -137,8 +144,14 @@ class LatencyAware(Generic[A]):
         return self._known[given]
 
     def _spread(self, count: int, seen: set[Key]) -> Selection[A] | None:
-        """A candidate whose latency differs from those of the ``count`` candidates before it."""
-        place, digit = 0.0, 0.5  # van der Corput's sequence: 1, 1/2, 3/4, 1/4, ...
+        """Find a new candidate far in latency from the ``count`` candidates before it.
+
+        Its latency ratio is near 1 minus 0.9 times a term of van der Corput's sequence.
+
+        Returns:
+            The candidate; None if no new one within the limits is found.
+        """
+        place, digit = 0.0, 0.5  # van der Corput's sequence: 0, 1/2, 1/4, 3/4, ...
         while count:
             count, bit = divmod(count, 2)
             place, digit = place + bit * digit, digit / 2
@@ -166,17 +179,20 @@ class LatencyAware(Generic[A]):
         reference: tuple[float, float],
         seen: set[Key],
     ) -> Selection[A] | None:
-        """The best candidate of an evolutionary search by expected gain; None if nothing new fits.
+        """Search for the candidate of the highest expected hypervolume improvement, by evolution.
 
-        Architectures that only earlier runs evaluated are among the first parents and may be
-        suggested. The front to raise has observations of this search alone.
+        Architectures that only earlier runs evaluated are among the first parents, and may be
+        suggested. The front to improve consists of this search's own architectures alone.
 
         Args:
-            known: every observation and pending architecture, those of earlier runs first.
+            known: all n observed and pending architectures, those of earlier runs first.
             ratio: their latency ratios, [n, devices].
-            surrogate: surrogate that is fitted to these observations.
+            surrogate: surrogate that is fitted to these architectures.
             reference: score and latency ratio of the hypervolume's reference point.
             seen: keys of the selections that are not to be suggested.
+
+        Returns:
+            The candidate; None if no new one within the limits is found.
         """
         prior = len(self._prior)
         expected, _ = surrogate.predict(known, ratio)

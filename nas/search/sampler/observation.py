@@ -15,9 +15,9 @@ class Observation:
     Attributes:
         params: parameters of the architecture in the searched space.
         score: higher is better.
-        group: 0 if it was evaluated in full as this search does; minus the number of further
-            rungs if it stopped at a rung; else a number above 0, shared by the observations of an
-            earlier run that were evaluated alike. Scores are compared within a group only.
+        group: number of the group; scores are compared only within a group. It is 0 for a full
+            evaluation, and minus the number of further rungs if training stopped at a rung. An
+            earlier run that evaluated in another way has numbers above 0 instead, one per rung.
     """
 
     params: Mapping[str, Choice]

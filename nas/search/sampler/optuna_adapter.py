@@ -1,4 +1,4 @@
-"""Makes an Optuna sampler of `LatencyAware`: it turns trials into observations."""
+"""Makes an Optuna sampler of `LatencyAware`, by turning Optuna trials into observations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from nas.search.sampler.surrogate import NOISE
 from nas.space.parameter_space import A, Choice, ParameterSpace, Selection
 
 Observe = Callable[[FrozenTrial, dict[str, Choice]], Observation | None]
-"""Returns the observation of a trial with these parameters; None if it has none."""
+"""Function that returns the observation of a trial, given the trial and the parameters of its
+architecture; None if there is no observation."""
 
 
 class LatencyAwareSampler(BaseSampler, Generic[A]):
@@ -30,8 +31,9 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
 
     Args:
         space, latency_ratio, seed, prior, best_every, noise: see `LatencyAware`.
-        observe: makes an observation of a trial; by default of a complete trial's first value.
-            Its other values are not read, as ``latency_ratio`` knows the latencies.
+        observe: returns the observation of a trial. By default, the score is the first value of a
+            complete trial, negated if the study minimises it. Its other values are not read, as
+            ``latency_ratio`` knows the latencies.
     """
 
     def __init__(
@@ -58,7 +60,10 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The parameters of the suggested architecture, which is chosen here."""
+        """Choose the architecture to suggest, and return the distributions of its parameters.
+
+        There are none if the trial was enqueued, or if no new architecture fits the limits.
+        """
         if "fixed_params" in trial.system_attrs:  # it was enqueued
             return {}
         with self._lock:
@@ -76,7 +81,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """The values of that architecture."""
+        """Return the parameters of the architecture that `infer_relative_search_space` chose."""
         return dict(self._suggested[trial._trial_id].params) if search_space else {}
 
     def sample_independent(
@@ -86,7 +91,11 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value, for what an enqueued trial does not fix, or if nothing new fits."""
+        """Return a random value of a parameter.
+
+        It is used for a parameter that an enqueued trial does not fix, and for all parameters if no
+        new architecture fits the limits.
+        """
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _suggest(self, study: optuna.Study, number: int) -> Selection[A] | None:
@@ -115,7 +124,7 @@ class LatencyAwareSampler(BaseSampler, Generic[A]):
         return None
 
     def _params(self, trial: FrozenTrial) -> dict[str, Choice]:
-        """Parameters that a trial evaluates or evaluated; empty while they are unknown."""
+        """Return the parameters of a trial's architecture; empty while they are unknown."""
         suggested = self._suggested.get(trial._trial_id)
         if suggested is not None:
             return suggested.params

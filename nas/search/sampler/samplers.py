@@ -67,17 +67,17 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
 
 
 def check_sampler(name: str) -> None:
-    """Refuse an unknown name of a sampler.
+    """Check the name of a sampler.
 
     Raises:
-        ConfigError: lists the known ones.
+        ConfigError: the name is unknown; the message lists the known names.
     """
     if name not in SAMPLERS:
         raise ConfigError(unknown("sampler", name, SAMPLERS))
 
 
 def learns_from_prior(name: str) -> bool:
-    """Whether a sampler learns from the observations of earlier runs."""
+    """Return whether the sampler of this name learns from observations of earlier runs."""
     return SAMPLERS[name] is _latency_aware
 
 
@@ -89,16 +89,16 @@ def make_sampler(
     prior: Sequence[Observation] = (),
     observe: Observe | None = None,
 ) -> BaseSampler:
-    """A fresh Optuna sampler.
+    """Make an Optuna sampler.
 
     Args:
         name: one of `SAMPLERS`.
-        seed: seed of its random numbers.
+        seed: seed of the random numbers.
         space, latency_ratio, prior, observe: see `LatencyAwareSampler`; other samplers do not use
             them.
 
     Raises:
-        ConfigError: unknown name; lists the known ones.
+        ConfigError: the name is unknown; the message lists the known names.
     """
     check_sampler(name)
     with warnings.catch_warnings():

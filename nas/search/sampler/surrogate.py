@@ -1,13 +1,13 @@
 """A Gaussian process that predicts the score of architectures that were not evaluated.
 
 Observations are few, so the prior expresses what is known of architectures in advance. The score
-is mostly a smooth trend over latency and over properties that all places of a network share (depth,
+is mostly a smooth trend over latency and over properties that are summed over the network (depth,
 widths). Every single choice adds an effect, and interactions of choices add a smaller one. Each of
-the three parts has a kernel. The data decide how much of the variance each part gets, by the
+the three parts has a kernel. The share of each part in the variance is fitted: it maximises the
 marginal likelihood under weak priors.
 
 Observations of another training (another fidelity, data set or run) are a group of their own. A
-group has its own mean, a factor that scales its differences, and its own noise.
+group has its own mean, a factor that scales its score differences, and its own noise.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), equations 2.23 to
 2.26 and 5.9.
@@ -35,22 +35,23 @@ NOISE = 0.01
 
 PRIOR_LOG = np.log([1.0, 1.0, 0.3, 1.0, NOISE])
 PRIOR_SPREAD = np.array([1.5, 1.5, 1.5, 0.5, 1.5])
-"""Mean and standard deviation of the prior on the logarithms of: variance of the trend, of single
-choices, of interactions; length scale of interactions; variance of the noise. Scores have
-variance 1."""
+"""Means and standard deviations of normal priors on the logarithms of five hyperparameters: the
+variances of the trend, of single choices and of interactions, the length scale of interactions, and
+the variance of the noise. Scores are scaled to variance 1."""
 
 SCALE_SPREAD = 0.7
-"""Prior spread of the log of the factor of each further group, whose prior mean is 1. The noise of
-the group has the same prior as that of the first one."""
+"""Prior standard deviation of the logarithm of each further group's factor; its prior mean is 0.
+The noise of a further group has the same prior as the noise of the first group."""
 
 CONSTANT_VARIANCE = 10.0
 """Prior variance of the constant mean, so wide that the data alone decide the mean."""
 
 GROUP_SHARE = 0.4
-"""Share of `CONSTANT_VARIANCE` that each group has for itself. Groups are centred on their own
-means before, so it covers the difference in quality between the architectures of the groups."""
+"""Share of `CONSTANT_VARIANCE` that is independent in each group. The scores of a group are centred
+on their mean before; this share allows for better architectures in one group than in another."""
 
 JITTER = 1e-6
+"""Added to the variances of the observations, so that the Cholesky decomposition succeeds."""
 
 MOST_FOR_HYPERPARAMETERS = 300
 """Most observations used to fit the hyperparameters; all observations are used to predict."""
@@ -62,7 +63,8 @@ class Hyperparameters:
 
     Attributes:
         groups: numbers of the groups, the largest group first.
-        theta: logarithms as in `PRIOR_LOG`, then factor and noise of each further group.
+        theta: logarithms of the five hyperparameters in `PRIOR_LOG`, then of factor and noise
+            variance of each further group, group by group: [5 + 2 * (groups - 1)].
     """
 
     groups: tuple[int, ...]
@@ -70,35 +72,44 @@ class Hyperparameters:
 
     @staticmethod
     def prior(groups: tuple[int, ...], noise: float = NOISE) -> Hyperparameters:
-        """Mode of the prior, with the expected share of noise."""
+        """Return the most probable hyperparameters before any data.
+
+        Args:
+            groups: numbers of the groups, the largest group first.
+            noise: expected share of noise in the variance of the scores.
+        """
         further = np.tile([0.0, math.log(noise)], len(groups) - 1)
         own = np.append(PRIOR_LOG[:4], math.log(noise))
         return Hyperparameters(groups, np.concatenate([own, further]))
 
     @property
     def spread(self) -> NDArray[np.float64]:
-        """Standard deviations of the prior."""
+        """Prior standard deviation of each entry of ``theta``."""
         further = np.tile([SCALE_SPREAD, PRIOR_SPREAD[4]], len(self.groups) - 1)
         return np.concatenate([PRIOR_SPREAD, further])
 
     @property
     def factor(self) -> NDArray[np.float64]:
-        """Factor of the score differences of each group: [groups]."""
+        """Factor that scales the score differences of each group, 1 for the first: [groups]."""
         factor: NDArray[np.float64] = np.exp(np.append(0.0, self.theta[5::2]))
         return factor
 
     @property
     def noise(self) -> NDArray[np.float64]:
-        """Variance of each group's noise: [groups]."""
+        """Variance of the noise of each group: [groups]."""
         noise: NDArray[np.float64] = np.exp(np.append(self.theta[4], self.theta[6::2]))
         return noise
 
 
 @dataclass(frozen=True)
 class _Distances:
-    """Inputs of the kernels, between two sets of architectures: [n, m] each.
+    """What the kernels are computed from, between n and m architectures: [n, m] each.
 
-    ``places`` has the indices of their groups, [n, 1] and [1, m].
+    Attributes:
+        trend, choices: inner products, for the linear kernels of trend and single choices.
+        together: squared distances, for the squared exponential kernel of interactions.
+        constant: covariance of the constant means.
+        places: index of each architecture's group in `Hyperparameters.groups`, [n, 1] and [1, m].
     """
 
     trend: NDArray[np.float64]
@@ -112,17 +123,22 @@ class _Distances:
 
 
 class ScoreSurrogate:
-    """A Gaussian process from architectures to score.
+    """A Gaussian process that predicts the scores of architectures.
 
     Args:
-        selections: the evaluated architectures, at least two.
+        selections: the n evaluated architectures, at least two.
         ratio: their latency ratios, [n, devices], above 0.
-        score: score of each observation, [n].
-        groups: group of each observation, [n]; one group by default. Predictions are for the
-            largest group (``group``); scores of other groups differ by an uncertain constant.
-        hyperparameters: hyperparameters of an earlier surrogate, as the initial values.
-        refit: False keeps the given hyperparameters if they are of the same groups.
-        noise: the share of the scores' variance that is expected to be noise.
+        score: their scores, [n].
+        hyperparameters: hyperparameters of an earlier surrogate, from which the fit starts; None to
+            start from the prior.
+        refit: whether to fit the hyperparameters. They are always fitted if ``hyperparameters``
+            are of other groups.
+        groups: group of each observation, [n]; None for one group.
+        noise: share of the scores' variance that is expected to be noise.
+
+    Attributes:
+        group: number of the largest group, for which scores are predicted.
+        hyperparameters: the hyperparameters in use.
     """
 
     def __init__(
@@ -160,7 +176,7 @@ class ScoreSurrogate:
     def predict(
         self, selections: Sequence[Selection[Any]], ratio: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of the score without the noise of evaluations, [n] each.
+        """Predict mean and standard deviation of the scores without noise, [n] each.
 
         Args:
             selections: architectures, evaluated or not.
@@ -195,7 +211,10 @@ class ScoreSurrogate:
         self._weights = cho_solve((self._factor, True), self._target, check_finite=False)
 
     def _fit(self, start: Hyperparameters, prior: Hyperparameters) -> Hyperparameters:
-        """The most probable hyperparameters (equation 5.9, and the priors)."""
+        """Find the most probable hyperparameters, given the scores and the priors.
+
+        The gradient of the marginal likelihood is equation 5.9.
+        """
         count = min(len(self._target), MOST_FOR_HYPERPARAMETERS)
         chosen = np.linspace(0, len(self._target) - 1, count).astype(int)
         features = self._features.of(chosen)
@@ -217,9 +236,11 @@ def _raw_trend(encoded: Encoded, ratio: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Features:
-    """Encoded observations [n, ...]: typical inner products and distances are about 1.
+    """Encoded architectures, one per row, scaled so that typical inner products are about 1.
 
-    ``place`` is the index of a row's group in `Hyperparameters.groups`.
+    Attributes:
+        trend, choices, together: features of the three kernels, [n, features] each.
+        place: index of each architecture's group in `Hyperparameters.groups`, [n].
     """
 
     trend: NDArray[np.float64]
@@ -246,7 +267,7 @@ def _distances(left: _Features, right: _Features) -> _Distances:
 
 
 def _self_distances(features: _Features) -> _Distances:
-    """Distances of each architecture to itself: [n] each."""
+    """Return what `_distances` gives between each architecture and itself: [n] each."""
     return _Distances(
         np.sum(features.trend**2, axis=1),
         np.sum(features.choices**2, axis=1),
@@ -259,7 +280,10 @@ def _self_distances(features: _Features) -> _Distances:
 def _shared(
     distances: _Distances, hyperparameters: Hyperparameters
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Covariance that all groups share, each scaled by its factor, and the kernels that it sums."""
+    """Return the covariance of the scores without constant means and noise: [n, m].
+
+    The factors of the groups scale it. The second result has its three summands, one per kernel.
+    """
     theta, factor = hyperparameters.theta, hyperparameters.factor
     left, right = distances.places
     both = factor[left] * factor[right]
@@ -274,7 +298,14 @@ def _log_loss(
     target: NDArray[np.float64],
     prior: Hyperparameters,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Negative log posterior of hyperparameters, and its gradient."""
+    """Return the negative log posterior of ``theta``, up to a constant, and its gradient.
+
+    Args:
+        theta: see `Hyperparameters`.
+        distances: distances between the n observed architectures.
+        target: their scores, centred and scaled, [n].
+        prior: mode of the prior.
+    """
     hyperparameters = Hyperparameters(prior.groups, theta)
     shared, parts = _shared(distances, hyperparameters)
     place = distances.places[0][:, 0]

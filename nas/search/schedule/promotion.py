@@ -1,4 +1,4 @@
-"""Which candidates at a rung are promoted to the next, and which never will be."""
+"""Chooses the candidates at a rung to promote, and finds those that never will be promoted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PROMOTED = 0.5
-"""Share of a rung's candidates assumed to reach the next. Promotion is asynchronous, so more than
-the best third is promoted (measured by `benchmarks/multi_fidelity.py`)."""
+"""Share of a rung's candidates that is assumed to reach the next rung. It is more than the best
+third, as promotion is asynchronous (measured by `benchmarks/multi_fidelity.py`)."""
 
 SPARE = 1
-"""Candidates of a rung that are kept in addition to those to promote, in case one diverges."""
+"""Number of candidates of a rung that keep their checkpoints in addition to those to promote, in
+case one of these diverges."""
 
 
 def best_at_rung(
@@ -30,17 +31,17 @@ def best_at_rung(
     with_checkpoint: Container[str] | None,
     no_more: bool = False,
 ) -> TrialRecord | None:
-    """The candidate to promote next; None if none should be promoted.
+    """Return the candidate to promote next; None if none should be promoted.
 
-    The highest rung comes first: it is nearest to the end.
+    The highest rung comes first, as its candidates are nearest to a full training.
 
     Args:
         trials: all trials so far.
-        leaderboard: knows the budget.
+        leaderboard: leaderboard of the run, for latency ratios.
         rungs: number of rungs of a full training.
         with_checkpoint: ids of the architectures whose training can go on; None for all.
-        no_more: whether all candidates have started. One of each rung is then promoted, however
-            few there are.
+        no_more: whether no new candidate will start. At least one candidate of each rung is then
+            promoted, however few it has.
     """
     promoted = trials.promoted()
     for to_come in range(1, rungs):
@@ -62,7 +63,10 @@ def best_at_rung(
 def _next_best(
     trials: Trials, leaderboard: Leaderboard, rungs: int, with_checkpoint: Container[str] | None
 ) -> TrialRecord | None:
-    """The best candidate that can be promoted, used if all promoted candidates diverged."""
+    """Return the best candidate at the highest rung that has one to promote; None if none has.
+
+    It is used if all promoted candidates diverged. The arguments are those of `best_at_rung`.
+    """
     promoted = trials.promoted()
     for to_come in range(1, rungs):
         at_rung, score, ratio = _reached(trials, leaderboard, to_come)
@@ -78,11 +82,11 @@ def _can_go_on(record: TrialRecord, with_checkpoint: Container[str] | None) -> b
 
 
 def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: int) -> set[str]:
-    """Ids of the architectures at a rung that can hardly be among its best.
+    """Return ids of the architectures at a rung that will hardly ever be promoted.
 
     Args:
         trials: all trials so far.
-        leaderboard: knows the budget.
+        leaderboard: leaderboard of the run, for latency ratios.
         rungs: number of rungs of a full training.
         total: largest number of candidates that the search can have.
     """
@@ -99,11 +103,11 @@ def never_promoted(trials: Trials, leaderboard: Leaderboard, rungs: int, total: 
 def _reached(
     trials: Trials, leaderboard: Leaderboard, to_come: int
 ) -> tuple[list[TrialRecord], NDArray[np.float64], NDArray[np.float64]]:
-    """Candidates within the limits that stopped at a rung.
+    """Return the candidates within the limits that stopped at one rung.
 
     Args:
         trials: all trials so far.
-        leaderboard: knows the budget.
+        leaderboard: leaderboard of the run, for latency ratios.
         to_come: number of rungs after that one.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Which architecture a search evaluates next: new, within every limit, never evaluated before.
+"""Proposes architectures to evaluate: they keep every limit and were not evaluated before.
 
-A suggestion of the sampler that breaks a limit is told to Optuna at once, with how far it is over
-the limit, and never evaluated.
+A suggestion of the sampler that breaks a limit is never evaluated. Its trial is pruned at once, and
+a constraint tells Optuna how far it is over the limit.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from nas.search.store.run_store import RunStore
 from nas.space.architecture import Architecture
 
 INITIAL_CANDIDATES = 8
-"""Number of initial candidates, spread over the budget, before the sampler is asked."""
+"""Number of initial candidates, spread over the budget, before the sampler is asked. Fully trained
+candidates of earlier runs count; presets are evaluated in addition."""
 
 REJECTIONS_BEFORE_CHANGE = 10
-"""Rejected suggestions in a row before a mutation of a good candidate is evaluated."""
+"""A mutation of a good candidate is evaluated after this many rejected suggestions in a row."""
 
 CHANGES = 50
-"""Changes of good candidates of which one within the limits is chosen."""
+"""Number of mutations of good candidates, from which one within the limits is drawn."""
 
 REJECTIONS_UNTIL_EXHAUSTED = 300
-"""Rejected suggestions in a row before the space counts as exhausted."""
+"""The space counts as exhausted after this many rejected suggestions in a row."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class Proposal:
     """An architecture to evaluate, and its trial.
 
     Attributes:
-        number: number of its trial, which is running.
+        number: number of the trial, which is running.
         architecture: the network.
         latencies: predicted latencies, one per device.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        rungs_to_come: rungs after the one to train to; 0 trains in full.
-        promoted: whether it continues a training that stopped at a rung.
+        rungs_to_come: number of rungs after the one to train to; 0 for a full training.
+        promoted: whether the trial continues a training that stopped at a rung.
     """
 
     number: int
@@ -56,7 +57,7 @@ class Proposer:
 
     Args:
         store: store of the run.
-        leaderboard: knows the budget and the candidates so far.
+        leaderboard: leaderboard of the run, for the budget and the front.
         seed: seed of the candidates that are made without the sampler.
         rungs: number of rungs of a full training; presets are trained without rungs.
     """
@@ -71,9 +72,10 @@ class Proposer:
         self._evaluated = {r.known_architecture.id for r in store.trials.read().evaluated()}
 
     def enqueue_initial(self, presets: Sequence[tuple[str, Architecture]]) -> None:
-        """Enqueue the presets that fit and candidates spread over the budget, once per run.
+        """Enqueue the presets within the limits, then candidates spread over the budget.
 
-        A run that was killed meanwhile enqueues the rest when it is resumed.
+        This happens once per run. If the run is killed meanwhile, it enqueues the rest when it is
+        resumed.
 
         Args:
             presets: names and architectures, in the order to evaluate them.
@@ -101,7 +103,7 @@ class Proposer:
         notes.set_initial_enqueued()
 
     def propose(self) -> Proposal | None:
-        """The next architecture to evaluate; None if no new one within the limits is found."""
+        """Begin a trial of a new architecture within the limits; return None if none is found."""
         budget, trials = self._leaderboard.budget, self._store.trials
         for attempt in range(1, REJECTIONS_UNTIL_EXHAUSTED + 1):
             asked = trials.ask(budget.space)
@@ -126,7 +128,7 @@ class Proposer:
         return None
 
     def promote(self, record: TrialRecord) -> Proposal:
-        """Promote a candidate that stopped at a rung: train it to the next rung."""
+        """Begin a trial that trains a candidate from the rung at which it stopped to the next."""
         asked, budget = self._store.trials.promote(record), self._leaderboard.budget
         self._store.trials.set_limits(asked.number, budget.ratios([asked.architecture])[0])
         return Proposal(
@@ -139,13 +141,20 @@ class Proposer:
         )
 
     def give_up(self, proposal: Proposal) -> None:
-        """The evaluation was interrupted; the architecture is tried again."""
+        """End the trial of an interrupted evaluation; its architecture may be tried again."""
         if not proposal.promoted:
             self._evaluated.discard(proposal.architecture.id)
         self._store.trials.interrupt(proposal.number)
 
     def _change(self, number: int) -> Architecture:
-        """A mutation of a candidate of the front that is within the limits."""
+        """Mutate candidates of the front, and return one of the results within the limits.
+
+        Random candidates take the place of an empty front. If no result is within the limits, the
+        fastest architecture is returned.
+
+        Args:
+            number: number of the rejected trial, on which the random numbers depend.
+        """
         budget, rng = self._leaderboard.budget, self._rng(number)
         generator = CandidateGenerator(budget.space, self._leaderboard.latency_ratio, rng)
         params = [budget.space.params(c.architecture) for c in self._leaderboard.front()]
@@ -156,7 +165,10 @@ class Proposer:
         return rng.choice(new).architecture if new else budget.fastest()
 
     def _spread(self, count: int) -> list[Architecture]:
-        """Up to ``count`` different architectures that use much of the budget; or the fastest."""
+        """Find up to ``count`` different architectures with latency ratios from about 0.5 to 1.
+
+        If none is found, return the fastest architecture alone.
+        """
         if count < 1:
             return []
         budget, rng = self._leaderboard.budget, self._rng(0)

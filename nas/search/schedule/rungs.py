@@ -1,9 +1,9 @@
 """Asynchronous successive halving: every candidate is trained a little, the best are promoted.
 
-No worker ever waits. When one is free, the best candidate in the best share of its rung that was
-not promoted yet is promoted; if there is none, a new candidate begins (ASHA, arXiv 1810.05934).
-With two objectives and more, candidates are ranked by non-dominated fronts, and within a front by
-what the hypervolume would lose without them (as in MO-ASHA, arXiv 2106.12639).
+No worker ever waits. When a worker is free, a candidate in the best third of its rung is promoted,
+the best of those not promoted yet. If there is none, a new candidate begins (ASHA, arXiv
+1810.05934). Candidates have several objectives, so they are ranked by non-dominated fronts, and
+within a front by their contributions to the hypervolume (as in MO-ASHA, arXiv 2106.12639).
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
 
 
 def promotions_of(count: int, no_more: bool) -> int:
-    """How many candidates of a rung may be promoted.
+    """Return how many candidates of a rung may be promoted.
 
     Args:
-        count: candidates of the rung.
-        no_more: whether no candidate will be added. Then one may be promoted however few there are.
+        count: number of candidates of the rung.
+        no_more: whether no candidate will be added to the rung. At least one may then be promoted,
+            however few there are.
     """
     return max(count // REDUCTION, min(count, 1) if no_more else 0)
 
 
 def ranking(score: ArrayLike, ratio: ArrayLike) -> list[int]:
-    """Indices of candidates, the best first.
+    """Return the indices of candidates, in order of rank, the best first.
 
     Args:
         score: score of each candidate, all trained to the same rung, [n].
-        ratio: latency ratios, [n, devices].
+        ratio: their latency ratios, [n, devices].
     """
     scores, ratios = np.asarray(score, dtype=float), np.asarray(ratio, dtype=float)
     dominates = _dominates(scores, ratios)
@@ -57,12 +58,12 @@ def next_promotion(
     able: Collection[int],
     no_more: bool = False,
 ) -> int | None:
-    """Index of the candidate of a rung to promote to the next; None if none should be.
+    """Return the index of the candidate of a rung to promote; None if none should be promoted.
 
     Args:
         score, ratio: see `ranking`, of all candidates that reached the rung.
-        promoted: indices of the candidates that were promoted.
-        able: indices of the candidates that can be promoted.
+        promoted: indices of the candidates that were promoted already.
+        able: indices of the candidates whose training can go on.
         no_more: see `promotions_of`.
     """
     ranked = ranking(score, ratio)
@@ -71,7 +72,7 @@ def next_promotion(
 
 
 def _dominates(score: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which point dominates which other: [n, n]."""
+    """Return whether point i Pareto-dominates point j, at [i, j]: [n, n]."""
     losses = np.column_stack([-score, ratio])
     no_worse = np.all(losses[:, None] <= losses[None], axis=2)
     better = np.any(losses[:, None] < losses[None], axis=2)
@@ -82,7 +83,15 @@ def _dominates(score: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArra
 def _contributions(
     score: NDArray[np.float64], ratio: NDArray[np.float64], lowest: float
 ) -> NDArray[np.float64]:
-    """What the hypervolume would lose without each point, summed over the devices: [n]."""
+    """Return each point's contribution to the hypervolume, summed over the devices: [n].
+
+    The contribution is the part of the hypervolume that would be lost without the point.
+
+    Args:
+        score: score of each point, [n].
+        ratio: latency ratios, [n, devices].
+        lowest: score of the reference point.
+    """
     reference = (lowest, REFERENCE_RATIO)
     lost = np.zeros(len(score))
     for device in range(ratio.shape[1]):

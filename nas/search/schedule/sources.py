@@ -37,7 +37,7 @@ LONGER = 4
 """Ratio of the images in a finalist's longer training to those in a candidate's full training."""
 
 SEED_OFFSET = 1
-"""Added to the seed of a search for its finalists."""
+"""Added to the seed of a search for the longer trainings of its finalists."""
 
 
 class CandidateSource:
@@ -46,12 +46,12 @@ class CandidateSource:
     Args:
         store, leaderboard, proposer: store, leaderboard and proposer of the run.
         config: configuration of the search.
-        total: candidates to evaluate, including those of earlier sessions of this run.
+        total: number of candidates to evaluate, including those of earlier sessions of this run.
         time_limit: time limit of the search; part of it is kept for the finalists.
-        clock: keeps the time that was spent.
+        clock: clock of the run, which records the time spent.
         provenance: provenance of the first device's latencies, for the listener.
-        listener: told about every evaluation.
-        needs_checkpoint: as of the evaluator, `nas.accuracy.evaluator.Evaluator`.
+        listener: callbacks for progress.
+        needs_checkpoint: `nas.accuracy.evaluator.Evaluator.needs_checkpoint` of the evaluator.
     """
 
     def __init__(
@@ -81,7 +81,10 @@ class CandidateSource:
         self.stopped: StopReason | None = None
 
     def next(self, running: Collection[Job[Proposal]]) -> Job[Proposal] | None:
-        """A promotion where one is due, else a new candidate while more are asked for."""
+        """Return the job of a promotion if one is due, else that of a new candidate.
+
+        None means that nothing is to be started now.
+        """
         while True:
             new = sum(not job.subject.promoted for job in running)
             trials = self._store.trials.read()
@@ -102,7 +105,7 @@ class CandidateSource:
             self.stopped = StopReason.SPACE_EXHAUSTED
 
     def finish(self, job: Job[Proposal], evaluation: Evaluation) -> None:
-        """Keep the evaluation, and remove checkpoints that will not be needed."""
+        """Record the evaluation, and remove checkpoints that will not be needed."""
         proposal, trials = job.subject, self._store.trials
         bonus = self._leaderboard.bonus.of(proposal.architecture, evaluation.images)
         latencies_ms = [latency.latency_ms for latency in proposal.latencies]
@@ -121,26 +124,30 @@ class CandidateSource:
         self._listener.trained(self._trained(proposal, evaluation.seconds))
 
     def fail(self, job: Job[Proposal], failure: EvaluationFailure) -> None:
-        """Keep the error."""
+        """Record the error, and remove the checkpoint of the candidate."""
         self._store.trials.fail(job.subject.number, failure)
         self._store.remove_checkpoint(job.subject.architecture.id)
         self._clock.record()
         self._listener.trained(self._trained(job.subject, 0.0, failure.message))
 
     def give_up(self, job: Job[Proposal]) -> None:
-        """Return the interrupted evaluation to the queue."""
+        """End the trial of an interrupted evaluation; its architecture may be tried again."""
         self._proposer.give_up(job.subject)
 
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Proposal]]
     ) -> StopReason | None:
-        """Give up the unfinished trials.
+        """End the unfinished trials; their architectures may be tried again.
 
-        If other candidates were trained, and only one can have killed the workers, that one is not
-        tried again.
+        There is one exception. If other candidates were trained in full, and only one job was
+        running when a worker died, the trial of this job fails.
+
+        Returns:
+            The given reason.
 
         Raises:
-            RunError, EvaluatorError: no candidate was trained in full.
+            RunError: workers died, and no candidate was trained in full.
+            EvaluatorError: evaluations failed, and no candidate was trained in full.
         """
         trained = bool(self._store.trials.read().trained())
         alone = trained and reason is StopReason.WORKERS_DIED and len(unfinished) == 1
@@ -174,7 +181,7 @@ class CandidateSource:
         return Job(request, proposal)
 
     def _time_is_up(self) -> bool:
-        """Whether the rest of the time limit, at most half of it, is for the finalists."""
+        """Whether only the time reserved for the finalists is left: at most half of the limit."""
         remaining_s = self._time_limit.remaining_s()
         if math.isinf(remaining_s):
             return False
@@ -213,7 +220,7 @@ class FinalistSource:
         store, leaderboard: store and leaderboard of the run.
         config: configuration of the search.
         time_limit: time limit of the search.
-        listener: told how many are done.
+        listener: callbacks for progress.
     """
 
     def __init__(
@@ -235,7 +242,10 @@ class FinalistSource:
         listener.finalists(0, self._count)
 
     def next(self, running: Collection[Job[Candidate]]) -> Job[Candidate] | None:
-        """The best finalist that waits for its longer training."""
+        """Return the job of the best finalist that waits for its longer training.
+
+        None means that no finalist waits, or that the time limit was reached.
+        """
         if not self._waiting:
             return None
         if self._time_limit.remaining_s() <= 0:
@@ -251,21 +261,21 @@ class FinalistSource:
         return Job(request, candidate)
 
     def finish(self, job: Job[Candidate], evaluation: Evaluation) -> None:
-        """Keep the longer training."""
+        """Record the longer training."""
         self._record(job.request.architecture, evaluation)
 
     def fail(self, job: Job[Candidate], failure: EvaluationFailure) -> None:
-        """A finalist that fails counts as diverged: it is not recommended."""
+        """Record the failed training as diverged."""
         self._record(job.request.architecture, Evaluation(0.0, job.request.images, diverged=True))
 
     def give_up(self, job: Job[Candidate]) -> None:
-        """Return the interrupted evaluation to the queue."""
+        """Return the finalist of an interrupted training to the queue."""
         self._waiting.insert(0, job.subject)
 
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Candidate]]
     ) -> StopReason | None:
-        """The rest is not trained longer."""
+        """Leave the other finalists without a longer training; return the given reason."""
         return reason
 
     def _record(self, architecture: Architecture, evaluation: Evaluation) -> None:
@@ -278,7 +288,10 @@ class FinalistSource:
 
 
 def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list[Candidate]:
-    """The present finalists without a longer training; none where there are too few to compare."""
+    """Return the current finalists without a longer training, the best first.
+
+    There are none if the finalists are fewer than `MIN_FINALISTS`, and so cannot be compared.
+    """
     finalists = leaderboard.finalists(config.finalists)
     if len(finalists) < MIN_FINALISTS:
         return []
@@ -286,9 +299,10 @@ def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list
 
 
 def finalists_s(store: RunStore, leaderboard: Leaderboard, config: SearchConfig) -> float:
-    """Estimated seconds of training of the current finalists; 0 if unknown.
+    """Estimate the seconds that the longer trainings of the current finalists still take.
 
-    Candidates of an earlier run are assumed to be as slow as the others on average.
+    The estimate is based on their first trainings. A candidate of an earlier run is assumed to
+    have taken the mean time of the others; if no time is known, the estimate is 0.
     """
     seconds = store.trials.read().seconds()
     known = [seconds[c.number] for c in leaderboard.candidates() if seconds[c.number]]

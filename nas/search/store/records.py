@@ -1,4 +1,4 @@
-"""The trials of a search as typed records, and what can be counted over them."""
+"""The trials of a search as typed records, with filters and counts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ class TrialStatus(Enum):
     WAITING = "waiting"
     """Enqueued."""
     RUNNING = "running"
+    """Being proposed or evaluated."""
     TRAINED = "trained"
     """Trained in full, in this run or in an earlier one."""
     AT_RUNG = "at rung"
     """Stopped at a rung; a promotion is a trial of its own."""
     DIVERGED = "diverged"
+    """Training was stopped because its loss exploded."""
     OVER_LIMIT = "over limit"
     """Breaks a limit; was not trained."""
     REPEATED = "repeated"
@@ -40,17 +42,17 @@ class TrialRecord:
         number: number of the trial in the study.
         status: state or outcome of the trial.
         params: parameters of the architecture; incomplete while the trial is being proposed.
-        architecture: None while it is being proposed.
+        architecture: the network; None while the trial is enqueued or being proposed.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
-        accuracy: accuracy of the evaluation, 0..1.
+        accuracy: accuracy of the evaluation, 0..1; 0 without one.
         bonus: size bonus that is added to the accuracy.
-        images: total number of images seen in training.
-        seconds: duration of this trial's part of the training.
-        rungs_to_come: number of rungs after the one that it was trained to; 0 for a full training.
-        promoted_from: number of the trial whose training it continues.
-        imported: whether an earlier run trained it.
+        images: total number of images seen in training; None if unknown.
+        seconds: duration of this trial's evaluation; a promotion does not include earlier rungs.
+        rungs_to_come: number of rungs after the one at which the trial stopped, else 0.
+        promoted_from: number of the trial whose training this trial continues; None for none.
+        imported: whether an earlier run trained the candidate.
         standard_error, weights: see `nas.accuracy.evaluator.Evaluation`.
-        message: message of a failed trial.
+        message: error message of a failed trial; None for others.
     """
 
     number: int
@@ -76,7 +78,7 @@ class TrialRecord:
 
     @property
     def known_architecture(self) -> Architecture:
-        """The architecture of a trial that was proposed."""
+        """The architecture; fails for a trial that is enqueued or still being proposed."""
         assert self.architecture is not None
         return self.architecture
 
@@ -85,7 +87,7 @@ class Trials:
     """Trials by number, filtered and counted.
 
     Args:
-        records: records of every trial.
+        records: records of all trials, in order of number.
     """
 
     def __init__(self, records: Sequence[TrialRecord]) -> None:
@@ -98,15 +100,19 @@ class Trials:
         return iter(self._records)
 
     def of(self, *statuses: TrialStatus) -> list[TrialRecord]:
-        """Trials of these statuses."""
+        """Return the trials that have one of these statuses."""
         return [record for record in self._records if record.status in statuses]
 
     def trained(self) -> list[TrialRecord]:
-        """Trained in full."""
+        """Return the trials that were trained in full."""
         return self.of(TrialStatus.TRAINED)
 
     def at_rung(self, rungs_to_come: int | None = None) -> list[TrialRecord]:
-        """Stopped at a rung, promoted since or not; at any rung by default."""
+        """Return the trials that stopped at a rung, including those that were promoted since.
+
+        Args:
+            rungs_to_come: number of rungs after that rung; None for any rung.
+        """
         return [
             record
             for record in self.of(TrialStatus.AT_RUNG)
@@ -114,7 +120,10 @@ class Trials:
         ]
 
     def promoted(self) -> set[int]:
-        """Numbers of the trials at a rung that were promoted."""
+        """Return the numbers of the trials at a rung that were promoted.
+
+        A trial whose promotion was interrupted counts as not promoted.
+        """
         alive = self.of(
             TrialStatus.RUNNING, TrialStatus.TRAINED, TrialStatus.AT_RUNG, TrialStatus.DIVERGED
         )
@@ -123,19 +132,25 @@ class Trials:
         return {r.promoted_from for r in alive if r.promoted_from is not None}
 
     def evaluated(self) -> list[TrialRecord]:
-        """Trained in full or to a rung, diverged, or failed."""
+        """Return the trials that were trained in full or to a rung, diverged, or failed."""
         return self.of(
             TrialStatus.TRAINED, TrialStatus.AT_RUNG, TrialStatus.DIVERGED, TrialStatus.FAILED
         )
 
     def begun(self) -> int:
-        """Candidates evaluated in this run, in full or not, those that diverged or failed too."""
+        """Return the number of candidates that this run has evaluated, at least to a first rung.
+
+        Those that diverged or failed count too.
+        """
         return sum(
             record.promoted_from is None and not record.imported for record in self.evaluated()
         )
 
     def seconds(self) -> dict[int, float]:
-        """Seconds of training by trial number, including the trials that a trial continues."""
+        """Return the seconds of evaluation of each evaluated trial, by number.
+
+        The seconds of a promotion include those of the trials that it continues.
+        """
         seconds: dict[int, float] = {}
         for record in sorted(self.evaluated(), key=lambda record: record.number):
             before = record.promoted_from
@@ -144,9 +159,9 @@ class Trials:
         return seconds
 
     def imported(self) -> int:
-        """Candidates that an earlier run trained."""
+        """Return the number of candidates that an earlier run trained."""
         return sum(record.imported for record in self._records)
 
     def count(self, *statuses: TrialStatus) -> int:
-        """How many trials have these statuses."""
+        """Return the number of trials that have one of these statuses."""
         return len(self.of(*statuses))

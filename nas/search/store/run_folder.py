@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, and the study in it."""
+"""The folder of a run: reads and writes the configuration and opens the study in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STUDY = "study.db"
 STUDY_NAME = "search"
 
 DEFAULTS_OF_OLD_RUNS: dict[str, Any] = {"size_bonus": 0.0, "finalists": 0}
-"""Values of entries that did not exist yet when an older run was begun."""
+"""Values of the entries that the configuration files of older runs lack."""
 
 _UNREADABLE = (optuna.exceptions.OptunaError, SQLAlchemyError, KeyError, RuntimeError, ValueError)
 
@@ -39,8 +39,12 @@ def create_run(config: SearchConfig, output: Path | None) -> Path:
     """Make a run's folder and write its config.yaml.
 
     Args:
-        config: configuration of the search, with the options of tables resolved.
+        config: configuration of the search, whose targets name the device, precision and batch
+            size of their tables.
         output: the folder; None for a new one under ``results/``.
+
+    Returns:
+        The folder.
 
     Raises:
         RunError: the folder cannot be written, or already holds a run.
@@ -62,7 +66,7 @@ def refuse_existing(path: Path) -> None:
     """Refuse a folder that holds a run.
 
     Raises:
-        RunError: it does.
+        RunError: the folder holds a run.
     """
     if any(exists(path / name) for name in (CONFIG, OLD_CONFIG, STUDY)):
         raise RunError(
@@ -71,10 +75,10 @@ def refuse_existing(path: Path) -> None:
 
 
 def write_config(path: Path, config: SearchConfig) -> None:
-    """Write config.yaml, all or nothing.
+    """Write config.yaml into a folder, atomically.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
     temporary = path / f".{CONFIG}.tmp"
     try:
@@ -86,10 +90,14 @@ def write_config(path: Path, config: SearchConfig) -> None:
 
 
 def read_run(path: Path, option: str = "--resume") -> SearchConfig:
-    """The configuration of an existing run, which ``option`` named.
+    """Read the configuration of an existing run.
+
+    Args:
+        path: folder of the run.
+        option: option of the command line that named the folder, for messages.
 
     Raises:
-        RunError: the folder holds no run, or its configuration is damaged or newer than this.
+        RunError: the folder holds no run, or its configuration is damaged or of a newer version.
     """
     if not is_dir(path):
         raise RunError(f"{option} {path}: no such folder; a run is a folder that a search has made")
@@ -118,7 +126,7 @@ def _read_old_config(path: Path) -> SearchConfig:
 
 
 def open_study(path: Path, config: SearchConfig) -> optuna.Study:
-    """Open a run's study, or begin it.
+    """Open a run's study; create it if there is none.
 
     Raises:
         RunError: study.db is damaged.
@@ -141,10 +149,10 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
 
 
 def read_study(path: Path) -> optuna.Study:
-    """Open the study of another run, which is left as it is.
+    """Open the study of another run for reading.
 
     Raises:
-        RunError: study.db is damaged.
+        RunError: study.db is missing or damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -158,11 +166,11 @@ def read_study(path: Path) -> optuna.Study:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn errors of a full disk or a damaged study.db into one line.
+    """Replace storage errors inside a with-block by errors that tell the user what to do.
 
     Raises:
-        RunError: replaces such an error.
-        UserError: an earlier error, after which only the clean-up of the storage failed.
+        RunError: the disk is full, or study.db is damaged.
+        UserError: the error that occurred first, if the storage failed only while handling it.
     """
     try:
         yield
@@ -216,14 +224,14 @@ def _budget_name(target: TargetConfig) -> str:
 
 
 def require_writable(path: Path, remedy: str = "choose another with --output") -> None:
-    """Refuse a results folder before hours are spent.
+    """Check that a results folder can be written, before hours are spent on a search.
 
     Args:
         path: the folder, which need not exist.
-        remedy: what the message advises.
+        remedy: advice at the end of the message.
 
     Raises:
-        RunError: it, or the nearest folder above it, cannot be written.
+        RunError: the folder, or the nearest existing one above it, cannot be written.
     """
     existing = path
     while not exists(existing) and existing != existing.parent:

@@ -19,16 +19,16 @@ from nas.system.lock import locked
 
 
 class RunStore:
-    """Reads and writes all that a run keeps.
-
-    Attributes:
-        folder: the run's folder.
-        trials: its trials.
-        notes: everything else that the study keeps.
+    """Reads and writes the state of a run.
 
     Args:
         study: study of the run.
         folder: folder of the run.
+
+    Attributes:
+        folder: folder of the run.
+        trials: the trials in the study.
+        notes: everything else in the study.
     """
 
     def __init__(self, study: optuna.Study, folder: Path) -> None:
@@ -39,7 +39,11 @@ class RunStore:
     @classmethod
     @contextmanager
     def opened(cls, folder: Path, config: SearchConfig) -> Iterator[RunStore]:
-        """The state of a run that this process alone works on; a new study where there is none.
+        """Open a run for this process alone; create its study if there is none.
+
+        Args:
+            folder: folder of the run.
+            config: configuration of the run.
 
         Raises:
             RunError: another process works on the run, or its study cannot be read or written.
@@ -50,7 +54,7 @@ class RunStore:
     @classmethod
     @contextmanager
     def opened_for_reading(cls, folder: Path) -> Iterator[RunStore]:
-        """The state of another run, which is left as it is.
+        """Open another run for reading.
 
         Raises:
             RunError: its study cannot be read.
@@ -59,10 +63,10 @@ class RunStore:
             yield cls(read_study(folder), folder)
 
     def write_config(self, config: SearchConfig) -> None:
-        """Keep a changed configuration.
+        """Write a changed configuration into the run's folder.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: the file cannot be written.
         """
         write_config(self.folder, config)
 
@@ -72,15 +76,15 @@ class RunStore:
         return self.folder / "checkpoints"
 
     def with_checkpoint(self) -> set[str]:
-        """Ids of the architectures whose training can go on."""
+        """Return the ids of the architectures that have a checkpoint to go on from."""
         suffix = checkpoint_name("")
         found = self.checkpoint_folder.glob(f"*{suffix}")
         return {path.name.removesuffix(suffix) for path in found}
 
     def remove_checkpoint(self, architecture_id: str) -> None:
-        """Remove the checkpoint of a training that will not go on."""
+        """Remove an architecture's checkpoint, if there is one."""
         (self.checkpoint_folder / checkpoint_name(architecture_id)).unlink(missing_ok=True)
 
     def remove_checkpoints(self) -> None:
-        """Remove all checkpoints, at the end of the search."""
+        """Remove all checkpoints of the run."""
         shutil.rmtree(self.checkpoint_folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Everything except trials that a run keeps, in the attributes of its Optuna study."""
+"""Keeps the state of a run other than its trials, in user attributes of its Optuna study."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class EarlierTrial:
 
 
 class StudyNotes:
-    """Measured latencies, longer trainings, extensions, time spent, and what a run began with.
+    """Reads and writes measured latencies, longer trainings, extensions, time, and prior trials.
 
     Args:
-        study: study of one search.
+        study: study of the run.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -52,7 +52,13 @@ class StudyNotes:
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
     ) -> None:
-        """Keep whole networks' latencies on one device; earlier ones are kept too."""
+        """Add measurements of whole networks on one device to the earlier measurements.
+
+        Args:
+            device: index of the device.
+            architectures: the measured networks.
+            timings: one measurement per network.
+        """
         for architecture, timing in zip(architectures, timings, strict=True):
             known = [*self._timings(architecture, device), timing]
             of_devices = self._measured.setdefault(architecture.id, {})
@@ -60,13 +66,12 @@ class StudyNotes:
         self._study.set_user_attr("measured", self._measured)
 
     def measured(self, architecture: Architecture, device: int) -> Timing | None:
-        """A whole network's latency on one device, the mean of all its measurements there; None if
-        there are none."""
+        """Return the mean of all measurements of a network on one device; None without any."""
         timings = self._timings(architecture, device)
         return mean_timing(timings) if timings else None
 
     def times_measured(self, architecture: Architecture, device: int) -> int:
-        """How often a network was measured on one device."""
+        """Return how often a network was measured on one device."""
         return len(self._timings(architecture, device))
 
     def _timings(self, architecture: Architecture, device: int) -> list[Timing]:
@@ -75,25 +80,25 @@ class StudyNotes:
         return [Timing(**timing) for timing in (found if isinstance(found, list) else [found])]
 
     def record_longer(self, architecture: Architecture, training: LongerTraining) -> None:
-        """Keep a finalist's longer training."""
+        """Record a finalist's longer training."""
         self._longer[architecture.id] = asdict(training)
         self._study.set_user_attr("finals", self._longer)
 
     def longer(self, architecture: Architecture) -> LongerTraining | None:
-        """A finalist's longer training, None if there was none."""
+        """Return a finalist's longer training; None if there was none."""
         found = self._longer.get(architecture.id)
         return LongerTraining(**found) if found else None
 
     def extend(self, trials: int) -> None:
-        """Extend the search by more candidates; a resumed run keeps the extension.
+        """Record an extension of the search, which a resumed run keeps.
 
         Args:
-            trials: total number of candidates.
+            trials: number of candidates of the whole search after the extension.
         """
         self._study.set_user_attr("extensions", [*self.extensions(), trials])
 
     def extensions(self) -> list[int]:
-        """Arguments of all calls of `extend`, in order."""
+        """Return the ``trials`` of all calls of `extend`, in order."""
         return list(self._study.user_attrs.get("extensions", ()))
 
     def forget_extensions(self) -> None:
@@ -101,10 +106,10 @@ class StudyNotes:
         self._study.set_user_attr("extensions", [])
 
     def require_space(self, space: SearchSpace) -> None:
-        """Record the searched space in the first call, and compare with it later.
+        """Check that the run was begun with this space; the first call records the space.
 
         Raises:
-            RunError: the space is not the one that the run was begun with.
+            RunError: the run was begun with another space.
         """
         if self._study.user_attrs.get("space", space.id) != space.id:
             raise RunError(
@@ -114,36 +119,42 @@ class StudyNotes:
         self._study.set_user_attr("space", space.id)
 
     def initial_enqueued(self) -> bool:
-        """Whether the initial candidates were enqueued, all of them."""
+        """Return whether all initial candidates were enqueued."""
         return bool(self._study.user_attrs.get("begun"))
 
     def set_initial_enqueued(self) -> None:
-        """Record that the initial candidates were enqueued."""
+        """Record that all initial candidates were enqueued."""
         self._study.set_user_attr("begun", True)
 
     def has_prior(self) -> bool:
-        """Whether `set_prior` was called, even with no trials."""
+        """Return whether `set_prior` was called, even with no trials."""
         return "earlier" in self._study.user_attrs
 
     def set_prior(self, trials: Sequence[EarlierTrial]) -> None:
-        """Keep trials of earlier runs that were trained in another way or are over the limits."""
+        """Record the trials of earlier runs that are prior observations of the sampler.
+
+        Those that became trials of this run are not among them (`nas.search.warm_start`).
+        """
         kept = [asdict(trial) | {"architecture": trial.architecture.to_json()} for trial in trials]
         self._study.set_user_attr("earlier", kept)
 
     def prior(self) -> list[EarlierTrial]:
-        """Trials that `set_prior` was given."""
+        """Return the trials that `set_prior` recorded; none if it was not called."""
         return [
             EarlierTrial(**entry | {"architecture": Architecture.from_json(entry["architecture"])})
             for entry in self._study.user_attrs.get("earlier", ())
         ]
 
     def wall_s(self) -> float:
-        """Seconds spent, including earlier sessions of this run."""
+        """Return the seconds that the search has taken, including earlier sessions of the run."""
         return float(self._study.user_attrs.get("wall_s", 0.0))
 
     @contextmanager
     def timed(self) -> Iterator[Clock]:
-        """Add the time of the block to `wall_s`; `Clock.record` keeps it in between."""
+        """Add the duration of a with-block to `wall_s`.
+
+        `Clock.record` saves the time inside the block, so that a killed run loses little of it.
+        """
         clock = Clock(self._study, self.wall_s())
         try:
             yield clock
@@ -155,8 +166,8 @@ class Clock:
     """Adds the time since its creation to the time spent before.
 
     Args:
-        study: keeps it.
-        before_s: spent before, in seconds.
+        study: study of the run, which keeps the time.
+        before_s: time spent before, in seconds.
     """
 
     def __init__(self, study: optuna.Study, before_s: float) -> None:
@@ -164,6 +175,6 @@ class Clock:
         self._begun = time.monotonic()
 
     def record(self) -> None:
-        """Keep the time spent up to now."""
+        """Save the time spent so far in the study."""
         spent_s = self._before_s + time.monotonic() - self._begun
         self._study.set_user_attr("wall_s", round(spent_s, 1))

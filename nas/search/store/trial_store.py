@@ -1,7 +1,8 @@
-"""The trials of a search in its Optuna study: asked for, told, and read back as typed records.
+"""Keeps the trials of a search in its Optuna study, and reads them back as typed records.
 
-Optuna knows fewer states than a search: PRUNED is over a limit, diverged or at a rung, FAIL is
-repeated, interrupted or failed. User attributes tell them apart; nobody else reads or writes them.
+Optuna has fewer trial states than `TrialStatus`. PRUNED stands for over a limit, diverged or at a
+rung, and FAIL for repeated, interrupted or failed. User attributes of the trials tell these apart;
+no other module reads or writes them.
 """
 
 from __future__ import annotations
@@ -29,12 +30,18 @@ if TYPE_CHECKING:
 
 _PROMOTED_FROM = "continues"
 _AT_RUNG = "stopped"
-"""Names of attributes in the study of a run; older runs have them too."""
+"""Names of user attributes of trials. Studies of older runs have them, so they must not change."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that was begun, and the architecture that its sampler suggests."""
+    """A trial that was begun.
+
+    Attributes:
+        number: number of the trial.
+        architecture: the network to evaluate.
+        origin: a preset's name, else `nas.results.values.SEARCHED`.
+    """
 
     number: int
     architecture: Architecture
@@ -45,7 +52,7 @@ class TrialStore:
     """The trials of one search.
 
     Args:
-        study: maximises the score and minimises the latency on each device.
+        study: study of the run; it maximises the score and minimises the latency on each device.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -54,7 +61,7 @@ class TrialStore:
         self._finished: dict[int, TrialRecord] = {}
 
     def read(self) -> Trials:
-        """All trials, by number."""
+        """Read all trials, in order of number."""
         return Trials([self._record(t) for t in self._study.get_trials(deepcopy=False)])
 
     def use(self, sampler: BaseSampler) -> None:
@@ -62,7 +69,12 @@ class TrialStore:
         self._study.sampler = sampler
 
     def observe(self, trial: FrozenTrial, params: dict[str, Choice]) -> Observation | None:
-        """Observation of a trial for a sampler; None if it was not evaluated."""
+        """Return a sampler's observation of a trial; None if the trial has no score.
+
+        Args:
+            trial: the trial.
+            params: parameters of its architecture.
+        """
         record = self._record(trial)
         if record.status in (TrialStatus.TRAINED, TrialStatus.AT_RUNG):
             return Observation(params, record.score, -record.rungs_to_come)
@@ -79,16 +91,26 @@ class TrialStore:
         return Asked(trial.number, architecture, origin)
 
     def enqueue(self, params: dict[str, Choice], origin: str) -> None:
-        """Have `ask` return these parameters before the sampler is asked."""
+        """Enqueue parameters: `ask` begins a trial with them before it asks the sampler."""
         self._study.enqueue_trial(params, user_attrs={"origin": origin})
 
     def set_limits(self, number: int, ratios: NDArray[np.float64]) -> None:
-        """Record a trial's ratio to each limit as a constraint of Optuna, which is met up to 1."""
+        """Record how far a trial is over each limit, as constraints of Optuna.
+
+        Args:
+            number: number of the trial.
+            ratios: value / limit for each limit, [limits]; a limit is kept up to 1.
+        """
         for index, ratio in enumerate(ratios):
             self._open[number].set_constraint(f"over_limit_{index}", float(ratio) - 1.0)
 
     def reject(self, number: int, status: TrialStatus) -> None:
-        """End a trial that is not evaluated: `OVER_LIMIT` or `REPEATED`."""
+        """End a trial without an evaluation.
+
+        Args:
+            number: number of the trial.
+            status: `OVER_LIMIT` or `REPEATED`.
+        """
         trial = self._open.pop(number)
         if status is TrialStatus.REPEATED:
             trial.set_user_attr("repeated", True)
@@ -104,13 +126,13 @@ class TrialStore:
         rungs_to_come: int,
         latencies_ms: Sequence[float],
     ) -> None:
-        """Keep an evaluation.
+        """Record an evaluation and end its trial.
 
         Args:
             number: number of the trial.
             evaluation: result of the evaluator.
             bonus: size bonus that is added to the accuracy.
-            rungs_to_come: rungs after the one that it was trained to; 0 is in full.
+            rungs_to_come: number of rungs after the one trained to; 0 for a full training.
             latencies_ms: predicted latencies, one per device.
         """
         trial = self._open.pop(number)
@@ -136,23 +158,26 @@ class TrialStore:
             self._study.tell(trial, (evaluation.score + bonus, *latencies_ms))
 
     def fail(self, number: int, failure: EvaluationFailure) -> None:
-        """Keep the error that the evaluator raised; the architecture is not tried again."""
+        """Record the error that the evaluator raised; the architecture is not tried again."""
         trial = self._open.pop(number)
         trial.set_user_attr("error", failure.message)
         trial.set_user_attr("error_details", failure.details)
         self._study.tell(trial, state=TrialState.FAIL)
 
     def interrupt(self, number: int) -> None:
-        """Give up an evaluation; its architecture is tried again."""
+        """End the trial of an interrupted evaluation, and enqueue its architecture again.
+
+        A promotion is not enqueued: its candidate can be promoted again.
+        """
         self._open.pop(number, None)
         trial = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
         self._try_again(trial)
 
     def recover(self) -> int:
-        """Enqueue again the architectures that a killed run was evaluating.
+        """Interrupt (`interrupt`) the trials that a killed run was evaluating.
 
         Returns:
-            How many trials were interrupted.
+            The number of these trials.
         """
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in running:
@@ -183,8 +208,8 @@ class TrialStore:
         """Add a trial that an earlier run has trained in full.
 
         Args:
-            selection: its architecture with the parameters of this space.
-            record: its score, images and origin.
+            selection: the architecture, with its parameters in this run's space.
+            record: accuracy, bonus, images and origin of the trial.
             latencies_ms: predicted latencies, one per device.
         """
         distributions: dict[str, BaseDistribution] = {
@@ -262,7 +287,7 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
 
 
 def _scores_of(trial: FrozenTrial, status: TrialStatus) -> tuple[float, float, int]:
-    """Accuracy, bonus, and rungs to come."""
+    """Return accuracy, size bonus and number of rungs to come; zeros for a trial without score."""
     attrs: dict[str, Any] = trial.user_attrs
     if status is TrialStatus.AT_RUNG:
         at_rung = attrs[_AT_RUNG]
