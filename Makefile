@@ -10,7 +10,7 @@ search: .venv/installed
 	$(BIN)/python run_search.py --target onnxruntime --budget 15ms
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -78,11 +78,14 @@ def bench_here(*arguments: Any) -> Iterator[Bench]:
     yield Bench(*arguments)
 
 
-def tiny_kit(folder: Path, target: str, networks: int = 6) -> kit.KitInfo:
-    """A kit of the tiny space at 64 pixels, with few networks."""
+def tiny_kit(
+    folder: Path, target: str, networks: int = 6, space: SearchSpace | None = None
+) -> kit.KitInfo:
+    """A kit of the tiny space, or of another one, at 64 pixels, with few networks."""
+    space = space or tiny_space(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect, "CALIBRATION_NETWORKS", networks)
-        return kit.build_kit(tiny_space(folder), target, folder / "kit.zip", workload=AT_64)
+        return kit.build_kit(space, target, folder / "kit.zip", workload=AT_64)
 
 
 def made_up_results(space: SearchSpace, resolution: int = 64) -> KitResults:

@@ -26,7 +26,7 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.workload import Workload
 from tests.samples import TINY, architectures
-from tests.tiny import tiny_space
+from tests.tiny import narrow_space, tiny_space
 
 AT = Workload(64, 96, 10)
 
@@ -105,7 +105,7 @@ def test_a_network_is_exported_for_it(tmp_path: Path) -> None:
 def test_a_table_is_measured_and_predicts_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    space, tables = tiny_space(tmp_path), tmp_path / "tables"
+    space, tables = narrow_space(tmp_path), tmp_path / "tables"
     table = collect_table(space, "onnxruntime", workload=AT, tables_dir=tables)
     assert set(table.blocks) == set(space.blocks(AT))
     assert {block.width / block.height for block in table.blocks} == {1.5}

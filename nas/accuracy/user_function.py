@@ -59,11 +59,11 @@ class UserFunction(Evaluator[Architecture]):
 
 
 def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
-    """Import the function that a reference names.
+    """Import the function that ``package.module:function`` names.
 
     Raises:
         ConfigError: it cannot be imported.
-        EvaluatorError: it cannot be called.
+        EvaluatorError: the name is not that of a function.
     """
     function = load_reference(reference, "--evaluator")
     if not callable(function):

@@ -125,14 +125,15 @@ def initial_network(architecture: Architecture, num_classes: int, seed: int) -> 
 def synflow(network: nn.Module, batches: Sequence[Batch]) -> float:
     """Log of the synaptic flow, the sum over weights of |θ ∂R/∂θ| (arXiv 2006.05467).
 
-    R is the sum of the outputs for one all-ones image with every weight replaced by its
-    absolute value; summed over the network as in arXiv 2101.08134. Only the shape of the images
-    is used. BatchNorm is replaced by the identity, as in the code of both papers, because batch
-    statistics would normalise the flow away. Computed in float64.
+    R is the sum of the outputs for one all-ones image, with every weight replaced by its absolute
+    value. The products are summed over the whole network, as in arXiv 2101.08134. Only the shape
+    of the images is used. BatchNorm is replaced by the identity, as in the code of both papers,
+    because batch statistics would normalise the flow away. All is computed in float64.
 
-    Deviations from the paper: the logarithm (it keeps the order; the sum exceeds 1e100 in deep
-    networks); biases are left out, as in the definition; the output of every block of a `Network`
-    is divided by its mean, and the logarithms of these means are added to the result (see `_flow`).
+    This deviates from the papers in two ways. The logarithm is returned, which keeps the order,
+    because the sum exceeds 1e100 in deep networks. The output of every block of a `Network` is
+    divided by its mean, and the logarithms of these means are added to the result (see `_flow`).
+    Biases are left out, as in the definition.
     """
     weights, gradients, log_scale = _flow(network, batches[0][0])
     return log_scale + _log(sum(map(_saliency, weights, gradients)))
@@ -257,14 +258,15 @@ def _loss_gradients(network: nn.Module, batch: Batch) -> tuple[list[Tensor], lis
 
 
 def _flow(network: nn.Module, images_B3HW: Tensor) -> tuple[list[Tensor], list[Tensor], float]:
-    """Absolute weights, gradients of R / s with respect to them, and log s; see `synflow`.
+    """Return the absolute weights, the gradients of R / s by them, and log s; see `synflow`.
 
-    Without biases, R is homogeneous in the output of every block: dividing that output by a
-    constant divides R and every ∂R/∂θ by it. So the outputs of blocks are divided by their mean,
-    s is the product of the means, and adding log s to the logarithm of a score is exact. Only
-    softmax is not homogeneous. Without the division its logits grow with the square of the signal
-    and overflow in deep networks; with it, attention sees a signal of about the scale that the
-    removed BatchNorm would give. It saturates nonetheless, so q and k hardly count.
+    Without biases, R is homogeneous of degree 1 in the output of every block: dividing that output
+    by a constant divides R and every ∂R/∂θ by the same constant. So each block's output is divided
+    by its mean, s is the product of these means, and adding log s to the logarithm of a score is
+    exact. Only softmax is not homogeneous. Without the division, its logits grow with the
+    square of the signal and overflow in deep networks. With the division, attention sees a signal
+    of about the scale that the removed BatchNorm would give. Softmax still saturates, so q and k
+    hardly count.
     """
     network = copy.deepcopy(network).double().eval()
     logs: list[float] = []

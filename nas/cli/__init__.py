@@ -87,10 +87,12 @@ def _program() -> str:
 
 
 def _failed_output(error: OSError) -> int:
-    """Return the exit code for output that could not be written: 0 or 2.
+    """Return the exit code for output that could not be written.
+
+    It is 0 if the reader closed the pipe, and 2 if the disk is full, which is also printed.
 
     Raises:
-        OSError: the error is neither a closed pipe nor a full disk.
+        OSError: the error is neither of these.
     """
     if error.errno == errno.EPIPE:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

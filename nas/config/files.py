@@ -18,13 +18,10 @@ from pydantic import ValidationError
 from nas.config.parts import TargetConfig
 from nas.config.search_config import Mistake, SearchConfig, mistake_of, structured
 from nas.errors import ConfigError, brief
+from nas.system.yaml_files import read_yaml
 
 CONFIG_FORMAT = 1
 
-_LARGEST = 100_000
-"""Most characters that a file may have; files that runs write have about 1,000."""
-
-_MOST_ALIASES = 32
 _DEEPEST = 3
 """Levels of nesting in a file: its entries, the list of targets, the entries of a target."""
 
@@ -72,20 +69,11 @@ def read_file(path: Path) -> ConfigFile:
         ConfigError: it is missing, not YAML, or of a newer format.
     """
     try:
-        content = path.read_text(encoding="utf-8")
-        if len(content) > _LARGEST:
-            raise yaml.YAMLError(f"larger than {_LARGEST} characters")
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
-        if aliases > _MOST_ALIASES:
-            # Nested in each other, a few aliases stand for more values than memory holds.
-            raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
-        node = yaml.compose(content, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(content)
+        node, values = read_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not readable as YAML: {reason}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ConfigError(
             f"{path}: a configuration is a mapping of options to values, such as budget: 8ms; got "
@@ -188,9 +176,10 @@ def _refuse_repeated(path: Path, node: yaml.Node | None, depth: int = 0) -> None
 
 
 def _line(node: yaml.Node | None, place: tuple[str | int, ...], key: str) -> int:
-    """Line number, from 1, of the entry at ``place``, or of the nearest entry around it.
+    """Return the line number, from 1, of the entry at ``place``.
 
-    A name in ``place`` that the file lacks is looked for as ``key``, the name of its option.
+    A file may use ``key``, the name of the option, where ``place`` has the name of the field. If
+    there is no such entry, the line is that of the nearest entry around it.
     """
     line = node.start_mark.line + 1 if node else 1
     for step in place:

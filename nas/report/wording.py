@@ -114,7 +114,10 @@ def call_text(config: SearchConfig, device: DeviceResult) -> str:
 
 
 def calls_text(result: SearchResult) -> str:
-    """Number and size of the images of a call on each device; devices are named if they differ."""
+    """Say how many images of what size a call has, for example ``one image at 224x224``.
+
+    Devices are named only if their calls differ.
+    """
     names: dict[str, list[str]] = {}
     for name, device in zip(result.device_names, result.devices, strict=True):
         names.setdefault(call_text(result.config, device), []).append(name)

@@ -114,8 +114,9 @@ class Budget:
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
         """Return the latency ratios of architectures: [n, devices].
 
-        A latency ratio is the upper end of the predicted interval, divided by the budget. If an
-        architecture breaks limits of size, each of its ratios is at least the highest size / limit.
+        A latency ratio is the upper end of the predicted interval, divided by the budget. If
+        parameters, MACs or bytes are over their limits, the largest of their ratios to the limits
+        replaces every latency ratio that is lower.
         """
         ratios = self.ratios(architectures)
         latency, sizes = np.split(ratios, [len(self.devices)], axis=1)

@@ -25,7 +25,7 @@ from nas.models.cost import network_cost
 from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor, stop_executor
 from nas.search.limits import Budget
-from nas.search.preparation import check, prepare
+from nas.search.preparation import check, prepare, with_absolute_paths
 from nas.search.schedule.rungs import promotions_of
 from nas.search.schedule.sources import LONGER
 from nas.search.store.run_folder import refuse_existing, require_writable
@@ -148,6 +148,7 @@ def plan(
         refuse_existing(output)
     if config.evaluator == TRAINING:
         check_source(config.proxy)
+    config = with_absolute_paths(config)
     # `check` would decode the images of a data folder into the cache, so it gets built-in data.
     proxy = config.proxy.model_copy(update={"data": "digits"})
     checked, space = check(config.model_copy(update={"proxy": proxy}))

@@ -55,7 +55,7 @@ def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     Raises:
         UserError: the space, sampler, rungs, workload or evaluator cannot be used.
     """
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     space = load_space(config.space)
     check_sampler(config.sampler)
     _check_rungs(config)
@@ -168,7 +168,7 @@ def _check_rungs(config: SearchConfig) -> None:
         )
 
 
-def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
+def with_absolute_paths(config: SearchConfig) -> SearchConfig:
     """Make the paths of a configuration absolute, so that its run can be resumed in any folder."""
     space = config.space
     if space not in space_names() and is_file(Path(space)):

@@ -1,10 +1,11 @@
 """Warm start: begins a run with the trials of earlier runs.
 
-Two runs evaluate alike if evaluator, proxy training, seed and rungs are the same. Fully trained
-trials of an earlier run that evaluates like the new one become finished trials of the new run, if
-they are within its limits. All other trials become prior observations of the sampler. Observations
-of a run that evaluates in another way form groups of their own, because its accuracies may all be
-higher or lower (see `nas.search.sampler.observation.Observation`).
+Two runs evaluate alike if evaluator, proxy training, seed and rungs are the same, and, unless the
+evaluator is short training, resolution and number of classes too. Fully trained trials of an
+earlier run that evaluates like the new one become finished trials of the new run, if they are
+within its limits. All other trials become prior observations of the sampler. Observations of a run
+that evaluates in another way form groups of their own, because its accuracies may all be higher or
+lower (see `nas.search.sampler.observation.Observation`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.accuracy.size_bonus import SizeBonus
-from nas.config import MAX_RUNGS, SearchConfig
+from nas.config import MAX_RUNGS, TRAINING, SearchConfig
 from nas.errors import ArchitectureError, RunError
 from nas.search.leaderboard import Leaderboard
 from nas.search.sampler.observation import Observation
@@ -53,8 +54,9 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
             )
         if not learns_from_prior(config.sampler) and all(trial.group > 0 for trial in inside):
             raise RunError(
-                f"--warm-start {path}: was trained with another proxy, seed or number of rungs, of "
-                f"which --sampler {config.sampler} learns nothing: only latency-aware does"
+                f"--warm-start {path}: has another evaluator, proxy, seed, number of rungs or "
+                f"workload, and --sampler {config.sampler} does not learn from such a run: only "
+                f"latency-aware does"
             )
         found += inside
     return found
@@ -86,6 +88,7 @@ def _read(
             _group(record.rungs_to_come, number, earlier, config),
             record.origin,
             record.images or earlier.proxy.train_images,
+            record.standard_error,
         )
         for record in (*trials.trained(), *trials.at_rung())
         if record.architecture is not None
@@ -102,7 +105,11 @@ def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfi
         to_come: number of rungs after the one that the trial was trained to.
         number, earlier, config: see `_read`.
     """
-    how, how_now = ((c.evaluator, c.proxy, c.seed, c.rungs) for c in (earlier, config))
+    how, how_now = (
+        # Short training trains at the proxy's resolution, whatever the workload.
+        (c.evaluator, c.proxy, c.seed, c.rungs, c.evaluator == TRAINING or c.workload)
+        for c in (earlier, config)
+    )
     if how == how_now:
         return -to_come
     return (MAX_RUNGS + 1) * number + to_come
@@ -138,6 +145,7 @@ def _import(store: RunStore, leaderboard: Leaderboard, trial: EarlierTrial) -> N
         accuracy=trial.accuracy,
         bonus=leaderboard.bonus.of(architecture, trial.images),
         images=trial.images,
+        standard_error=trial.standard_error,
         imported=True,
     )
     selection = budget.space.select(picked_from(record.params))

@@ -11,6 +11,7 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.system import folders
 from nas.system.paths import is_dir, is_file
+from nas.system.yaml_files import read_yaml
 
 BEST_FORMAT = 2
 """Version of the format of ``best.json``; files of version 1 do not state it."""
@@ -65,14 +66,11 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
                 unknown("architecture", text, preset_names()) + "; or give a .json or .yaml file"
             )
     try:
-        content = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            value = json.loads(content)
+            value = json.loads(path.read_text(encoding="utf-8"))
         else:
-            import yaml
-
-            value = yaml.safe_load(content)
-    except Exception as error:  # each parser has its own exceptions
+            _, value = read_yaml(path)
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ArchitectureError(f"{path}: not readable as an architecture: {reason}") from None
     if isinstance(value, Mapping) and "architecture" in value:

@@ -139,10 +139,10 @@ class BlockKind:
                     f"kind {brief(self.name)}: {brief(name)} is no name: use lower-case letters, "
                     f"digits and underscores"
                 )
-        for field in self.fields:
-            if field.name in COMMON and field.default is not None:
+        for one in self.fields:
+            if one.name in COMMON and one.default is not None:
                 raise ArchitectureError(
-                    f"kind {self.name!r}: field {field.name!r} cannot have a default: every block "
+                    f"kind {self.name!r}: field {one.name!r} cannot have a default: every block "
                     f"sets it"
                 )
         for name in names:

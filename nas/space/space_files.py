@@ -23,12 +23,7 @@ from nas.space.stage_choices import Numbers, StageChoices
 from nas.system import folders
 from nas.system.paths import is_file
 from nas.system.references import is_reference, load_reference
-
-_LARGEST = 100_000
-"""Most characters that a space's file may have; the project's own have about 1,500."""
-
-_MOST_ALIASES = 32
-_DEEPEST = 50
+from nas.system.yaml_files import read_yaml
 
 Place = tuple[str | int, ...]
 Report = Callable[[Place, str], None]
@@ -61,7 +56,11 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
                 unknown("space", text, space_names())
                 + "; or give a .yaml file, or package.module:NAME"
             )
-    node, value = _read_yaml(path)
+    try:
+        node, value = read_yaml(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SpaceError(f"{path}: not readable as YAML: {reason}") from None
     mistakes: list[tuple[Place, str]] = []
 
     def report(place: Place, text: str) -> None:
@@ -82,48 +81,6 @@ def _python_space(text: str) -> SearchSpace:
             f"--space {text}: is {brief(space)}, no nas.SearchSpace; name an instance of one"
         )
     return space
-
-
-def _read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
-    """Read a file: its root node, whose nodes know their lines, and its values.
-
-    Both are None for an empty file.
-
-    Raises:
-        SpaceError: it cannot be read, is not YAML, is too large, or has tags that name code.
-    """
-    try:
-        content = path.read_text(encoding="utf-8")
-        if len(content) > _LARGEST:
-            raise yaml.YAMLError(f"larger than {_LARGEST} characters")
-        if _depth(content) > _DEEPEST:
-            raise yaml.YAMLError(f"nested more than {_DEEPEST} levels deep")
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
-        if aliases > _MOST_ALIASES:
-            # Nested in each other, a few aliases stand for more values than memory holds.
-            raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
-        node: yaml.Node | None = yaml.compose(content, Loader=yaml.SafeLoader)
-        return node, yaml.safe_load(content)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SpaceError(f"{path}: not readable as YAML: {reason}") from None
-
-
-def _depth(content: str) -> int:
-    """Return the depth of nested lists and mappings; counting ends just above `_DEEPEST`.
-
-    The time that parsing takes grows with the square of the depth.
-    """
-    depth = deepest = 0
-    for event in yaml.parse(content, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        deepest = max(deepest, depth)
-        if deepest > _DEEPEST:
-            break
-    return deepest
 
 
 def _report_repeated(node: yaml.Node | None, place: Place, report: Report, seen: set[int]) -> None:

@@ -89,14 +89,15 @@ def user_cache() -> Path:
 
 
 def _user_folder(variable: str, linux: str, macos: str, what: str) -> Path:
-    """The project's folder in a folder of the XDG base directory specification.
+    """Return this project's folder below one of the user's base folders (XDG specification).
 
-    On Windows and macOS it is in the equivalent folder.
+    The base folder is the one that ``variable`` names. If it is not set, the default of the
+    operating system is used.
 
     Args:
-        variable: environment variable that names the XDG folder.
-        linux: default of the variable, relative to the home folder.
-        macos: equivalent folder on macOS, relative to the home folder.
+        variable: environment variable, such as ``XDG_DATA_HOME``.
+        linux: default base folder on Linux, relative to the home folder.
+        macos: default base folder on macOS, relative to the home folder.
         what: purpose of the folder, for the message.
 
     Raises:

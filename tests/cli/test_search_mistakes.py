@@ -275,7 +275,7 @@ def test_a_warm_start_of_which_the_sampler_learns_nothing(refused, trained, tmp_
     again = [*tiny_at_64(tmp_path), "--warm-start", str(trained), "--seed", "7"]
     for name in ("tpe", "random"):
         line = refused(*TRT, *again, "--sampler", name)
-        assert f"of which --sampler {name} learns nothing: only latency-aware does" in line
+        assert f"--sampler {name} does not learn from such a run: only latency-aware does" in line
 
 
 def test_resume_of_damaged_runs(refused, tmp_path):

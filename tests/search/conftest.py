@@ -13,7 +13,7 @@ from nas.results.values import SearchResult
 from nas.search.callbacks import Listener, Trained
 from nas.search.limits import Budget, DeviceBudget
 from nas.space.search_space import SearchSpace
-from tests.search.runs import OTHER_DEVICE, Device, Run, run_config
+from tests.search.runs import OTHER_DEVICE, THREADS, Device, Run, run_config
 from tests.tiny import AT_64, made_up_table, tiny_space
 
 
@@ -72,6 +72,7 @@ def finished(folder: Path) -> tuple[SearchResult, list[Trained]]:
         folder / "run",
         tables_dir=folder / "tables",
         listener=Listener(trained=trained.append),
+        **THREADS,
     )
     return result, trained
 

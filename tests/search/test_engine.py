@@ -31,7 +31,7 @@ from nas.search.store.run_folder import read_run
 from nas.space.architecture_files import load_architecture
 from nas.system.lock import locked
 from tests.search.runs import OTHER_DEVICE, THREADS, run_config
-from tests.tiny import TINY_PROXY
+from tests.tiny import TINY_PROXY, narrow_space
 
 
 def test_trains_what_was_asked_for_within_budget(finished):
@@ -146,16 +146,14 @@ def test_a_table_that_lacks_blocks_says_how_many_and_names_some(folder, tmp_path
 
 def test_a_missing_table_is_measured_first(folder, tmp_path):
     events = []
-    space = tmp_path / "one.yaml"
-    space.write_text(
-        "stem_width: [32]\nstages:\n"
-        + 4 * "  - {num_ncb: [1], ncb_width: [32, 64], ntb_width: [0], ncb_mlp_ratio: [1]}\n"
-    )
+    narrow_space(tmp_path)
+    path = str(tmp_path / "narrow.yaml")
     result = search(
-        run_config(folder, device=None, space=str(space), trials=1, budget_ms=50),
+        run_config(folder, device=None, space=path, trials=1, budget_ms=50),
         tmp_path / "run",
         tables_dir=tmp_path / "tables",
         listener=Listener(measuring=lambda *event: events.append(event)),
+        **THREADS,
     )
     assert events
     assert result.devices[0].provenance == "predicted" and result.devices[0].verified
@@ -168,7 +166,7 @@ def test_two_devices_keep_both_budgets(folder, tmp_path):
     config = SearchConfig(**{**values, "targets": [here, there]})
     told: list[tuple[int, int]] = []
     listener = Listener(training=lambda *counts: told.append(counts))
-    places = {"tables_dir": folder / "tables", "listener": listener}
+    places = {"tables_dir": folder / "tables", "listener": listener, **THREADS}
     result = search(config, tmp_path / "run", **places)
     assert told == [(0, 5), (5, 7), (7, 9)][: len(told)]
     assert [device.target.budget_ms for device in result.devices] == [0.9, 0.75]
@@ -237,10 +235,10 @@ def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, 
     proxy = TINY_PROXY.model_copy(update={"train_images": 27 * 32})
     config = run_config(folder, trials=6, rungs=3, proxy=proxy)
 
-    def killed(evaluator, request):
-        if request.images == 27 * 32:
+    def killed(evaluator, requests):
+        if any(request.images == 27 * 32 for request in requests):
             raise KeyboardInterrupt
-        return evaluate_here(evaluator, request)
+        return evaluate_here(evaluator, requests)
 
     monkeypatch.setattr("nas.search.trial_runner.evaluate_here", killed)
     places = {"tables_dir": folder / "tables"}

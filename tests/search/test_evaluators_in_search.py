@@ -16,6 +16,8 @@ from nas.results.values import StopReason
 from nas.search.callbacks import Listener
 from nas.search.store.records import TrialStatus
 from nas.search.store.run_store import RunStore
+from nas.search.warm_start import read_earlier
+from nas.space.space_files import load_space
 from tests.search.conftest import every
 from tests.search.runs import THREADS, run_config
 from tests.tiny import tiny_space
@@ -115,6 +117,26 @@ def test_three_failures_in_a_row_end_a_search_with_what_it_has(folder, tmp_path,
     assert result.stopped is StopReason.EVALUATOR_FAILED
     assert len(result.candidates) == 2 and result.recommended
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_warm_start_keeps_standard_errors_and_tells_workloads_apart(
+    folder, tmp_path, places, mine
+):
+    """A function is given the workload, so that its accuracies may depend on it."""
+    evaluator = mine(
+        """
+        from nas.accuracy.evaluator import Evaluation
+        return Evaluation(0.5, request.images, standard_error=0.02)
+        """
+    )
+    search(run_config(folder, trials=2, evaluator=evaluator), tmp_path / "earlier", **places)
+    changes = {"evaluator": evaluator, "warm_start": (str(tmp_path / "earlier"),), "trials": 1}
+    result = search(run_config(folder, **changes), tmp_path / "run", **places)
+    assert result.imported == 2
+    assert {candidate.standard_error for candidate in result.candidates} == {0.02}
+
+    other = run_config(folder, **changes, num_classes=10, sampler="latency-aware")
+    assert all(trial.group > 0 for trial in read_earlier(other, load_space(other.space)))
 
 
 def test_rungs_need_no_checkpoint_of_a_function(folder, tmp_path, places, mine):

@@ -154,7 +154,11 @@ def _draw(
 def _sampling(
     centre_N: npt.NDArray[np.float64], side_N: npt.NDArray[np.float64], resolution: int
 ) -> Floats:
-    """Bilinear weights [N, resolution, S] that stretch a scan's axis over a canvas axis."""
+    """Return the weights [N, resolution, S] that resample one axis of N scans bilinearly.
+
+    On the canvas axis of ``resolution`` pixels, each scan is centred at ``centre_N`` and
+    ``side_N`` long, both in pixels.
+    """
     pixel_H = np.arange(resolution) + 0.5
     place_NH = (pixel_H - centre_N[:, None]) / side_N[:, None] * _SCAN_SIDE + _SCAN_SIDE / 2 - 0.5
     distance_NHS = np.abs(place_NH[:, :, None] - np.arange(_SCAN_SIDE))

@@ -197,7 +197,10 @@ class Interpolator:
 def _roofline(
     shapes: Shapes, peak: float, bandwidth: float, overhead: float
 ) -> NDArray[np.float64]:
-    """Logarithm of the roofline latency in ms, [n]; the parameters are logarithms too."""
+    """Return the logarithm of the roofline latency in ms, [n].
+
+    ``peak``, ``bandwidth`` and ``overhead`` are logarithms too, in the units of `_Law`.
+    """
     bound = np.maximum(shapes.gflop * math.exp(-peak), shapes.gbyte * math.exp(-bandwidth))
     operators = (shapes.gbyte > 0).sum(axis=1)
     return np.asarray(np.log(bound.sum(axis=1) + operators * math.exp(overhead)))
@@ -246,11 +249,11 @@ def _fit_model(shapes: Shapes, log_ms: NDArray[np.float64]) -> _Model:
 def _held_out(
     shapes: Shapes, log_ms: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit without each fold, and estimate the fold.
+    """Estimate the rows of each fold with a model that was fitted to all other rows.
 
     Returns:
-        Indices of the rows held out, their log errors, and their standard deviations over the
-        trees: [held] each.
+        Indices of the rows held out, log(estimated / measured) of each, and the standard
+        deviation of each log estimate over the trees: [held] each.
 
     Raises:
         TableError: no family has two rows.
@@ -277,7 +280,8 @@ def _held_out(
 def _folds(shapes: Shapes) -> Iterator[NDArray[np.int64]]:
     """Yield the indices of the rows of each fold.
 
-    The rows of a family are spread over as many folds as possible; twins are in the same fold.
+    The rows of a family are spread over as many folds as possible, but rows that are twins of
+    each other (see `Shapes.twins`) are in the same fold.
     """
     pairs = np.stack([shapes.family, shapes.twins], axis=1)
     # Twins are dealt to the folds in turn, sorted by family and in random order inside it.

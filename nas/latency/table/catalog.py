@@ -128,10 +128,8 @@ def find_table(
         return read_table(path) if path else None
     tables = [read_table(path) for path in list_tables(tables_dir, target)]
     if not tables:
-        reason = RUNTIMES[target].unavailable()
-        here = f"none can be measured here: {reason}" if reason else f"this device is no {device}"
         raise TableError(
-            f"no latency table for {target}, and {here}; measure "
+            f"no latency table for {target}, and {_why_not_here(target, device)}; measure "
             f"one on the device: {measure_command(TableKey(target, None, precision, batch_size))}"
         )
     devices = sorted({table.meta.device for table in tables})
@@ -154,6 +152,11 @@ def find_table(
         f"target {target} has {len(fitting)} tables that fit ({names}); "
         f"choose one with --device, --precision and --batch-size"
     )
+
+
+def _why_not_here(target: str, device: str | None) -> str:
+    reason = RUNTIMES[target].unavailable()
+    return f"none can be measured here: {reason}" if reason else f"this device is no {device}"
 
 
 def load_table(

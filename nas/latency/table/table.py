@@ -50,8 +50,9 @@ class TableMeta(BaseModel):
     """Provenance of a table.
 
     Attributes:
-        kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: blocks
-            mixed from other devices' tables by a few networks measured on this one.
+        kind: ``measured`` on the device; ``published`` by somebody else; or ``adapted``: the
+            latencies of blocks are weighted sums of those in other devices' tables, with weights
+            fitted to a few networks measured on this device.
         target: name of the runtime.
         device: name of the device, usable as a folder name.
         device_description: name of the device as the hardware or the publication gives it.

@@ -46,14 +46,14 @@ class KitSource:
 
     @contextmanager
     def models(self, models: Sequence[KitModel], folder: Path) -> Iterator[list[Path]]:
-        """Extract models, and delete them at the end of the block, as devices have small disks.
+        """Extract models for a with-block, and delete them at its end, as devices have small disks.
 
         Args:
             models: models that the manifest lists.
             folder: where to extract to; it must not hold files of the same names.
 
         Yields:
-            Path of each extracted model, in order.
+            The list of the paths of the extracted models, in order.
 
         Raises:
             TableError: a model is missing, damaged or differs from the manifest; names it.

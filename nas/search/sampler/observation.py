@@ -15,9 +15,9 @@ class Observation:
     Attributes:
         params: parameters of the architecture in the searched space.
         score: higher is better.
-        group: number of the group; scores are compared only within a group. It is 0 for a full
-            evaluation, and minus the number of further rungs if training stopped at a rung. An
-            earlier run that evaluated in another way has numbers above 0 instead, one per rung.
+        group: scores are compared only with scores of the same group. The group is 0 for a full
+            evaluation, and -k for training that stopped k rungs before the last one. Trials of an
+            earlier run that evaluated in another way have groups above 0, one for each rung.
     """
 
     params: Mapping[str, Choice]

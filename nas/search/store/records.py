@@ -84,7 +84,7 @@ class TrialRecord:
 
 
 class Trials:
-    """Trials by number, filtered and counted.
+    """The trials of a run, in order of number; its methods select and count them by status.
 
     Args:
         records: records of all trials, in order of number.

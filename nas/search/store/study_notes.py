@@ -28,6 +28,7 @@ class EarlierTrial:
         group: see `nas.search.sampler.observation.Observation`.
         origin: a preset's name, else `nas.results.values.SEARCHED`.
         images: images seen in training.
+        standard_error: see `nas.accuracy.evaluator.Evaluation`.
     """
 
     architecture: Architecture
@@ -35,6 +36,7 @@ class EarlierTrial:
     group: int
     origin: str
     images: int = LONG_IMAGES
+    standard_error: float | None = None
 
 
 class StudyNotes:

@@ -209,12 +209,13 @@ class TrialStore:
 
         Args:
             selection: the architecture, with its parameters in this run's space.
-            record: accuracy, bonus, images and origin of the trial.
+            record: accuracy, standard error, bonus, images and origin of the trial.
             latencies_ms: predicted latencies, one per device.
         """
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(offered) for name, offered in selection.offered.items()
         }
+        error = record.standard_error
         self._study.add_trial(
             optuna.trial.create_trial(
                 params=selection.params,
@@ -227,6 +228,7 @@ class TrialStore:
                     "images": record.images,
                     "accuracy": record.accuracy,
                     "imported": True,
+                    **({} if error is None else {"standard_error": error}),
                 },
             )
         )

@@ -27,7 +27,7 @@ from nas.measurement.protocol import DECIDING_EFFORT
 from nas.measurement.runtimes import RUNTIMES
 from nas.space.space_files import load_space
 from nas.system import folders
-from tests.tiny import AT_64, made_up_table, tiny_space
+from tests.tiny import AT_64, made_up_table, narrow_space, tiny_space
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -158,10 +158,10 @@ def test_calibration_networks_span_the_space():
 
 @pytest.mark.slow
 def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
-    tiny_space(tmp_path)
+    space = narrow_space(tmp_path)
     command = [
         *(sys.executable, "run_search.py", "tables", "measure", "--target", "onnxruntime"),
-        *("--space", str(tmp_path / "tiny.yaml"), "--resolution", "64"),
+        *("--space", str(tmp_path / "narrow.yaml"), "--resolution", "64"),
         *("--tables-dir", str(tmp_path / "tables")),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -184,5 +184,5 @@ def test_killed_while_measuring_goes_on_and_keeps_every_row(tmp_path):
     assert done.returncode == 0, done.stderr
     table = read_table(folder)
     assert (folder / "blocks.csv").read_text().startswith(kept)
-    assert not missing_for(table, load_space(tmp_path / "tiny.yaml"), AT_64)
+    assert not missing_for(table, space, AT_64)
     assert "leave-one-out error" in done.stdout

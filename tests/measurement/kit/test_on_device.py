@@ -18,9 +18,8 @@ from nas.latency.collect.tables import calibration_networks
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.measurement.kit.files import read_results
 from nas.measurement.kit.source import open_kit
-from nas.space.space_files import load_space
 from tests.kits import tiny_kit
-from tests.tiny import AT_64
+from tests.tiny import AT_64, narrow_space
 
 DOUBLES = Path(__file__).resolve().parents[2] / "doubles"
 
@@ -50,7 +49,8 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
     for name in ("torch", "pydantic", "onnx", "pandas"):
         absent = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
         assert absent.returncode, f"{name} is there"
-    built = tiny_kit(tmp_path, "onnxruntime")
+    space = narrow_space(tmp_path)
+    built = tiny_kit(tmp_path, "onnxruntime", space=space)
     device = tmp_path / "device"
     device.mkdir()
     shutil.copy(built.path, device / "kit.zip")
@@ -74,9 +74,8 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
 
     table = import_results(results, tmp_path / "tables")
     assert table.meta.runtime_version == metadata.version("onnxruntime")
-    space = load_space(tmp_path / "tiny.yaml")
     assert set(table.blocks) == set(space.blocks(AT_64))
-    networks = calibration_networks(space, 8, seed=5)
+    networks = calibration_networks(space, 8)
     predicted = LatencyPredictor.fit(table).predict(networks, AT_64)
     assert (predicted.latency_ms > 0).all()
 
@@ -85,7 +84,7 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
 def test_by_trtexec_where_there_is_no_tensorrt_package(tmp_path):
     """The driver and trtexec are test doubles; that trtexec derives latencies from file sizes."""
-    built = tiny_kit(tmp_path, "tensorrt", networks=5)
+    built = tiny_kit(tmp_path, "tensorrt", networks=5, space=narrow_space(tmp_path))
     library = tmp_path / "libcuda.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, DOUBLES / "libcuda.c"], check=True)
     environment = {
