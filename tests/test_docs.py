@@ -98,7 +98,7 @@ def test_the_search_of_the_page_runs(folder: Path, tmp_path: Path) -> None:
     done = run(folder, script, *command, "--output", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "my_space:SPACE" in (tmp_path / "run" / "config.yaml").read_text()
-    more = ["--resume", str(tmp_path / "run"), "--trials", "3", "--tables-dir", str(tmp_path / "t")]
+    more = ["--resume", str(tmp_path / "run"), "--tables-dir", str(tmp_path / "t")]
     done = run(folder, script, *more)
     assert done.returncode == 0, done.stderr
 
@@ -112,12 +112,12 @@ def test_the_evaluator_of_the_page_ranks_candidates(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         *("-m", "nas", "--target", "tensorrt", "--budget", "8ms", "--space", "tiny.yaml"),
-        *("--evaluator", "my_evaluator:evaluate", "--trials", "3", "--proxy-images", "1280"),
-        *("--finalists", "2", "--output", "run", "--json"),
+        *("--evaluator", "my_evaluator:evaluate", "--trials", "2", "--proxy-images", "1280"),
+        *("--finalists", "0", "--output", "run", "--json"),
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["trained"] == 3 and result["failed"] == 0
+    assert result["trained"] == 2 and result["failed"] == 0
     best = result["recommended"]
     assert best["score"] == pytest.approx(best["accuracy"], abs=1e-6)
-    assert best["accuracy"] > 0.2 and best["longer_images"] == 5120
+    assert best["accuracy"] > 0.2

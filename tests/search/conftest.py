@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 
+from nas.accuracy.data import digits
 from nas.api import search
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.results.values import SearchResult
@@ -15,6 +17,16 @@ from nas.search.limits import Budget, DeviceBudget
 from nas.space.search_space import SearchSpace
 from tests.search.runs import OTHER_DEVICE, THREADS, Device, Run, run_config
 from tests.tiny import AT_64, made_up_table, tiny_space
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_digits() -> Iterator[None]:
+    """A tenth of the images, in this process: most of a tiny training is its validation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "IMAGES", {split: n // 10 for split, n in digits.IMAGES.items()})
+        digits.render_digits.cache_clear()
+        yield
+    digits.render_digits.cache_clear()
 
 
 @pytest.fixture

@@ -195,13 +195,13 @@ def test_the_same_device_twice_is_refused(folder, tmp_path):
 
 def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
     heard = []
-    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 16, "batch_size": 16})
     config = run_config(folder, trials=9, rungs=2, proxy=proxy, sampler="latency-aware")
     places = {"tables_dir": folder / "tables", "listener": Listener(trained=heard.append)}
     result = search(config, tmp_path / "run", **places, **THREADS)
     full, partly = result.candidates, result.partly_trained
     assert len(full) + len(partly) == 9 and 3 <= len(full) <= 5
-    assert {c.images for c in full} == {9 * 32} and {c.images for c in partly} == {3 * 32}
+    assert {c.images for c in full} == {9 * 16} and {c.images for c in partly} == {3 * 16}
     assert len(heard) == 9 + len(full) and heard[-1].at_rung == (9, len(full))
     assert [event.done for event in heard] == sorted(event.done for event in heard)
     assert set(result.devices[0].front) <= set(full)
@@ -212,7 +212,7 @@ def test_rungs_train_the_best_in_full_as_if_without_a_stop(folder, tmp_path):
         whole.run()
         assert candidate.accuracy == whole.result().accuracy
     trials = pd.read_csv(tmp_path / "run" / "trials.csv")
-    assert trials["images"].value_counts().to_dict() == {288: len(full), 96: len(partly)}
+    assert trials["images"].value_counts().to_dict() == {144: len(full), 48: len(partly)}
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -254,7 +254,8 @@ def test_a_killed_run_with_rungs_goes_on_from_its_checkpoints(folder, tmp_path, 
 
 def test_a_run_is_repeated_by_its_configuration(folder, tmp_path):
     """Also in another process, whose strings hash otherwise."""
-    config = run_config(folder, trials=11, sampler="latency-aware")
+    proxy = TINY_PROXY.model_copy(update={"train_images": 48, "batch_size": 16})
+    config = run_config(folder, trials=11, sampler="latency-aware", proxy=proxy)
     first = search(config, tmp_path / "first", tables_dir=folder / "tables")
     code = (
         "import sys, nas\n"

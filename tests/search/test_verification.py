@@ -97,7 +97,7 @@ def test_where_what_is_measured_too_close_to_the_budget_is_lost_the_search_goes_
     folder, tmp_path, monkeypatch, device
 ):
     budget_ms = 0.8
-    config = run_config(folder, device=None, budget_ms=budget_ms, trials=8)
+    config = run_config(folder, device=None, budget_ms=budget_ms, trials=8, sampler="latency-aware")
 
     def search_with_close(share: float):
         """All that use more than a share of the budget are measured next to it."""
@@ -125,7 +125,7 @@ def test_on_a_device_faster_than_its_table_the_search_goes_on(folder, tmp_path, 
 
     def search_where_it_takes(share):
         device.share = share
-        config = run_config(folder, device=None, budget_ms=0.8, trials=8)
+        config = run_config(folder, device=None, budget_ms=0.8, trials=8, sampler="latency-aware")
         run_dir = tmp_path / f"{share:g}"
         return search(config, run_dir, tables_dir=folder / "tables", **THREADS)
 
@@ -173,7 +173,7 @@ def test_trials_that_are_asked_for_anew_are_not_added_to(folder, tmp_path, monke
         return 0.5
 
     def over(networks, *_):
-        return [Timing(2.0, 0.5, 1.0, 30) for _ in networks]
+        return [Timing(0.95, 0.5, 1.0, 30) for _ in networks]
 
     places = {
         "tables_dir": folder / "tables",

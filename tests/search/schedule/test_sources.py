@@ -168,13 +168,13 @@ def test_what_an_earlier_run_trained_takes_as_long_as_the_others(folder, run, bu
 
 
 def test_finalists_after_rungs_are_trained_in_one_part(folder, tmp_path):
-    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 32})
+    proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 16, "batch_size": 16})
     config = run_config(folder, trials=9, rungs=2, proxy=proxy, finalists=2)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
     finalists = [c for c in result.candidates if c.longer]
     assert len(finalists) == 2 and result.partly_trained
-    assert {c.longer.images for c in finalists} == {LONGER * 9 * 32}
-    longer = proxy.model_copy(update={"train_images": LONGER * 9 * 32})
+    assert {c.longer.images for c in finalists} == {LONGER * 9 * 16}
+    longer = proxy.model_copy(update={"train_images": LONGER * 9 * 16})
     whole = ProxyTraining(finalists[0].architecture, load_data(proxy), longer, config.seed + 1)
     whole.run()
     assert finalists[0].longer.accuracy == whole.result().accuracy
