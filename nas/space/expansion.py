@@ -8,7 +8,7 @@ distinct block only once, with its number of occurrences.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nas.space.block import Block
 from nas.space.workload import Workload
@@ -20,16 +20,14 @@ Run = tuple[Block, int]
 """A block, and how often it occurs in a row."""
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """A sequence of runs that is repeated as a whole, for example NCB x N + NTB of the paper."""
 
     runs: tuple[Run, ...]
     repeats: int
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Stem, stage or head of a network.
 
     Attributes:

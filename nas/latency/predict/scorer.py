@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nas.space.architecture import Architecture, Stage
+from nas.space.architecture import STEM_STRIDES, Architecture, Stage
 from nas.space.block import Block
 from nas.space.expansion import Part, head_part, stage_sizes, stem_part
 from nas.space.workload import Workload
@@ -35,8 +35,9 @@ class Scorer:
         self._workload = workload
         self._ends_ms: dict[tuple[int, int, int], float] = {}
         # Keyed by the stem's stride, on which the size of every later map depends.
+        self._sizes = {stride: stage_sizes(workload, stride) for stride in STEM_STRIDES}
         self._stages_ms: dict[int, tuple[_StageSums, ...]] = {
-            stride: ({}, {}, {}, {}) for stride in (2, 4)
+            stride: ({}, {}, {}, {}) for stride in STEM_STRIDES
         }
 
     def latency_ms(self, architecture: Architecture) -> float:
@@ -69,7 +70,7 @@ class Scorer:
     def _add(self, architecture: Architecture) -> None:
         """Sum and store the parts of an architecture that were not summed before."""
         width, stride = architecture.stem_width, architecture.stem_stride
-        sizes = stage_sizes(self._workload, stride)
+        sizes = self._sizes[stride]
         ends = (width, stride, architecture.stages[-1].out_width)
         if ends not in self._ends_ms:
             ends_ms = self._sum(stem_part(width, stride, self._workload))
@@ -77,10 +78,10 @@ class Scorer:
             self._ends_ms[ends] = self._constant_ms + ends_ms
         channels = width
         for index, stage in enumerate(architecture.stages):
-            known = self._stages_ms[stride][index]
-            if (stage, channels) not in known:
+            known, key = self._stages_ms[stride][index], (stage, channels)
+            if key not in known:
                 stage.check_tokens(index + 1, sizes[index + 1], self._workload)
-                known[stage, channels] = self._sum(stage.part(index + 1, channels, sizes[index]))
+                known[key] = self._sum(stage.part(index + 1, channels, sizes[index]))
             channels = stage.out_width
 
     def _sum(self, part: Part) -> float:
