@@ -58,11 +58,11 @@ class RecordedAccuracy(Evaluator[Architecture]):
         """Return the recorded accuracy.
 
         Raises:
-            KeyError: the file has no row for the architecture.
+            LookupError: the file has no row for the architecture.
         """
         name = request.architecture.id
         if name not in self._rows:
-            raise KeyError(f"{self.path} has no accuracy of architecture {name}")
+            raise LookupError(f"{self.path} has no accuracy of architecture {name}")
         return self._rows[name]
 
 
