@@ -37,7 +37,6 @@ def tables_adapt(
 ) -> None:
     """Make this machine's table from a few measured networks and other devices' tables."""
     from nas.latency.collect.adapt import adapt_table
-    from nas.latency.predict.predictor import LatencyPredictor
     from nas.space.space_files import load_space
 
     console = make_console()
@@ -51,6 +50,6 @@ def tables_adapt(
             tables_dir=tables_folder(tables_dir),
             progress=printer.progress,
         )
-    print_table(console, adapted.table, LatencyPredictor.fit(adapted.table))
+    print_table(console, adapted.table)
     for name, weight in sorted(adapted.sources.items(), key=lambda item: -abs(item[1])):
         console.print(f"  {weight:+.3f} x {name}", soft_wrap=True)

@@ -72,7 +72,6 @@ def tables_import(
 ) -> None:
     """Make a table from what a kit has measured."""
     from nas.latency.collect.kit_import import import_results
-    from nas.latency.predict.predictor import LatencyPredictor
 
     table = import_results(results, tables_folder(tables_dir))
-    print_table(make_console(), table, LatencyPredictor.fit(table))
+    print_table(make_console(), table)

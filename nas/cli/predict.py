@@ -60,7 +60,7 @@ def predict(
     )
     if interpolate:
         table = with_interpolated(table, network.blocks(workload))
-    predictor = LatencyPredictor.fit(table)
+    predictor = LatencyPredictor.fit(table, workload)
     prediction = predictor.predict([network], workload)
     kind = table.latency_kind
     console = make_console()

@@ -49,7 +49,6 @@ def tables_measure(
 ) -> None:
     """Measure every block of a space on this machine; an interrupted run goes on."""
     from nas.latency.collect.tables import collect_table
-    from nas.latency.predict.predictor import LatencyPredictor
     from nas.space.space_files import load_space
 
     console = make_console()
@@ -62,7 +61,7 @@ def tables_measure(
             tables_dir=tables_folder(tables_dir),
             progress=printer.progress,
         )
-    print_table(console, table, LatencyPredictor.fit(table))
+    print_table(console, table)
 
 
 @tables_app.command("runtimes")
@@ -118,7 +117,6 @@ def tables_show(
     tables_dir: TablesDir = None,
 ) -> None:
     """Show where a table comes from and how well its predictor does on networks left out."""
-    from nas.latency.predict.predictor import LatencyPredictor
     from nas.latency.table.files import read_table
 
     folders = _table_folders(tables_dir)
@@ -131,7 +129,7 @@ def tables_show(
     for path in [folders[name]] if name else folders.values():
         try:
             table = read_table(path)
-            print_table(console, table, LatencyPredictor.fit(table))
+            print_table(console, table)
         except TableError as error:
             broken.append(error)
     _exit_for(broken)
@@ -210,12 +208,11 @@ def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
 
 def _error_text(table: LatencyTable) -> str:
     """Cross-validated error in percent of a table's predictor; ``unknown`` if it cannot be fit."""
-    from nas.latency.predict.predictor import LatencyPredictor
-
     try:
-        return f"{100 * LatencyPredictor.fit(table).mean_error:.1f}%"
+        errors = [100 * predictor.mean_error for _, predictor in _predictors(table)]
     except TableError:
         return "unknown"
+    return f"{min(errors):.1f}%" + (f" to {max(errors):.1f}%" if len(errors) > 1 else "")
 
 
 def _age_text(date: str) -> str:
@@ -243,9 +240,33 @@ def _print_changes(console: Console, table: LatencyTable) -> None:
         )
 
 
-def print_table(console: Console, table: LatencyTable, predictor: LatencyPredictor) -> None:
-    meta = table.meta
-    largest = 100 * max(abs(error) for error in predictor.relative_errors)
+def _predictors(table: LatencyTable) -> list[tuple[str, LatencyPredictor]]:
+    """Return the predictors that are used for a table's image sizes, each with its sizes.
+
+    Raises:
+        TableError: see `LatencyPredictor.fit`.
+    """
+    from nas.latency.predict.predictor import LatencyPredictor
+
+    workloads = {str(row.workload.resolution): row.workload for row in table.networks}
+    sizes = sorted(workloads, key=lambda name: (workloads[name].height, workloads[name].width))
+    found: list[tuple[str, LatencyPredictor]] = []
+    for size in sizes:
+        predictor = LatencyPredictor.fit(table, workloads[size])
+        if found and found[-1][1].relative_errors == predictor.relative_errors:
+            found[-1] = f"{found[-1][0]}, {size}", predictor
+        else:
+            found.append((size, predictor))
+    return found or [("", LatencyPredictor.fit(table))]
+
+
+def print_table(console: Console, table: LatencyTable) -> None:
+    """Print where a table comes from, and the error of its predictor at each image size.
+
+    Raises:
+        TableError: no predictor can be fitted to it.
+    """
+    meta, predictors = table.meta, _predictors(table)
     console.print(f"{table.name} ({meta.kind})", style="bold")
     console.print(f"  {table.provenance()}; {_age_text(meta.updated)}", soft_wrap=True)
     if meta.kind == "measured":
@@ -255,17 +276,20 @@ def print_table(console: Console, table: LatencyTable, predictor: LatencyPredict
             soft_wrap=True,
         )
     _print_changes(console, table)
-    workloads = {str(row.workload.resolution): row.workload for row in table.networks}
-    sizes = sorted(workloads, key=lambda name: (workloads[name].height, workloads[name].width))
-    console.print(f"  resolutions: {', '.join(sizes)} pixels")
-    console.print(
-        f"  leave-one-out error on its {len(table.networks)} networks: mean "
-        f"{100 * predictor.mean_error:.1f}%, largest {largest:.1f}%; 90% interval: "
-        f"prediction within a factor of {predictor.error.factor():.3f}",
-        soft_wrap=True,
-    )
+    console.print(f"  resolutions: {', '.join(sizes for sizes, _ in predictors)} pixels")
+    for sizes, predictor in predictors:
+        errors = predictor.relative_errors
+        where = f" at {sizes} pixels" if len(predictors) > 1 else ""
+        console.print(
+            f"  leave-one-out error on its {len(errors)} networks{where}: mean "
+            f"{100 * predictor.mean_error:.1f}%, largest {100 * max(map(abs, errors)):.1f}%; "
+            f"90% interval: prediction within a factor of {predictor.error.factor():.3f}",
+            soft_wrap=True,
+        )
     if table.latency_kind == "estimated":
-        print_replace(console, table, workloads.get("224", workloads[sizes[-1]]))
+        workloads = [row.workload for row in table.networks]
+        usual = max(workloads, key=lambda w: (w.resolution == 224, w.height, w.width))
+        print_replace(console, table, usual)
 
 
 def _print_no_tables(console: Console, tables_dir: Path | None) -> None:

@@ -110,7 +110,11 @@ def _budget(
     return Budget(
         space=space,
         devices=tuple(
-            DeviceBudget(LatencyPredictor.fit(table), target.budget_ms, target.budget_option)
+            DeviceBudget(
+                LatencyPredictor.fit(table, config.workload),
+                target.budget_ms,
+                target.budget_option,
+            )
             for target, table in targets
         ),
         workload=config.workload,

@@ -81,7 +81,7 @@ def recheck(
         raise TableError(f"{table.path}: has no networks, so no predictor")
     workload = table.networks[0].workload
     networks = unmeasured_networks(table, space, count, seed)
-    prediction = LatencyPredictor.fit(table).predict(networks, workload)
+    prediction = LatencyPredictor.fit(table, workload).predict(networks, workload)
     timings = measure_networks(networks, table, workload, progress)
     predicted = zip(prediction.latency_ms, prediction.low_ms, prediction.high_ms, strict=True)
     return Recheck(

@@ -87,20 +87,12 @@ class Missing:
 
 def missing_for(table: LatencyTable, space: SearchSpace, workload: Workload) -> Missing:
     """The blocks and networks that `collect_table` would measure and add to a table."""
-    present = {row.architecture for row in table.networks if _same_input(row, workload)}
+    present = {row.architecture for row in table.networks_at(workload)}
     wanted = calibration_networks(space, CALIBRATION_NETWORKS)
     return Missing(
         table.missing(space.blocks(workload)),
         [architecture for architecture in wanted if architecture not in present],
     )
-
-
-def _same_input(row: NetworkRow, workload: Workload) -> bool:
-    """Whether a row was measured at the workload's image size.
-
-    The number of classes is not compared, because it hardly changes the latency.
-    """
-    return (row.workload.height, row.workload.width) == (workload.height, workload.width)
 
 
 def calibration_networks(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:

@@ -79,7 +79,8 @@ class LatencyPredictor:
         constant_ms: latency of a network beyond the sum of its blocks.
         block_ms: returns the latency in ms of one block inside a network; raises TableError if
             the table has no row for it.
-        relative_errors: leave-one-out errors (predicted / measured - 1) of the table's networks.
+        relative_errors: leave-one-out errors (predicted / measured - 1) of the networks that it is
+            fitted to.
         error: error of its predictions; their intervals follow from it.
     """
 
@@ -94,14 +95,20 @@ class LatencyPredictor:
     )
 
     @classmethod
-    def fit(cls, table: LatencyTable) -> LatencyPredictor:
+    def fit(cls, table: LatencyTable, workload: Workload | None = None) -> LatencyPredictor:
         """Fit to a table.
+
+        Args:
+            table: the table.
+            workload: workload to predict for. If a measured table has enough whole networks of its
+                image size, the fit uses these alone: the correction of small maps is another one
+                than that of large maps. None fits to all networks.
 
         Raises:
             TableError: the table has too few whole networks (the message says how many, and what
                 to run), or its rows are implausible or contradict each other.
         """
-        networks = table.networks
+        networks = _networks_for(table, workload)
         if table.meta.kind == "adapted":
             return cls._of_adapted(table)
         fit = _fit_published if table.meta.kind == "published" else _fit_measured
@@ -113,7 +120,7 @@ class LatencyPredictor:
             )
         if table.meta.kind == "measured":
             try:
-                check_plausible(table.blocks, networks, table.meta)
+                check_plausible(table.blocks, table.networks, table.meta)
             except ValueError as error:
                 raise TableError(
                     f"{table.path}: {error}; mend or delete that row, or measure again"
@@ -240,6 +247,17 @@ class LatencyPredictor:
             half *= self.error.quantile(confidence) / self.error.quantile()
             low, high = np.maximum(low - half, 0.1 * latency), high + half
         return Prediction(latency, low, high)
+
+
+def _networks_for(table: LatencyTable, workload: Workload | None) -> tuple[NetworkRow, ...]:
+    """Return the whole networks to which a predictor for a workload is fitted; see `fit`.
+
+    A roofline holds at every image size, so it is fitted to all published networks.
+    """
+    if workload is None or table.meta.kind != "measured":
+        return table.networks
+    same = table.networks_at(workload)
+    return same if len(same) >= MIN_NETWORKS else table.networks
 
 
 _Fit = tuple[float, Callable[[Block], float], int]

@@ -142,6 +142,14 @@ class LatencyTable:
         """
         return "estimated" if self.meta.kind != "measured" or self.interpolated else "predicted"
 
+    def networks_at(self, workload: Workload) -> tuple[NetworkRow, ...]:
+        """Return the rows of networks that were measured at a workload's image size.
+
+        The number of classes is not compared, because it hardly changes the latency.
+        """
+        size = workload.height, workload.width
+        return tuple(r for r in self.networks if (r.workload.height, r.workload.width) == size)
+
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """Which of these blocks the table has no row for."""
         return [block for block in blocks if block not in self.blocks]

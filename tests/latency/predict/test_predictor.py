@@ -13,6 +13,7 @@ from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import load_table
 from nas.latency.table.files import read_table
 from nas.space.architecture_files import load_architecture
+from nas.space.workload import Workload
 from tests.tiny import AT_64, made_up_ms, made_up_table, tiny_space
 
 
@@ -36,6 +37,32 @@ def test_learns_the_correction_of_whole_networks(predictor, space):
     assert (prediction.low_ms < prediction.latency_ms).all()
     assert (prediction.high_ms > prediction.latency_ms).all()
     assert predictor.mean_error < 0.01
+
+
+def test_each_image_size_has_the_correction_of_its_own_networks(tmp_path, space):
+    """At 128 pixels, networks take half as long again as here, whatever their blocks do."""
+    table, at_128 = made_up_table(tmp_path / "tables", space), Workload.square(128)
+    timing = table.networks[0].timing
+    blocks = {b: replace(timing, latency_ms=made_up_ms(b)) for b in space.blocks(at_128)}
+    slower = []
+    for row in table.networks:
+        total_ms = sum(made_up_ms(block) for block in row.architecture.blocks(at_128))
+        slower.append(
+            replace(row, workload=at_128, timing=replace(timing, latency_ms=0.1 + 1.5 * total_ms))
+        )
+    both = replace(table, blocks={**blocks, **table.blocks}, networks=(*table.networks, *slower))
+    networks = [space.sample(random.Random(seed)) for seed in range(20)]
+
+    alone, here = LatencyPredictor.fit(table), LatencyPredictor.fit(both, AT_64)
+    assert here.relative_errors == alone.relative_errors
+    assert (here.predict(networks, AT_64).high_ms == alone.predict(networks, AT_64).high_ms).all()
+    there = LatencyPredictor.fit(both, at_128)
+    truth = [0.1 + 1.5 * sum(made_up_ms(b) for b in n.blocks(at_128)) for n in networks]
+    assert there.predict(networks, at_128).latency_ms == pytest.approx(truth, rel=0.03)
+    assert LatencyPredictor.fit(both).mean_error > 5 * max(alone.mean_error, there.mean_error)
+    # A few networks are no calibration of their own.
+    few = replace(both, networks=(*table.networks, *slower[:2]))
+    assert len(LatencyPredictor.fit(few, at_128).relative_errors) == len(table.networks) + 2
 
 
 def test_interval_covers_noisy_networks_at_its_confidence(tmp_path, space):
