@@ -104,7 +104,7 @@ def test_the_search_of_the_page_runs(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_evaluator_of_the_page_ranks_candidates(tmp_path: Path) -> None:
+def test_the_evaluator_of_the_page_scores_candidates(tmp_path: Path) -> None:
     """In real worker processes, from the folder of its file."""
     (match,) = FILES.finditer(EVALUATORS.read_text())
     (tmp_path / match["name"]).write_text(match["content"], encoding="utf-8")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nas.accuracy.evaluator import Evaluation, Evaluator, Request
@@ -48,14 +50,19 @@ class UserFunction(Evaluator[Architecture]):
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
         """Call the function; its errors are not caught here.
 
+        The evaluation has the seconds that the call took, unless the function returned its own.
+
         Raises:
             TypeError, ValueError: it returned neither an accuracy (0..1) nor an `Evaluation`.
         """
         (function,) = self._function
+        began_s = time.perf_counter()
         found = function(request)
+        took_s = time.perf_counter() - began_s
         if not isinstance(found, Evaluation):
             found = Evaluation(_number(found, "accuracy"), request.images)
-        return _checked(found)
+        checked = _checked(found)
+        return checked if checked.seconds else replace(checked, seconds=took_s)
 
 
 def load_function(reference: str) -> Callable[[Request[Architecture]], Any]:
@@ -77,7 +84,7 @@ def _checked(found: Evaluation) -> Evaluation:
     """Check an evaluation, and return it with Python's own numbers, as files store no others.
 
     Raises:
-        TypeError, ValueError: an entry is not a number, or the accuracy is not from 0 to 1.
+        TypeError, ValueError: an entry is not a number, or out of range.
     """
     error, weights = found.standard_error, found.weights
     score = _number(found.score, "accuracy")
@@ -85,10 +92,10 @@ def _checked(found: Evaluation) -> Evaluation:
         raise ValueError(f"the function returned the accuracy {score:g}, which is not from 0 to 1")
     return Evaluation(
         score=score,
-        images=int(_number(found.images, "images")),
-        seconds=_number(found.seconds, "seconds"),
+        images=int(_amount(found.images, "images")),
+        seconds=_amount(found.seconds, "seconds"),
         diverged=bool(found.diverged),
-        standard_error=None if error is None else _number(error, "standard_error"),
+        standard_error=None if error is None else _amount(error, "standard_error"),
         weights=None if weights is None else os.fspath(weights),
     )
 
@@ -97,3 +104,10 @@ def _number(value: Any, what: str) -> float:
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise TypeError(f"the function returned as {what} a {type(value).__name__}, not a number")
     return float(value)
+
+
+def _amount(value: Any, what: str) -> float:
+    number = _number(value, what)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"the function returned as {what} {number:g}, not a number from 0 up")
+    return number

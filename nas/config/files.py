@@ -16,7 +16,13 @@ import yaml
 from pydantic import ValidationError
 
 from nas.config.parts import TargetConfig
-from nas.config.search_config import Mistake, SearchConfig, mistake_of, structured
+from nas.config.search_config import (
+    TRAINING,
+    Mistake,
+    SearchConfig,
+    mistake_of,
+    structured,
+)
 from nas.errors import ConfigError, brief
 from nas.system.yaml_files import read_yaml
 
@@ -46,8 +52,15 @@ class ConfigFile:
         return ConfigError(f"{self.path}:{line}: {key + ': ' if key else ''}{mistake.text}")
 
     def overridden(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entries, overridden by others: targets as a whole, proxy entries singly."""
+        """Return the entries, overridden by others: targets as a whole, proxy entries singly.
+
+        The file's size bonus is left out if the others choose between short training and another
+        evaluator anew, because it was meant for the file's evaluator.
+        """
         values = self.values | dict(given)
+        trains, trained = (v.get("evaluator", TRAINING) == TRAINING for v in (values, self.values))
+        if trains != trained and "size_bonus" not in given:
+            values.pop("size_bonus", None)
         known = self.values.get("proxy")
         if "proxy" in given and known is not None:
             # What is not a mapping stays, so that it is reported.

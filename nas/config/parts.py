@@ -121,6 +121,8 @@ class TargetConfig(ConfigModel):
     def _named_as_options(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
+        if "budget" in values and values.get("throughput_img_s") is not None:
+            raise ValueError("give budget or throughput_img_s, not both")
         values = renamed(cls, values)
         budget = values.get("budget_ms")
         if isinstance(budget, str) and is_rate(budget):

@@ -243,6 +243,8 @@ def structured(values: Mapping[str, Any]) -> dict[str, Any]:
     for entry in OPTIONS:
         if entry.option.constant is not None and found.get(entry.key) in (True, False):
             if found.pop(entry.key):
+                if entry.field in found:
+                    raise ValueError(f"give {entry.key} or {entry.field}, not both")
                 found[entry.field] = entry.option.constant
         elif entry.group == "proxy" and entry.key in found and isinstance(proxy, dict):
             if entry.field in proxy:

@@ -83,6 +83,8 @@ def longer_text(candidate: Candidate) -> str:
     longer = candidate.longer
     if longer is None:
         return ""
+    if longer.message:
+        return f"failed when trained longer: {longer.message}"
     if longer.diverged:
         return "diverged when trained longer"
     return f"{accuracy_text(longer.score)} after {longer.images:,} images"

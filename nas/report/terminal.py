@@ -136,7 +136,9 @@ def _further_cells(
 def _longer_cell(longer: LongerTraining | None) -> str:
     if longer is None:
         return "-"
-    return "diverged" if longer.diverged else accuracy_text(longer.score)
+    if longer.diverged:
+        return "failed" if longer.message else "diverged"
+    return accuracy_text(longer.score)
 
 
 def _cells(candidate: Candidate, device: DeviceResult) -> list[str]:

@@ -267,6 +267,12 @@ def warnings(result: SearchResult) -> list[str]:
     ]
     if result.unfinished_finalists:
         notes.append(unfinished_text(result))
+    failed = [c.longer for c in result.candidates if c.longer and c.longer.message]
+    if failed:
+        notes.append(
+            f"The evaluator failed in the longer training of {len(failed)} finalists, last: "
+            f"{failed[-1].message}"
+        )
     if result.stopped:
         notes.append(f"Stopped early: {stopped_text(result)}")
     return notes

@@ -83,13 +83,15 @@ class LongerTraining:
         accuracy: validation accuracy, 0..1; 0 if it diverged.
         bonus: size bonus that is added to the accuracy, see `nas.accuracy.size_bonus`.
         images: images seen in the longer training.
-        diverged: whether training was stopped because its loss exploded.
+        diverged: whether there is no accuracy: the loss exploded, or the evaluator failed.
+        message: error of the evaluator; empty if it did not fail.
     """
 
     accuracy: float
     bonus: float
     images: int
     diverged: bool = False
+    message: str = ""
 
     @property
     def score(self) -> float:

@@ -27,7 +27,8 @@ def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
         OSError: it cannot be read.
         ValueError: it is not YAML, is too large or too deep, or has tags that name code; one line.
     """
-    content = path.read_text(encoding="utf-8")
+    with path.open(encoding="utf-8") as file:
+        content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise ValueError(f"larger than {_LARGEST} characters")
     try:

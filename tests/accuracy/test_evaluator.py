@@ -6,7 +6,7 @@ import json
 import pickle
 import sys
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +158,7 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
     modules(
         "mine",
         """
+        import time
         import numpy as np
         from pathlib import Path
         from nas.accuracy.evaluator import Evaluation
@@ -165,6 +166,7 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         calls = []
 
         def number(request):
+            time.sleep(0.01)
             return 0.5
 
         def evaluation(request):
@@ -179,6 +181,12 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         def percent(request):
             return Evaluation(76.3)
 
+        def sure(request):
+            return Evaluation(0.5, standard_error=float("inf"))
+
+        def fast(request):
+            return Evaluation(0.5, seconds=-1.0)
+
         def ends(request):
             raise SystemExit("no data")
 
@@ -190,8 +198,10 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         number.set_up = lambda: calls.append(1)
         """,
     )
-    assert evaluate_one(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
-    assert evaluate_one(UserFunction("mine:number"), request()) == Evaluation(0.5, 128)
+    for _ in range(2):
+        found = evaluate_one(UserFunction("mine:number"), request())
+        assert replace(found, seconds=0.0) == Evaluation(0.5, 128)
+        assert 0.01 <= found.seconds < 10
     assert sys.modules["mine"].calls == [1]
     found = evaluate_one(UserFunction("mine:evaluation"), request())
     assert (found.images, found.standard_error, found.weights) == (7, 0.02, "w.pt")
@@ -203,6 +213,8 @@ def test_a_users_function_may_return_a_number_or_an_evaluation(modules):
         ("text", "returned as accuracy a str"),
         ("nothing", "returned the accuracy nan"),
         ("percent", "returned the accuracy 76.3, which is not from 0 to 1"),
+        ("sure", "returned as standard_error inf, not a number from 0 up"),
+        ("fast", "returned as seconds -1, not a number from 0 up"),
         ("ends", "SystemExit: no data"),
     ):
         failure = evaluate_one(UserFunction(f"mine:{name}"), request())

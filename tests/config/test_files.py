@@ -58,6 +58,20 @@ def test_a_file_speaks_as_the_options_do(file):
     assert yaml.safe_load(text)["max_params"] == 25_000_000
 
 
+def test_the_size_bonus_is_that_of_the_evaluator(file):
+    """A run writes the one it used; another evaluator does not inherit it."""
+    trained = SearchConfig(target="a", budget_ms=8)
+    own = SearchConfig(target="a", budget_ms=8, evaluator="mine:score")
+    assert trained.size_bonus > 0 == own.size_bonus
+    path = file(config_text(trained))
+    assert config_of({"evaluator": "mine:score"}, path).size_bonus == 0
+    assert config_of({"by_accuracy": True}, path).size_bonus == 0
+    assert config_of({"trials": 3}, path).size_bonus == trained.size_bonus
+    path = file(config_text(own))
+    assert config_of({"evaluator": "training"}, path).size_bonus == trained.size_bonus
+    assert config_of({"evaluator": "mine:other"}, path).size_bonus == 0
+
+
 def test_a_file_may_be_as_short_as_a_command(file):
     path = file("target: tensorrt\nbudget: 8ms\nproxy_images: 500\ntime_limit: 20min\n")
     config = read_config(path)
@@ -127,6 +141,14 @@ def test_a_part_of_a_target_does_not_override_a_file_with_several(file):
         ),
         ("target: a\nbudget: 8ms\ntrials: true\n", ":3: trials: 'true' is not a value for"),
         ("target: a\ntargets: []\n", "give target or targets, not both"),
+        (
+            "target: a\nbudget: 8ms\nthroughput_img_s: 100\nbatch_size: 8\n",
+            "give budget or throughput_img_s, not both",
+        ),
+        (
+            "target: a\nbudget: 8ms\nby_accuracy: true\nsize_bonus: 0.01\n",
+            "give by_accuracy or size_bonus, not both",
+        ),
         ("targets: []\n", ":1: targets: []: Tuple should have at least 1"),
         ("targets: a\n", ":1: targets: 'a': Input should be a valid"),
         ("format: 99\ntarget: a\n", "format 99 is newer than this version reads, which is 1"),

@@ -12,6 +12,8 @@ import pytest
 from nas.accuracy.evaluator import Evaluation, Evaluator
 from nas.api import resume, search
 from nas.errors import EvaluatorError
+from nas.report.score_wording import longer_text
+from nas.report.wording import warnings
 from nas.results.values import StopReason
 from nas.search.callbacks import Listener
 from nas.search.store.records import TrialStatus
@@ -117,6 +119,24 @@ def test_three_failures_in_a_row_end_a_search_with_what_it_has(folder, tmp_path,
     assert result.stopped is StopReason.EVALUATOR_FAILED
     assert len(result.candidates) == 2 and result.recommended
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_finalist_that_fails_keeps_its_message(folder, tmp_path, places, mine):
+    evaluator = mine(
+        """
+        if request.images > 128:
+            raise RuntimeError("no longer training")
+        return 0.5
+        """
+    )
+    config = run_config(folder, trials=4, finalists=2, evaluator=evaluator)
+    result = search(config, tmp_path / "run", **places)
+    failed = [c for c in result.candidates if c.longer]
+    assert [c.longer.message for c in failed] == ["RuntimeError: no longer training"] * 2
+    assert longer_text(failed[0]) == "failed when trained longer: RuntimeError: no longer training"
+    assert "failed in the longer training of 2 finalists" in " ".join(warnings(result))
+    again = resume(tmp_path / "run", **places)
+    assert [c.longer for c in again.candidates] == [c.longer for c in result.candidates]
 
 
 def test_a_warm_start_keeps_standard_errors_and_tells_workloads_apart(

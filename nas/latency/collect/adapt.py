@@ -79,7 +79,7 @@ def adapt_table(
     if path is not None:
         raise TableError(f"{path}: is there already; delete the folder to adapt it anew")
     blocks = space.blocks(workload)
-    sources = _sources(tables_dir, blocks)
+    sources = _sources(tables_dir, blocks, workload)
     pool = _pool(space)
     source_ms = np.column_stack([source.predict(pool, workload).latency_ms for source in sources])
     chosen = choose_samples(source_ms, samples)
@@ -141,7 +141,9 @@ def _row(block: Block, sources: Sequence[LatencyPredictor], transfer: Transfer) 
     return Timing(max(own_ms, LOWEST_MS), 100 * (transfer.error.factor() - 1), 0.0, 0)
 
 
-def _sources(tables_dir: Path | None, blocks: Sequence[Block]) -> list[LatencyPredictor]:
+def _sources(
+    tables_dir: Path | None, blocks: Sequence[Block], workload: Workload
+) -> list[LatencyPredictor]:
     """Predictors of all measured and published tables that can predict these blocks.
 
     Raises:
@@ -154,7 +156,7 @@ def _sources(tables_dir: Path | None, blocks: Sequence[Block]) -> list[LatencyPr
         if kind == "adapted" or (kind == "measured" and table.missing(blocks)):
             continue
         try:
-            found.append(LatencyPredictor.fit(table))
+            found.append(LatencyPredictor.fit(table, workload))
         except TableError:  # too few networks
             continue
     if not found:

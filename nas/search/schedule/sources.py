@@ -265,8 +265,9 @@ class FinalistSource:
         self._record(job.request.architecture, evaluation)
 
     def fail(self, job: Job[Candidate], failure: EvaluationFailure) -> None:
-        """Record the failed training as diverged."""
-        self._record(job.request.architecture, Evaluation(0.0, job.request.images, diverged=True))
+        """Record that the evaluator failed, with its message."""
+        failed = Evaluation(0.0, job.request.images, diverged=True)
+        self._record(job.request.architecture, failed, failure.message)
 
     def give_up(self, job: Job[Candidate]) -> None:
         """Return the finalist of an interrupted training to the queue."""
@@ -278,10 +279,12 @@ class FinalistSource:
         """Leave the other finalists without a longer training; return the given reason."""
         return reason
 
-    def _record(self, architecture: Architecture, evaluation: Evaluation) -> None:
+    def _record(
+        self, architecture: Architecture, evaluation: Evaluation, message: str = ""
+    ) -> None:
         images, diverged = evaluation.images, evaluation.diverged
         bonus = 0.0 if diverged else self._leaderboard.bonus.of(architecture, images)
-        longer = LongerTraining(evaluation.score, bonus, images, diverged)
+        longer = LongerTraining(evaluation.score, bonus, images, diverged, message)
         self._store.notes.record_longer(architecture, longer)
         self._done += 1
         self._listener.finalists(self._done, self._count)
