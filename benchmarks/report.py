@@ -41,8 +41,9 @@ class Origin:
 
 
 def origin_here(*packages: str) -> Origin:
-    """This machine, today, with the versions of installed packages."""
-    versions = {package: metadata.version(package) for package in packages}
+    """This machine, today, with the versions of those of the packages that are installed."""
+    installed = {entry.name for entry in metadata.distributions()}
+    versions = {name: metadata.version(name) for name in packages if name in installed}
     return Origin(
         this_cpu().description,
         datetime.date.today().isoformat(),
