@@ -1,12 +1,17 @@
-"""Real measurements, but short ones: benchmarks/ shows how exact those of the protocol are."""
+"""Real measurements, but short ones: benchmarks/ shows how exact those of the protocol are.
+
+``python -m tests.brief_bench ARGUMENTS`` is ``run_search.py ARGUMENTS`` with them.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from nas.cli import main
 from nas.measurement import bench, bench_process, protocol
 
 EFFORT = protocol.Effort(turn_s=0.01, min_rounds=6, max_rounds=10, ci_pct=3.0)
@@ -29,3 +34,10 @@ def brief_measurements() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bench_process, "_begin_child", begin_child)
         yield
+
+
+if __name__ == "__main__":
+    from tests.brief_bench import brief_measurements as brief  # as a new process imports it
+
+    with brief():
+        sys.exit(main(sys.argv[1:]))

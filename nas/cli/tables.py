@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,6 @@ from nas.system import folders
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.latency.predict.predictor import LatencyPredictor
     from nas.latency.table.table import LatencyTable
     from nas.space.workload import Workload
 
@@ -208,8 +208,10 @@ def _table_folders(tables_dir: Path | None) -> dict[str, Path]:
 
 def _error_text(table: LatencyTable) -> str:
     """Cross-validated error in percent of a table's predictor; ``unknown`` if it cannot be fit."""
+    from nas.latency.predict.predictor import fit_by_size
+
     try:
-        errors = [100 * predictor.mean_error for _, predictor in _predictors(table)]
+        errors = [100 * predictor.mean_error for _, predictor in fit_by_size(table)]
     except TableError:
         return "unknown"
     return f"{min(errors):.1f}%" + (f" to {max(errors):.1f}%" if len(errors) > 1 else "")
@@ -240,24 +242,8 @@ def _print_changes(console: Console, table: LatencyTable) -> None:
         )
 
 
-def _predictors(table: LatencyTable) -> list[tuple[str, LatencyPredictor]]:
-    """Return the predictors that are used for a table's image sizes, each with its sizes.
-
-    Raises:
-        TableError: see `LatencyPredictor.fit`.
-    """
-    from nas.latency.predict.predictor import LatencyPredictor
-
-    workloads = {str(row.workload.resolution): row.workload for row in table.networks}
-    sizes = sorted(workloads, key=lambda name: (workloads[name].height, workloads[name].width))
-    found: list[tuple[str, LatencyPredictor]] = []
-    for size in sizes:
-        predictor = LatencyPredictor.fit(table, workloads[size])
-        if found and found[-1][1].relative_errors == predictor.relative_errors:
-            found[-1] = f"{found[-1][0]}, {size}", predictor
-        else:
-            found.append((size, predictor))
-    return found or [("", LatencyPredictor.fit(table))]
+def _joined(resolutions: Sequence[int | str]) -> str:
+    return ", ".join(map(str, resolutions))
 
 
 def print_table(console: Console, table: LatencyTable) -> None:
@@ -266,7 +252,9 @@ def print_table(console: Console, table: LatencyTable) -> None:
     Raises:
         TableError: no predictor can be fitted to it.
     """
-    meta, predictors = table.meta, _predictors(table)
+    from nas.latency.predict.predictor import fit_by_size
+
+    meta, predictors = table.meta, fit_by_size(table)
     console.print(f"{table.name} ({meta.kind})", style="bold")
     console.print(f"  {table.provenance()}; {_age_text(meta.updated)}", soft_wrap=True)
     if meta.kind == "measured":
@@ -276,10 +264,10 @@ def print_table(console: Console, table: LatencyTable) -> None:
             soft_wrap=True,
         )
     _print_changes(console, table)
-    console.print(f"  resolutions: {', '.join(sizes for sizes, _ in predictors)} pixels")
+    console.print(f"  resolutions: {', '.join(_joined(sizes) for sizes, _ in predictors)} pixels")
     for sizes, predictor in predictors:
         errors = predictor.relative_errors
-        where = f" at {sizes} pixels" if len(predictors) > 1 else ""
+        where = f" at {_joined(sizes)} pixels" if len(predictors) > 1 else ""
         console.print(
             f"  leave-one-out error on its {len(errors)} networks{where}: mean "
             f"{100 * predictor.mean_error:.1f}%, largest {100 * max(map(abs, errors)):.1f}%; "

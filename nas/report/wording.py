@@ -92,7 +92,7 @@ def verification_note(result: SearchResult, device: DeviceResult) -> str:
 
 
 def budget_text(device: DeviceResult) -> str:
-    """The budget as the user wrote it, with its unit."""
+    """The budget with its unit, see `nas.config.TargetConfig.budget_text`."""
     return device.target.budget_text
 
 
@@ -270,8 +270,8 @@ def warnings(result: SearchResult) -> list[str]:
     failed = [c.longer for c in result.candidates if c.longer and c.longer.message]
     if failed:
         notes.append(
-            f"The evaluator failed in the longer training of {len(failed)} finalists, last: "
-            f"{failed[-1].message}"
+            f"The evaluator failed in the longer training of {len(failed)} "
+            f"finalist{'s' if len(failed) > 1 else ''}; its last error: {failed[-1].message}"
         )
     if result.stopped:
         notes.append(f"Stopped early: {stopped_text(result)}")

@@ -113,7 +113,7 @@ def test_ctrl_c_ends_cleanly_with_a_report_and_resumes(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay_s", [0.0, 2.0])
+@pytest.mark.parametrize("delay_s", [0.0, 0.7, 2.0])
 def test_ctrl_c_while_the_workers_start_is_as_clean(tmp_path, delay_s):
     run = tmp_path / "run"
     process = _start(run, 50)

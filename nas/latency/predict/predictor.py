@@ -100,9 +100,9 @@ class LatencyPredictor:
 
         Args:
             table: the table.
-            workload: workload to predict for. If a measured table has enough whole networks of its
-                image size, the fit uses these alone: the correction of small maps is another one
-                than that of large maps. None fits to all networks.
+            workload: workload to predict for. If a measured table has at least `MIN_NETWORKS` whole
+                networks of its image size, the fit uses these alone, because small images need
+                another correction than large ones. None fits to all networks.
 
         Raises:
             TableError: the table has too few whole networks (the message says how many, and what
@@ -247,6 +247,26 @@ class LatencyPredictor:
             half *= self.error.quantile(confidence) / self.error.quantile()
             low, high = np.maximum(low - half, 0.1 * latency), high + half
         return Prediction(latency, low, high)
+
+
+def fit_by_size(table: LatencyTable) -> list[tuple[list[int | str], LatencyPredictor]]:
+    """Fit the predictors for the image sizes of a table's networks, from small to large images.
+
+    Returns:
+        Each predictor with the resolutions (`Workload.resolution`) that it is used for.
+
+    Raises:
+        TableError: see `LatencyPredictor.fit`.
+    """
+    sizes: dict[int | str, Workload] = {}
+    for row in sorted(table.networks, key=lambda r: (r.workload.height, r.workload.width)):
+        sizes.setdefault(row.workload.resolution, row.workload)
+    shared: dict[tuple[NetworkRow, ...], list[int | str]] = {}
+    for resolution, workload in sizes.items():
+        shared.setdefault(_networks_for(table, workload), []).append(resolution)
+    return [(found, LatencyPredictor.fit(table, sizes[found[0]])) for found in shared.values()] or [
+        ([], LatencyPredictor.fit(table))
+    ]
 
 
 def _networks_for(table: LatencyTable, workload: Workload | None) -> tuple[NetworkRow, ...]:

@@ -156,7 +156,7 @@ def find_table(
 
 def _why_not_here(target: str, device: str | None) -> str:
     reason = RUNTIMES[target].unavailable()
-    return f"none can be measured here: {reason}" if reason else f"this device is no {device}"
+    return f"none can be measured here: {reason}" if reason else f"this machine is not {device}"
 
 
 def load_table(

@@ -72,7 +72,7 @@ def test_a_runtime_without_tables_that_cannot_run_here_says_why(tmp_path):
 
 
 def test_another_device_without_a_table_is_said_to_be_another_one(tmp_path):
-    with pytest.raises(TableError, match="no latency table for onnxruntime.*is no other-8c; meas"):
+    with pytest.raises(TableError, match="no latency table for onnxruntime.*is not other-8c; meas"):
         find_table("onnxruntime", "other-8c", tables_dir=tmp_path)
 
 
