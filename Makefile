@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install search test lint format clean
+.PHONY: install search test lint format docs clean
 
 install: .venv/installed
 
@@ -32,5 +32,9 @@ format: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache build *.egg-info
