@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from nas.accuracy.data.folder_index import SPLITS, FolderIndex
 from nas.errors import DataError, printable
-from nas.system.paths import exists
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def image_stats(index: FolderIndex) -> list[ImageStat]:
         for path, label in index.splits[split]:
             file = index.root / path
             try:
-                stat = file.stat() if exists(file) else file.lstat()  # a broken link
+                stat = _stat(file)
             except OSError as error:
                 raise DataError(
                     f"image {printable(str(file))} cannot be examined: {error.strerror}; begin "
@@ -51,6 +52,13 @@ def image_stats(index: FolderIndex) -> list[ImageStat]:
                 ) from None
             found.append(ImageStat(split, path, label, stat.st_size, stat.st_mtime_ns))
     return found
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError:  # a broken link
+        return file.lstat()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 
 from nas.accuracy.data.fingerprint import DataFingerprint, image_stats
 from nas.accuracy.data.folder_index import index_folder
+from nas.errors import DataError
 from tests.accuracy.data.pictures import write_splits
 
 
@@ -67,6 +68,13 @@ def test_a_change_is_said_in_kind(root: Path, change: Callable[[Path], None], sa
     before = fingerprint(root)
     change(root)
     assert before.change_to(fingerprint(root)) == said
+
+
+def test_an_image_that_goes_meanwhile_is_named(root: Path) -> None:
+    index = index_folder(root)
+    (root / "val" / "cat" / "000.png").unlink()
+    with pytest.raises(DataError, match=r"val/cat/000\.png cannot be examined: No such file"):
+        image_stats(index)
 
 
 def test_a_fingerprint_is_read_as_it_was_written(root: Path) -> None:
