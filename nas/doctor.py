@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.accuracy.data.source import check_source, index_folder, parse_source
+from nas.accuracy.data.source import absolute_source, check_source
 from nas.config import ProxyConfig
 from nas.errors import DataError, TableError, UserError
 from nas.latency.table.catalog import (
@@ -87,7 +87,6 @@ def diagnose(data: str | None = None, tables_dir: Path | None = None) -> Diagnos
         (sources[-1].usable, f"data: {sources[-1].text}"),
         (results.usable, f"results: {results.text}"),
         (not lacking or any(table.usable for table in tables), "; ".join(lacking)),
-        (data is None or cache.usable, f"cache: {cache.text}"),
     )
     return Diagnosis(
         runtimes=runtimes,
@@ -155,17 +154,18 @@ def _tables(tables_dir: Path | None) -> Iterator[Finding]:
 def _source(source: str) -> Finding:
     """Check a data source: its images are counted, but not opened."""
     try:
-        check_source(ProxyConfig(data=source))
-        folder = parse_source(source)
-        if folder is None:
+        absolute_source(source)
+        index = check_source(ProxyConfig(data=source))
+        if index is None:
             from sklearn.datasets import load_digits
 
             return Finding(source, True, f"{len(load_digits().target):,} scans, come along")
-        index = index_folder(folder)
     except (DataError, ImportError) as error:
         return Finding(source, False, str(error))
     counts = ", ".join(f"{len(images):,} {split}" for split, images in index.splits.items())
-    return Finding(source, True, f"{len(index.class_names):,} classes, images: {counts}")
+    left_out = f"; left out: {index.left_out}" if index.left_out else ""
+    text = f"{len(index.class_names):,} classes, images: {counts}{left_out}"
+    return Finding(source, True, text)
 
 
 def _tables_folder(tables_dir: Path | None) -> Finding:

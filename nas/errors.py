@@ -48,7 +48,7 @@ class DataError(UserError):
 
 
 class DataWarning(UserWarning):
-    """Unreadable images of a proxy-training data set were skipped, as the user asked."""
+    """A part of a proxy-training data set is not used, or its decoded images are not kept."""
 
 
 class TableWarning(UserWarning):
@@ -61,6 +61,25 @@ class EvaluatorError(UserError):
 
 class RunError(UserError):
     """A run's folder cannot be written, or holds no run that can be resumed."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape what a terminal would obey, or could not show, in text such as the name of a file.
+
+    Args:
+        text: the text.
+        keep: characters to leave as they are, such as the ends of lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # stands for a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def brief(value: object) -> str:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.data.image_folder import read_source
-from nas.accuracy.data.source import absolute_source, check_source
+from nas.accuracy.data.source import (
+    DataSummary,
+    absolute_source,
+    check_source,
+    warn_of_left_out,
+)
 from nas.accuracy.evaluator import Evaluator
 from nas.accuracy.recorded import RecordedAccuracy, read_recorded
 from nas.accuracy.short_training import ShortTraining
@@ -20,15 +26,21 @@ _RECORDED = "recorded:"
 _KNOWN = (TRAINING, "recorded:FILE.csv", "package.module:function")
 
 
-def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
+def make_evaluator(
+    config: SearchConfig, data: DataFingerprint | None = None
+) -> Evaluator[Architecture]:
     """Make the evaluator that a configuration names.
+
+    Args:
+        config: configuration of the search.
+        data: fingerprint of the data to train on; None if any data will do.
 
     Raises:
         EvaluatorError: unknown name; lists the known ones.
     """
     name = config.evaluator
     if name == TRAINING:
-        return ShortTraining(config.proxy, config.rungs)
+        return ShortTraining(config.proxy, config.rungs, data)
     if name.startswith(_RECORDED):
         return RecordedAccuracy(name.removeprefix(_RECORDED))
     if ":" in name:
@@ -37,7 +49,7 @@ def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
 
 
 def check_evaluator(config: SearchConfig, space: SearchSpace) -> None:
-    """Check an evaluator before any time is spent on a search.
+    """Check an evaluator before any time is spent on a search; no image is opened.
 
     Raises:
         UserError: its data, file or function cannot be used.
@@ -48,12 +60,25 @@ def check_evaluator(config: SearchConfig, space: SearchSpace) -> None:
     elif isinstance(evaluator, RecordedAccuracy):
         read_recorded(Path(evaluator.path))
     elif isinstance(evaluator, ShortTraining):
-        check_source(config.proxy)
+        index = check_source(config.proxy)
+        if index is not None:
+            warn_of_left_out(index)
         try:
             space.check_workload(Workload.square(config.proxy.resolution))
         except ArchitectureError as error:
             raise ArchitectureError(f"proxy training: {error}") from None
-        read_source(config.proxy)
+
+
+def read_data(config: SearchConfig) -> DataSummary | None:
+    """Read the data that an evaluator trains on, before any training.
+
+    Returns:
+        What they are; None for an evaluator that does not train.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    return read_source(config.proxy) if config.evaluator == TRAINING else None
 
 
 def with_absolute_paths(config: SearchConfig) -> SearchConfig:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.evaluator import Evaluation, Evaluator, Request, checkpoint_name
 from nas.accuracy.fidelity import rung_images
 from nas.config import ProxyConfig
+from nas.errors import DataError, printable
 from nas.space.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -22,26 +24,37 @@ class ShortTraining(Evaluator[Architecture]):
     Attributes:
         recipe: configuration of the training.
         rungs: number of rungs of a full training; the learning rate falls to zero at each rung.
+        fingerprint: of the data that the search began with; None if any data will do.
     """
 
     needs_checkpoint: ClassVar[bool] = True
 
     recipe: ProxyConfig
     rungs: int = 1
+    fingerprint: DataFingerprint | None = None
     _data: list[ProxyData] = field(default_factory=list, compare=False, repr=False)
 
-    def __reduce__(self) -> tuple[type[ShortTraining], tuple[ProxyConfig, int]]:
-        return ShortTraining, (self.recipe, self.rungs)  # the data are not sent to workers
+    def __reduce__(self) -> tuple[type[ShortTraining], tuple[object, ...]]:
+        # The data are not sent to workers.
+        return ShortTraining, (self.recipe, self.rungs, self.fingerprint)
 
     def set_up(self) -> None:
         """Read the data.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: they cannot be read, or have changed since the search began.
         """
         from nas.accuracy.data.dataset import load_data
 
-        self._data[:] = [load_data(self.recipe)]
+        data = load_data(self.recipe)
+        if self.fingerprint and data.fingerprint:
+            change = self.fingerprint.change_to(data.fingerprint)
+            if change:
+                raise DataError(
+                    f"the data folder of {printable(data.name)} has changed while the search ran "
+                    f"({change}): undo the change and go on with --resume, or start a new run"
+                )
+        self._data[:] = [data]
 
     def evaluate(self, request: Request[Architecture]) -> Evaluation:
         """Train a candidate from scratch, or resume its training from a checkpoint.

@@ -22,7 +22,7 @@ from nas.cli.predict import predict
 from nas.cli.search import search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
-from nas.errors import DataWarning, TableWarning, UserError
+from nas.errors import DataWarning, TableWarning, UserError, printable
 from nas.system import folders
 
 INTERRUPTED = 130
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name=program, standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(str(error))
         return 2
     except OSError as error:
         return _failed_output(error)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # a usage error of Typer, whatever its version
             raise
         hint = f"see {folders.command()} --help"
-        print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
+        _print_error(f"{error.format_message().rstrip('.')}; {hint}")
         return 2
     if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
         print("interrupted; tables and searches keep what was finished", file=sys.stderr)
@@ -98,9 +98,14 @@ def _failed_output(error: OSError) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if error.errno == errno.ENOSPC:
-        print(f"error: {error.filename or 'output'}: no space left on the device", file=sys.stderr)
+        _print_error(f"{error.filename or 'output'}: no space left on the device")
         return 2
     raise error
+
+
+def _print_error(message: str) -> None:
+    lines = printable(message, keep="\n")  # the mistakes in a file have a line each
+    print(f"error: {lines}", file=sys.stderr)
 
 
 _show_any_warning = warnings.showwarning
@@ -108,6 +113,6 @@ _show_any_warning = warnings.showwarning
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
     if issubclass(category, (DataWarning, TableWarning)):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {printable(str(message))}", file=sys.stderr)
     else:
         _show_any_warning(message, category, *where)

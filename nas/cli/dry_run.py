@@ -51,8 +51,10 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "evaluator", f"{config.evaluator}; how long it takes is not known"
     else:
         yield "images", f"{training.images:,} of {config.proxy.data} in all"
-    if plan.to_decode:
-        yield "decoding", f"{plan.to_decode:,} images, once, into the cache"
+    if plan.data:
+        yield "data", plan.data.text
+    if plan.data and plan.data.fingerprint:
+        yield "decoding", f"{plan.data.images:,} images, once, into the cache"
     if timing is not None:
         workers = f"{config.workers} worker{'s' if config.workers > 1 else ''}"
         yield (

@@ -15,6 +15,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from nas.accuracy.data.source import DataSummary
+from nas.report.console import shown_text
 from nas.results.values import SEARCHED
 from nas.search.callbacks import Listener, Trained
 
@@ -43,6 +45,7 @@ class LivePrinter:
         """Make a listener that passes every event of a search to this printer."""
         return Listener(
             stage=self.stage,
+            data=self.data,
             measuring=self.progress,
             training=self.training,
             trained=self.trained,
@@ -66,6 +69,11 @@ class LivePrinter:
         }.get(name)
         if text:
             self.console.print(text, style="bold")
+
+    def data(self, data: DataSummary) -> None:
+        """Print the numbers of classes and images."""
+        text = shown_text(self.console, f"Data: {data.source}: {data.text}.")
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, verb: str = "measured") -> None:
         """Show that ``done`` of ``total`` things were measured.
@@ -119,11 +127,12 @@ class LivePrinter:
                 text += f"  {candidate.origin}"
             if event.on_front:
                 text += "  on the front"
+        shown = shown_text(self.console, text)
         if self.console.is_terminal:
-            self.console.print(text, highlight=False)
+            self.console.print(shown, highlight=False)
             self._advance("trials", event.done, event.total, _so_far(event))
         else:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(shown, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the progress bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nas.accuracy.data.source import DataSummary
 from nas.latency.collect.tables import Progress
 from nas.results.values import Candidate, Provenance
 
@@ -49,6 +50,7 @@ class Listener:
 
     Attributes:
         stage: called with the name of each stage as it begins.
+        data: called once before candidates are trained, with what the data are.
         measuring: called while a table is measured, see `nas.latency.collect.tables.Progress`.
         training: called before candidates are evaluated, with the number evaluated already and the
             total number.
@@ -58,6 +60,7 @@ class Listener:
     """
 
     stage: Callable[[str], None] = lambda _: None
+    data: Callable[[DataSummary], None] = lambda _: None
     measuring: Progress = lambda *_: None
     training: Callable[[int, int], None] = lambda *_: None
     trained: Callable[[Trained], None] = lambda _: None

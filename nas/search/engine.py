@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.accuracy.evaluators import read_data
 from nas.config import SearchConfig
 from nas.results.files import write_run_files
 from nas.results.values import SearchResult
@@ -58,8 +59,9 @@ def search(
     if output:
         refuse_existing(output)
     config, space = check(config)
-    earlier = read_earlier(config, space)
-    prepared = prepare(config, space, measure_table, tables_dir, listener)
+    data = read_data(config)
+    earlier = read_earlier(config, space, data.fingerprint if data else None)
+    prepared = prepare(config, space, measure_table, tables_dir, listener, data)
     run_dir = create_run(prepared.config, output)
     return _run(run_dir, prepared, earlier, executor, listener)
 
@@ -96,7 +98,8 @@ def resume(
     updates = {name: value for name, value in given.items() if value is not None}
     config, space = check(read_run(run_dir).changed(updates))
     require_writable(run_dir, remedy="make it writable")
-    prepared = prepare(config, space, False, tables_dir, listener)
+    data = read_data(config)
+    prepared = prepare(config, space, False, tables_dir, listener, data)
     return _run(run_dir, prepared, None, executor, listener, exactly=trials is not None)
 
 
@@ -125,6 +128,8 @@ def _run(
             store.write_config(config)
             if exactly:
                 store.notes.forget_extensions()
+            if prepared.data is not None:
+                listener.data(prepared.data)
             loop = SearchLoop(store, leaderboard, proposer, prepared, make_executor, listener)
             result = loop.run()
         listener.stage("writing")
@@ -136,10 +141,13 @@ def _begin(
     store: RunStore, prepared: Prepared, earlier: Sequence[EarlierTrial] | None
 ) -> tuple[Leaderboard, Proposer]:
     """Prepare the study of a new or resumed run; return the run's leaderboard and proposer."""
-    config, space = prepared.config, prepared.space
+    config, space, data = prepared.config, prepared.space, prepared.data
+    fingerprint = data.fingerprint if data else None
+    if fingerprint:
+        store.notes.require_data(fingerprint, config.proxy.data)
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():
-        found = read_earlier(config, space) if earlier is None else earlier
+        found = read_earlier(config, space, fingerprint) if earlier is None else earlier
         take_over(store, leaderboard, found)
     # The sampler of a resumed run must not repeat its first suggestions.
     seed = (config.seed + len(store.trials.read())) % 2**32

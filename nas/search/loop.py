@@ -56,7 +56,8 @@ class SearchLoop:
         self._prepared = prepared
         self._listener = listener
         self._time_limit = TimeLimit(config.time_limit_s)
-        self._evaluator = make_evaluator(config)
+        data = prepared.data
+        self._evaluator = make_evaluator(config, data.fingerprint if data else None)
         self._runner = TrialRunner(self._evaluator, make_executor, config.workers)
         self._verifier = Verifier(store, leaderboard, prepared, listener)
         self._stopped: StopReason | None = None

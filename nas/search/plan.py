@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.accuracy.data.source import check_source, index_folder, parse_source
+from nas.accuracy.data.source import DataSummary, summarize
 from nas.accuracy.fidelity import rung_images
 from nas.config import TRAINING, ProxyConfig, SearchConfig, TargetConfig
 from nas.latency.collect.tables import Missing, missing_for, table_networks
@@ -25,7 +25,7 @@ from nas.models.cost import network_cost
 from nas.search.callbacks import Listener
 from nas.search.executors.local import LocalExecutor, stop_executor
 from nas.search.limits import Budget
-from nas.search.preparation import check, prepare, with_absolute_paths
+from nas.search.preparation import check, prepare
 from nas.search.schedule.rungs import promotions_of
 from nas.search.schedule.sources import LONGER
 from nas.search.store.run_folder import refuse_existing, require_writable
@@ -108,7 +108,8 @@ class Plan:
         config: configuration of the search, with absolute paths.
         tables: one per target.
         imported: number of trained networks of earlier runs that the search begins with.
-        to_decode: number of images that are decoded into the cache first; 0 for built-in data.
+        data: the data to train on, whose images were not opened; None for an evaluator that does
+            not train.
         training: what is trained.
         folder: the run's folder if it was given, else the folder in which it would be made.
         disk_bytes: estimated size of the run's folder.
@@ -118,7 +119,7 @@ class Plan:
     config: SearchConfig
     tables: tuple[PlannedTable, ...]
     imported: int
-    to_decode: int
+    data: DataSummary | None
     training: PlannedTraining
     folder: Path
     disk_bytes: float
@@ -146,23 +147,18 @@ def plan(
     require_writable(output or folders.results())
     if output:
         refuse_existing(output)
-    if config.evaluator == TRAINING:
-        check_source(config.proxy)
-    config = with_absolute_paths(config)
-    # `check` would decode the images of a data folder into the cache, so it gets built-in data.
-    proxy = config.proxy.model_copy(update={"data": "digits"})
-    checked, space = check(config.model_copy(update={"proxy": proxy}))
-    config = checked.model_copy(update={"proxy": config.proxy})
-    earlier = read_earlier(config, space)
+    config, space = check(config)
+    data = summarize(config.proxy) if config.evaluator == TRAINING else None
+    earlier = read_earlier(config, space, data.fingerprint if data else None)
     budget = _budget(config, space, measure_table, tables_dir)
     tables = tuple(_table(config, target, space, budget, tables_dir) for target in config.targets)
-    training, params = _training(config, space, budget)
+    training, params = _training(config, space, budget, data)
     folder = output or folders.results()
     return Plan(
         config=config,
         tables=tables,
         imported=len(earlier),
-        to_decode=_images(config.proxy) if config.evaluator == TRAINING else 0,
+        data=data,
         training=training,
         folder=folder,
         disk_bytes=_disk_bytes(config, training, params),
@@ -211,7 +207,7 @@ def _table(
 
 
 def _training(
-    config: SearchConfig, space: SearchSpace, budget: Budget | None
+    config: SearchConfig, space: SearchSpace, budget: Budget | None, data: DataSummary | None
 ) -> tuple[PlannedTraining, int]:
     """Return what would be trained, and the number of parameters of a typical candidate."""
     typical = _typical(config, space, budget)
@@ -226,14 +222,15 @@ def _training(
     finalists = finalists if finalists > 1 else 0
     images += finalists * LONGER * config.proxy.train_images
     timing = None
-    if config.evaluator == TRAINING:
-        timing = _timing(config, typical, images, sum(at_rung) + finalists)
+    if data is not None:
+        validated = data.val * (sum(at_rung) + finalists)
+        timing = _timing(config, typical, images, validated)
     params = network_cost(typical.blocks()).params
     return PlannedTraining(tuple(at_rung), finalists, images, timing), params
 
 
 def _timing(
-    config: SearchConfig, typical: Architecture, images: int, evaluations: int
+    config: SearchConfig, typical: Architecture, images: int, validated: int
 ) -> TrainingTiming:
     """Time a few steps of one training in a worker, and estimate the duration of all trainings.
 
@@ -241,15 +238,15 @@ def _timing(
         config: configuration of the search.
         typical: the network whose training is timed.
         images: total number of images seen in all trainings.
-        evaluations: number of validations after trainings.
+        validated: total number of images in all validations after trainings.
     """
     executor = LocalExecutor(config.workers)
     try:
         timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
-        images_per_s, evaluation_s = timing.result()
+        images_per_s, validated_per_s = timing.result()
     finally:
         stop_executor(executor)
-    work_s = images / images_per_s + evaluation_s * evaluations
+    work_s = images / images_per_s + validated / validated_per_s
     macs = network_cost(typical.blocks(Workload.square(config.proxy.resolution))).macs
     return TrainingTiming(macs / 1e9, images_per_s, work_s / config.workers)
 
@@ -276,7 +273,7 @@ def timed_steps(architecture: dict[str, Any], proxy: ProxyConfig, seed: int) -> 
     """Time a few training steps and one batch of validation, in a worker, on images of noise.
 
     Returns:
-        Images per second in training, and seconds of a validation on all validation images.
+        Images per second in training and in validation.
     """
     import torch
 
@@ -297,23 +294,7 @@ def timed_steps(architecture: dict[str, Any], proxy: ProxyConfig, seed: int) -> 
     rate = steps * proxy.batch_size / (training.train_s - warm_up_s)
     start = time.perf_counter()
     evaluate(training.average, images[:EVALUATION_BATCH], labels[:EVALUATION_BATCH])
-    batch_s = time.perf_counter() - start
-    return rate, batch_s * _validation_images(proxy) / EVALUATION_BATCH
-
-
-def _validation_images(proxy: ProxyConfig) -> int:
-    folder = parse_source(proxy.data)
-    if folder is None:
-        from nas.accuracy.data.digits import IMAGES
-
-        return IMAGES["val"]
-    return len(index_folder(folder).splits["val"])
-
-
-def _images(proxy: ProxyConfig) -> int:
-    """Return the number of images that a search decodes before it begins; 0 for built-in data."""
-    folder = parse_source(proxy.data)
-    return sum(map(len, index_folder(folder).splits.values())) if folder else 0
+    return rate, EVALUATION_BATCH / (time.perf_counter() - start)
 
 
 def _disk_bytes(config: SearchConfig, training: PlannedTraining, params: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.accuracy import evaluators
+from nas.accuracy.data.source import DataSummary
 from nas.accuracy.evaluators import check_evaluator
 from nas.accuracy.fidelity import rung_images
 from nas.config import TRAINING, SearchConfig, TargetConfig
@@ -38,16 +39,20 @@ class Prepared:
         space: search space of the candidates.
         tables: one per target, in the order of ``config.targets``.
         budget: the limits, with a predictor of each table.
+        data: the data to train on; None for an evaluator that does not train.
     """
 
     config: SearchConfig
     space: SearchSpace
     tables: tuple[LatencyTable, ...]
     budget: Budget
+    data: DataSummary | None = None
 
 
 def check(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     """Check everything about a search except its tables, before any time is spent.
+
+    No image of the data is opened; `nas.accuracy.evaluators.read_data` does that.
 
     Returns:
         The configuration with absolute paths, and its search space.
@@ -70,6 +75,7 @@ def prepare(
     measure_table: bool,
     tables_dir: Path | None,
     listener: Listener,
+    data: DataSummary | None = None,
 ) -> Prepared:
     """Find the latency table of each target, or measure it if it is this machine's.
 
@@ -79,6 +85,7 @@ def prepare(
             begins only if the targets whose tables were found can keep their budgets.
         tables_dir: folder of the tables; None for the usual folders.
         listener: callbacks for progress.
+        data: the data to train on.
 
     Raises:
         UserError: a table is missing, a device is given twice, or no network keeps the limits.
@@ -101,7 +108,7 @@ def prepare(
     config = config.model_copy(update={"targets": tuple(targets)})
     budget = _budget(config, space, list(zip(targets, tables, strict=True)))
     budget.require_feasible()
-    return Prepared(config, space, tables, budget)
+    return Prepared(config, space, tables, budget, data)
 
 
 def _budget(

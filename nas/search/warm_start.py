@@ -1,7 +1,8 @@
 """Warm start: begins a run with the trials of earlier runs.
 
 Two runs evaluate alike if evaluator, proxy training, seed and rungs are the same, and, unless the
-evaluator is short training, resolution and number of classes too. Fully trained trials of an
+evaluator is short training, resolution and number of classes too. A data folder that has changed
+between them makes two proxy trainings of one. Fully trained trials of an
 earlier run that evaluates like the new one become finished trials of the new run, if they are
 within its limits. All other trials become prior observations of the sampler. Observations of a run
 that evaluates in another way form groups of their own, because its accuracies may all be higher or
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import SizeBonus
 from nas.config import MAX_RUNGS, TRAINING, SearchConfig
 from nas.errors import ArchitectureError, RunError
@@ -28,10 +30,17 @@ from nas.space.search_space import SearchSpace
 from nas.system.paths import is_file
 
 
-def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]:
+def read_earlier(
+    config: SearchConfig, space: SearchSpace, data: DataFingerprint | None = None
+) -> list[EarlierTrial]:
     """Read the evaluated trials of the runs in ``config.warm_start``.
 
     Trials whose architectures are not in ``space`` are left out.
+
+    Args:
+        config: configuration of the new run.
+        space: its search space.
+        data: fingerprint of its data; None if they have none.
 
     Raises:
         RunError: a folder holds no run, a run has no evaluated architecture in the space, or the
@@ -43,7 +52,7 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
         earlier = read_run(path, "--warm-start")
         if not is_file(path / STUDY):
             raise RunError(f"--warm-start {path}: holds no trials ({STUDY} is missing)")
-        known = _read(path, number, earlier, config)
+        known = _read(path, number, earlier, config, data)
         if not known:
             raise RunError(f"--warm-start {path}: has trained no network yet")
         inside = [trial for trial in known if trial.architecture in space]
@@ -54,16 +63,20 @@ def read_earlier(config: SearchConfig, space: SearchSpace) -> list[EarlierTrial]
             )
         if not learns_from_prior(config.sampler) and all(trial.group > 0 for trial in inside):
             raise RunError(
-                f"--warm-start {path}: has another evaluator, proxy, seed, number of rungs or "
-                f"workload, and --sampler {config.sampler} does not learn from such a run: only "
-                f"latency-aware does"
+                f"--warm-start {path}: has another evaluator, proxy, seed, number of rungs, "
+                f"workload or other data, and --sampler {config.sampler} does not learn from "
+                f"such a run: only latency-aware does"
             )
         found += inside
     return found
 
 
 def _read(
-    path: Path, number: int, earlier: SearchConfig, config: SearchConfig
+    path: Path,
+    number: int,
+    earlier: SearchConfig,
+    config: SearchConfig,
+    data: DataFingerprint | None,
 ) -> list[EarlierTrial]:
     """Read the evaluated trials of one earlier run.
 
@@ -72,20 +85,24 @@ def _read(
         number: place of the run in ``--warm-start``, from 1; it keeps the groups of runs apart.
         earlier: configuration of the earlier run.
         config: configuration of the new run.
+        data: fingerprint of the new run's data.
 
     Raises:
         RunError: its study.db is damaged.
     """
     try:
         with RunStore.opened_for_reading(path) as store:
-            trials = store.trials.read()
+            trials, data_then = store.trials.read(), store.notes.data()
     except ArchitectureError as error:
         raise RunError(f"{path / STUDY}: not readable as a study: {error}") from None
+    alike = _evaluate_alike(earlier, config) and (
+        data is None or data_then is None or data == data_then
+    )
     return [
         EarlierTrial(
             record.architecture,
             record.accuracy,
-            _group(record.rungs_to_come, number, earlier, config),
+            _group(record.rungs_to_come, number, alike),
             record.origin,
             record.images or earlier.proxy.train_images,
             record.standard_error,
@@ -95,7 +112,17 @@ def _read(
     ]
 
 
-def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfig) -> int:
+def _evaluate_alike(earlier: SearchConfig, config: SearchConfig) -> bool:
+    """Return whether two runs evaluate alike, if their data are the same."""
+    how, how_now = (
+        # Short training trains at the proxy's resolution, whatever the workload.
+        (c.evaluator, c.proxy, c.seed, c.rungs, c.evaluator == TRAINING or c.workload)
+        for c in (earlier, config)
+    )
+    return how == how_now
+
+
+def _group(to_come: int, number: int, alike: bool) -> int:
     """Return the group of an earlier trial's observation.
 
     If the two runs evaluate alike, it is the group of the new run's own trials at the same rung;
@@ -103,16 +130,10 @@ def _group(to_come: int, number: int, earlier: SearchConfig, config: SearchConfi
 
     Args:
         to_come: number of rungs after the one that the trial was trained to.
-        number, earlier, config: see `_read`.
+        number: see `_read`.
+        alike: whether the two runs evaluate alike.
     """
-    how, how_now = (
-        # Short training trains at the proxy's resolution, whatever the workload.
-        (c.evaluator, c.proxy, c.seed, c.rungs, c.evaluator == TRAINING or c.workload)
-        for c in (earlier, config)
-    )
-    if how == how_now:
-        return -to_come
-    return (MAX_RUNGS + 1) * number + to_come
+    return -to_come if alike else (MAX_RUNGS + 1) * number + to_come
 
 
 def take_over(store: RunStore, leaderboard: Leaderboard, earlier: Sequence[EarlierTrial]) -> None:

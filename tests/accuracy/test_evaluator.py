@@ -19,13 +19,14 @@ from nas.accuracy.evaluator import (
     evaluate_here,
     forget_set_up,
 )
-from nas.accuracy.evaluators import check_evaluator, make_evaluator
+from nas.accuracy.evaluators import check_evaluator, make_evaluator, read_data
 from nas.accuracy.recorded import ModelledAccuracy, RecordedAccuracy, read_recorded
 from nas.accuracy.short_training import ShortTraining
 from nas.accuracy.training import train_proxy
 from nas.accuracy.user_function import UserFunction
 from nas.config import SearchConfig
 from nas.errors import ConfigError, DataError, EvaluatorError
+from tests.accuracy.data.pictures import COLOURS, write_class
 from tests.samples import TINY
 from tests.tiny import TINY_PROXY, tiny_space
 
@@ -250,3 +251,27 @@ def test_the_bonus_for_size_is_for_short_training_alone():
     assert training.size_bonus > 0 and own.size_bonus == 0 and asked_for.size_bonus == 0.01
     assert isinstance(make_evaluator(training), ShortTraining)
     assert isinstance(make_evaluator(own), UserFunction)
+
+
+def test_data_that_change_while_a_search_runs_end_it(tmp_path, monkeypatch):
+    """A worker that is started later reads the data again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "photos"
+    for name, colour in COLOURS.items():
+        write_class(root / name, colour)
+    proxy = TINY_PROXY.model_copy(update={"data": f"imagefolder:{root}"})
+    config = SearchConfig(target="tensorrt", budget_ms=8.0, proxy=proxy)
+    data = read_data(config)
+    evaluator = pickle.loads(pickle.dumps(make_evaluator(config, data.fingerprint)))
+    evaluator.set_up()
+    (root / "cat" / "000.png").unlink()
+    with pytest.raises(
+        DataError, match=r"has changed while the search ran \(it had 160 images and"
+    ):
+        evaluator.set_up()
+
+
+def test_only_short_training_reads_data():
+    own = SearchConfig(target="tensorrt", budget_ms=8.0, evaluator="mine:f")
+    assert read_data(own) is None
+    assert read_data(SearchConfig(target="tensorrt", budget_ms=8.0)).classes == 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -45,10 +47,15 @@ def test_looks_at_the_given_data_and_tables(run, tmp_path):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(70):
             Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos" / "cat" / "a.heic").touch()
     where = ("--tables-dir", tmp_path / "tables", "--data", f"imagefolder:{tmp_path / 'photos'}")
     code, text = run(*where)
     flat = " ".join(text.split())
     assert code == 0 and "2 classes, images: 100 train" in flat
+    finding = doctor.diagnose(f"imagefolder:{tmp_path / 'photos'}").data[-1]
+    assert finding.text.endswith(
+        "left out: 1 file of other formats (1 .heic; for example cat/a.heic)"
+    )
     assert "measured on this machine" in flat and "with runtime version 1.0, now it is" in flat
     (next((tmp_path / "tables" / "onnxruntime").iterdir()) / "meta.json").write_text("{")
     code, text = run(*where)
@@ -88,3 +95,9 @@ def test_a_user_without_a_home(run, monkeypatch):
     monkeypatch.setattr(folders.Path, "home", no_home)
     code, text = run()
     assert code == 0 and "set XDG_CACHE_HOME to a folder" in " ".join(text.split())
+
+
+def test_data_whose_path_is_not_utf8_is_a_problem(run, tmp_path):
+    name = os.fsdecode(b"gr\xf6\xdfe")
+    code, text = run("--data", f"imagefolder:{tmp_path / name}")
+    assert code == 2 and "its path is not UTF-8" in " ".join(text.split())

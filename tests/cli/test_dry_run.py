@@ -40,6 +40,7 @@ def test_says_what_is_measured_and_trained(run):
     assert re.search(r"about \d+( to \d+)? min on a quiet machine", text)
     assert "candidates 9 > 3 (latency-aware), 600 images each" in text
     assert "finalists 2" in text
+    assert "data 10 classes, images: 12,000 train, 3,000 val, 3,000 test" in text
     # 9 up to 200 images, 3 of them up to 600, and 2 of 4 times 600.
     assert f"images {9 * 200 + 3 * 400 + 2 * 2400:,} of digits in all" in text
     assert re.search(r"training about .* with 1 worker: .* GMACs .* \d+ images/s here just", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -147,6 +148,19 @@ def test_data_that_cannot_be_trained_on(refused, photos, tmp_path, monkeypatch):
     shutil.rmtree(photos / "cat")
     assert f"data folder {photos} has no class folders" in refused(*data)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", [[*TRT], [*TRT, "--dry-run"]])
+def test_data_whose_path_is_not_utf8(refused, tmp_path, command):
+    root = tmp_path / os.fsdecode(b"gr\xf6\xdfe")
+    line = refused(*command, "--data", f"imagefolder:{root}", "--output", str(tmp_path / "run"))
+    assert rf"data folder {tmp_path}/gr\xf6\xdfe: its path is not UTF-8" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_control_characters_of_a_path_are_escaped(refused, tmp_path):
+    line = refused(*TRT, "--data", f"imagefolder:{tmp_path}/a\x1b[2J\nb")
+    assert rf"data folder {tmp_path}/a\x1b[2J\nb does not exist" in line
 
 
 def test_a_corrupted_table_is_named_with_file_and_line(refused, tmp_path):

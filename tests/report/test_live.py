@@ -6,6 +6,7 @@ import io
 
 from rich.console import Console
 
+from nas.accuracy.data.source import DataSummary
 from nas.report.live import LivePrinter
 from nas.search.callbacks import Trained
 from tests.report.endings import CASES
@@ -57,6 +58,24 @@ def test_a_narrow_terminal_without_unicode() -> None:
         f"{c.latencies[0].predicted.latency_ms:.2f} ms" in shown
         for c in make_result(count=3).candidates[:2]
     )
+
+
+def test_data_are_one_line_whatever_their_names() -> None:
+    file = io.StringIO()
+    printer = LivePrinter(Console(file=file, width=40))
+    data = DataSummary("imagefolder:/a\x1b[2Jb[red]", 2, 1112, 24, 24)
+    printer.listener().data(data)
+    assert file.getvalue() == (
+        "Data: imagefolder:/a\\x1b[2Jb[red]: 2 classes, images: 1,112 train, 24 val, 24 test.\n"
+    )
+
+
+def test_messages_of_evaluators_do_not_reach_the_terminal_raw() -> None:
+    file = io.StringIO()
+    printer = LivePrinter(Console(file=file, width=120))
+    failed = Trained(None, 1, 3, (1,), 1, False, None, 0.0, 0.0, "predicted", "Error: \x1b[2J [b]")
+    printer.listener().trained(failed)
+    assert "failed: Error: \\x1b[2J [b]" in file.getvalue()
 
 
 def test_every_device_has_its_latency() -> None:

@@ -14,6 +14,7 @@ import onnxruntime
 import optuna
 import pandas as pd
 import pytest
+from PIL import Image
 
 import nas
 from nas.accuracy.data.dataset import load_data
@@ -283,6 +284,30 @@ def test_a_space_changed_under_a_run_is_refused(folder, tmp_path):
     path.write_text(path.read_text().replace("ncb_width: [64, 96]", "ncb_width: [96]"))
     with pytest.raises(RunError, match="'mine' has changed since this run was begun"):
         resume(tmp_path / "run", tables_dir=folder / "tables")
+
+
+def test_data_are_reported_once_and_refused_when_they_change_under_a_run(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(70):
+            image = Image.new("RGB", (8, 8), (number, 0, 0))
+            image.save(tmp_path / "photos" / name / f"{number}.png")
+    proxy = TINY_PROXY.model_copy(update={"data": f"imagefolder:{tmp_path / 'photos'}"})
+    config = run_config(folder, trials=1, proxy=proxy)
+    places = {"tables_dir": folder / "tables"}
+    told: list[str] = []
+    listener = Listener(data=lambda data: told.append(data.text))
+    search(config, tmp_path / "run", **places, **THREADS, listener=listener)
+    assert told == ["2 classes, images: 100 train, 20 val, 20 test"]
+    shutil.copy(tmp_path / "photos" / "cat" / "0.png", tmp_path / "photos" / "cat" / "new.png")
+    with pytest.raises(RunError, match=r"has changed .*it had 140 images and has 141"):
+        resume(tmp_path / "run", trials=2, **places, **THREADS)
+    (tmp_path / "photos" / "cat" / "new.png").unlink()
+    again = resume(tmp_path / "run", trials=2, **places, **THREADS)
+    assert len(again.candidates) == 2
 
 
 def test_a_run_begun_with_relative_paths_goes_on_from_anywhere(folder, tmp_path, monkeypatch):

@@ -190,7 +190,7 @@ class Batches(Evaluator):
 
 
 def test_an_evaluator_of_batches_is_given_several_at_once(folder, tmp_path, places, monkeypatch):
-    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda _config: Batches())
+    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda *_: Batches())
     config = run_config(folder, trials=9)
     result = search(config, tmp_path / "run", **places)
     assert len({c.architecture for c in result.candidates}) == 9
@@ -201,7 +201,7 @@ def test_what_a_batch_raises_fails_all_of_it(folder, tmp_path, places, monkeypat
     def broken(_self, _requests):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda _config: Batches())
+    monkeypatch.setattr("nas.search.loop.make_evaluator", lambda *_: Batches())
     monkeypatch.setattr(Batches, "evaluate_batch", broken)
     with pytest.raises(EvaluatorError, match="failed 3 times in a row.*out of memory"):
         search(run_config(folder, trials=20), tmp_path / "run", **places)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import optuna
 import pytest
 
 import nas
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.api import resume, search
 from nas.config import SearchConfig
 from nas.errors import RunError
 from nas.search import warm_start
+from nas.search.store.run_folder import read_run
+from nas.search.store.run_store import RunStore
 from nas.search.warm_start import read_earlier
 from nas.space.space_files import load_space
 from tests.search.runs import THREADS, run_config
@@ -99,3 +105,21 @@ def test_a_warm_start_from_another_space_is_refused(finished, tmp_path):
     with pytest.raises(RunError, match=r"none of its \d trained .* space 'nextvit'"):
         search(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_start_from_data_that_have_changed_is_a_prior_alone(finished, folder, tmp_path):
+    earlier, _ = finished
+    shutil.copytree(earlier.run_dir, tmp_path / "earlier")
+    then = DataFingerprint("classes", 70, 20, 20, "paths", "sizes")
+    config = read_run(tmp_path / "earlier")
+    with RunStore.opened(tmp_path / "earlier", config) as store:
+        store.notes.require_data(then, config.proxy.data)
+    config = config.model_copy(
+        update={"warm_start": (str(tmp_path / "earlier"),), "sampler": "latency-aware"}
+    )
+
+    def groups(data: DataFingerprint | None) -> set[int]:
+        return {trial.group for trial in read_earlier(config, load_space(config.space), data)}
+
+    assert groups(then) == groups(None) == {0}
+    assert min(groups(replace(then, train=71))) > 0

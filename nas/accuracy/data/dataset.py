@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.data.source import parse_source
 from nas.config import ProxyConfig
 from nas.space.workload import Workload
@@ -23,6 +24,7 @@ class ProxyData:
         class_names: names of the classes, sorted.
         name: the data source, as the user gave it.
         skipped: paths of images that could not be read and were skipped.
+        fingerprint: of a folder of images; None for data that come along.
     """
 
     train_images: Tensor
@@ -34,6 +36,7 @@ class ProxyData:
     class_names: tuple[str, ...]
     name: str
     skipped: tuple[str, ...] = ()
+    fingerprint: DataFingerprint | None = None
 
     @property
     def num_classes(self) -> int:
@@ -60,6 +63,7 @@ def load_data(config: ProxyConfig, cache_dir: Path | None = None) -> ProxyData:
     """
     folder = parse_source(config.data)
     skipped: tuple[str, ...] = ()
+    fingerprint = None
     if folder is None:
         from nas.accuracy.data.digits import CLASS_NAMES, render_digits
 
@@ -67,10 +71,18 @@ def load_data(config: ProxyConfig, cache_dir: Path | None = None) -> ProxyData:
     else:
         from nas.accuracy.data.image_folder import load_folder
 
-        decoded = load_folder(folder, config.resolution, config.skip_unreadable, cache_dir)
+        decoded, fingerprint = load_folder(
+            folder, config.resolution, config.skip_unreadable, cache_dir
+        )
         class_names, splits, skipped = decoded.class_names, decoded.splits, decoded.skipped
     tensors = {}
     for name, (images, labels) in splits.items():
         tensors[f"{name}_images"] = torch.from_numpy(images)
         tensors[f"{name}_labels"] = torch.from_numpy(labels)
-    return ProxyData(**tensors, class_names=class_names, name=config.data, skipped=skipped)
+    return ProxyData(
+        **tensors,
+        class_names=class_names,
+        name=config.data,
+        skipped=skipped,
+        fingerprint=fingerprint,
+    )

@@ -5,96 +5,75 @@ Shape suffixes: N images, 3 colours, H height, W width.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nas.accuracy.data.source import SPLITS, FolderIndex, check_sizes, index_folder, parse_source
+from nas.accuracy.data.fingerprint import DataFingerprint, image_stats
+from nas.accuracy.data.folder_index import SPLITS, FolderIndex, check_sizes, index_folder
+from nas.accuracy.data.image_cache import DecodedFolder, ImageCache
+from nas.accuracy.data.source import DataSummary, parse_source, summarize
 from nas.config import ProxyConfig
-from nas.errors import DataError, DataWarning
-from nas.system import folders
+from nas.errors import DataError, DataWarning, printable
 
-Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-
-_CACHE_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class DecodedFolder:
-    """A folder's images at proxy resolution.
-
-    Attributes:
-        class_names: names of the classes, sorted.
-        splits: for ``train``, ``val`` and ``test`` uint8 images [N, 3, H, W] and labels [N].
-        skipped: paths, relative to the folder, of the images that could not be read, sorted.
-    """
-
-    class_names: tuple[str, ...]
-    splits: dict[str, Split]
-    skipped: tuple[str, ...]
+_BITS_PER_SAMPLE = 258
+"""The TIFF tag of the number of bits of a pixel."""
 
 
 def load_folder(
     root: Path, resolution: int, skip_unreadable: bool, cache_dir: Path | None
-) -> DecodedFolder:
+) -> tuple[DecodedFolder, DataFingerprint]:
     """Decode a folder's images, or read them from the cache.
 
+    A cache that cannot be written is warned of.
+
     Args:
-        root: the folder; see `nas.accuracy.data.source` for its layout.
+        root: the folder; see `nas.accuracy.data.folder_index` for its layout.
         resolution: side of the images in pixels. Images are rotated upright, converted to RGB,
             resized by their short side and cropped to the centre square.
         skip_unreadable: skip images that cannot be read, with a warning, instead of failing.
         cache_dir: folder of the cache; None for the user's cache folder.
 
+    Returns:
+        The images, and the fingerprint of the folder.
+
     Raises:
-        DataError: the folder's layout is wrong, an image cannot be read (names it), too few
-            images are readable, or the cache cannot be written.
+        DataError: the folder's layout is wrong, an image cannot be read (names it), or too few
+            images are readable.
     """
     index = index_folder(root)
-    folder = folders.user_cache() if cache_dir is None else cache_dir
-    path = folder / f"imagefolder-{cache_key(index, resolution)}.npz"
-    decoded = _read_cache(path)
+    stats = image_stats(index)
+    cache = ImageCache(index, stats, resolution, cache_dir)
+    decoded = cache.read()
     if decoded is None:
         decoded = _decode_folder(index, resolution, skip_unreadable)
-        _write_cache(path, decoded)
+        cache.write(decoded)
     if decoded.skipped:
         _report_skipped(root, decoded.skipped, skip_unreadable)
-    return decoded
+    return decoded, DataFingerprint.of(index, stats)
 
 
-def read_source(config: ProxyConfig) -> None:
+def read_source(config: ProxyConfig) -> DataSummary:
     """Decode the images of an ``imagefolder:`` source into the cache, before any training.
+
+    Returns:
+        What the source holds, without images that cannot be read.
 
     Raises:
         DataError: see `load_folder`.
     """
     folder = parse_source(config.data)
-    if folder is not None:
-        load_folder(folder, config.resolution, config.skip_unreadable, None)
-
-
-def cache_key(index: FolderIndex, resolution: int) -> str:
-    """Name a cache file by a hash of the resolution and each image's path, size and change time."""
-    digest = hashlib.sha256()
-    header = [_CACHE_FORMAT, str(index.root.resolve()), resolution, index.class_names]
-    digest.update(json.dumps(header).encode())
-    for split in SPLITS:
-        for path, label in index.splits[split]:
-            file = index.root / path
-            stat = file.stat() if file.exists() else file.lstat()  # a broken link
-            entry = [split, path, label, stat.st_size, stat.st_mtime_ns]
-            digest.update(json.dumps(entry).encode())
-    return digest.hexdigest()[:20]
+    if folder is None:
+        return summarize(config)
+    decoded, fingerprint = load_folder(folder, config.resolution, config.skip_unreadable, None)
+    counts = {split: len(labels_N) for split, (_, labels_N) in decoded.splits.items()}
+    return DataSummary(config.data, len(decoded.class_names), **counts, fingerprint=fingerprint)
 
 
 def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
@@ -106,7 +85,7 @@ def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
     with Image.open(path) as opened:
         # JPEGs can be decoded at a fraction of their size; twice the target keeps them sharp.
         opened.draft("RGB", (2 * resolution, 2 * resolution))
-        image = _eight_bit(ImageOps.exif_transpose(opened)).convert("RGB")
+        image = _eight_bit(ImageOps.exif_transpose(opened), _bits(opened)).convert("RGB")
     scale = resolution / min(image.size)
     size = tuple(max(resolution, round(side * scale)) for side in image.size)
     image = image.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -115,11 +94,35 @@ def decode_image(path: Path, resolution: int) -> npt.NDArray[np.uint8]:
     return np.asarray(image, np.uint8).transpose(2, 0, 1)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey images to 8 bits; PIL's own conversion would clip them at 255."""
-    if not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+def _bits(opened: Image.Image) -> int | None:
+    """Number of bits of the brightest grey of an image; None if its file does not say it."""
+    if opened.mode.startswith("I;16"):
+        return int(getattr(opened, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])
+    # These formats have at most 16 bits, which PIL may read into 32.
+    return 16 if opened.mode == "I" and opened.format in ("PNG", "PPM") else None
+
+
+def _eight_bit(image: Image.Image, bits: int | None) -> Image.Image:
+    """Scale grey images of more than 8 bits to 8; PIL's own conversion would clip them at 255.
+
+    Args:
+        image: an image of any mode.
+        bits: number of bits of the brightest grey, if it is known.
+
+    Raises:
+        ValueError: it is not known which grey is white.
+    """
+    if bits is not None:
+        pixels = np.asarray(image).astype(np.int64) >> (bits - 8)
+        return Image.fromarray(pixels.astype(np.uint8))
+    if image.mode == "F":
+        pixels_HW = np.asarray(image)
+        if pixels_HW.min() >= 0.0 and pixels_HW.max() <= 1.0:
+            return Image.fromarray(np.rint(pixels_HW * 255.0).astype(np.uint8))
+        raise ValueError("its greys are floating-point numbers beyond 0..1: convert it to 16 bits")
+    if image.mode == "I":
+        raise ValueError("its greys are 32-bit integers, of unknown range: convert it to 16 bits")
+    return image
 
 
 def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -> DecodedFolder:
@@ -131,8 +134,8 @@ def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -
         if failed and not skip_unreadable:
             number, reason = failed[0]
             raise DataError(
-                f"image {index.root / images[number][0]} cannot be read: {reason}; repair or "
-                f"remove it, or leave such images out with --skip-unreadable"
+                f"image {_shown(index.root, images[number][0])} cannot be read: {reason}; repair "
+                f"or remove it, or leave such images out with --skip-unreadable"
             )
         unread = {number for number, _ in failed}
         skipped += [images[number][0] for number in sorted(unread)]
@@ -145,7 +148,7 @@ def _decode_folder(index: FolderIndex, resolution: int, skip_unreadable: bool) -
             name: tuple(image for image in images if image[0] not in left_out)
             for name, images in index.splits.items()
         }
-        check_sizes(FolderIndex(index.root, index.class_names, readable), "readable images")
+        check_sizes(replace(index, splits=readable), "readable images")
     return DecodedFolder(index.class_names, splits, tuple(sorted(skipped)))
 
 
@@ -159,7 +162,7 @@ def _decode_into(
         try:
             pixels_N3HW[number] = decode_image(root / paths[number], resolution)
         except Exception as error:  # PIL's plugins raise many kinds of errors for a broken file
-            return number, " ".join(str(error).split()) or type(error).__name__
+            return number, printable(" ".join(str(error).split())) or type(error).__name__
         return None
 
     with ThreadPoolExecutor() as threads:
@@ -167,49 +170,15 @@ def _decode_into(
 
 
 def _report_skipped(root: Path, skipped: tuple[str, ...], skip_unreadable: bool) -> None:
+    first = _shown(root, skipped[0])
     if not skip_unreadable:
         raise DataError(
-            f"image {root / skipped[0]} cannot be read; repair or remove it, or leave such "
-            f"images out with --skip-unreadable"
+            f"image {first} cannot be read; repair or remove it, or leave such images out with "
+            f"--skip-unreadable"
         )
     more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-    message = f"left out unreadable image {root / skipped[0]}{more}"
-    warnings.warn(message, DataWarning, stacklevel=3)
+    warnings.warn(f"left out unreadable image {first}{more}", DataWarning, stacklevel=3)
 
 
-def _read_cache(path: Path) -> DecodedFolder | None:
-    """Read a cache file; None if it does not exist or is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            meta = json.loads(str(stored["meta"]))
-            splits = {name: (stored[f"{name}_images"], stored[f"{name}_labels"]) for name in SPLITS}
-        return DecodedFolder(tuple(meta["class_names"]), splits, tuple(meta["skipped"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write_cache(path: Path, decoded: DecodedFolder) -> None:
-    """Write a cache file atomically.
-
-    Raises:
-        DataError: the cache folder cannot be written.
-    """
-    arrays: dict[str, npt.NDArray[np.generic]] = {}
-    for name, (images, labels) in decoded.splits.items():
-        arrays[f"{name}_images"], arrays[f"{name}_labels"] = images, labels
-    meta = {"class_names": decoded.class_names, "skipped": decoded.skipped}
-    arrays["meta"] = np.array(json.dumps(meta))
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"cache folder {path.parent} cannot be written: {error.strerror or error}; "
-            f"set XDG_CACHE_HOME to a folder that can be"
-        ) from None
+def _shown(root: Path, path: str) -> str:
+    return printable(str(root / path))

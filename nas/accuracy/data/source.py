@@ -1,49 +1,55 @@
 """Parses and checks a data source of proxy training, without torch.
 
-A source is ``digits`` or ``imagefolder:PATH``. PATH holds a folder for every class, or the folders
-``train``, ``val`` and ``test`` with the class folders inside.
+A source is ``digits`` or ``imagefolder:PATH``; `nas.accuracy.data.folder_index` says what PATH
+holds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.accuracy.data.fingerprint import DataFingerprint, image_stats
+from nas.accuracy.data.folder_index import SPLITS, FolderIndex, index_folder
 from nas.config import ProxyConfig
-from nas.errors import DataError, unknown
-
-SPLITS = ("train", "val", "test")
-SPLIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-"""Share of each class's images in a split, if the folder is not divided into splits."""
-
-MIN_IMAGES = 20
-"""Least number of images of a split. With 20, one image is worth 5 points of accuracy."""
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+from nas.errors import DataError, DataWarning, printable, unknown
+from nas.system.paths import is_dir
 
 _PREFIX = "imagefolder:"
 _KNOWN = ("digits", "imagefolder:PATH")
 
 
 @dataclass(frozen=True)
-class FolderIndex:
-    """The images of a folder, by their paths; they have not been opened.
+class DataSummary:
+    """What a data source holds.
 
     Attributes:
-        root: the folder.
-        class_names: names of the classes, sorted; the same in every split.
-        splits: the images of ``train``, ``val`` and ``test`` as (path below root with forward
-            slashes, class index), sorted by path.
+        source: the source, as the user gave it.
+        classes: number of classes.
+        train, val, test: number of images of each split.
+        fingerprint: of a folder of images; None for data that come along.
     """
 
-    root: Path
-    class_names: tuple[str, ...]
-    splits: dict[str, tuple[tuple[str, int], ...]]
+    source: str
+    classes: int
+    train: int
+    val: int
+    test: int
+    fingerprint: DataFingerprint | None = None
+
+    @property
+    def images(self) -> int:
+        """Number of all images."""
+        return self.train + self.val + self.test
+
+    @property
+    def text(self) -> str:
+        """Numbers of classes and images, as messages show them."""
+        return (
+            f"{self.classes:,} classes, images: {self.train:,} train, {self.val:,} val, "
+            f"{self.test:,} test"
+        )
 
 
 def parse_source(source: str) -> Path | None:
@@ -56,17 +62,20 @@ def parse_source(source: str) -> Path | None:
         return None
     if not source.startswith(_PREFIX):
         message = unknown("data source", source, _KNOWN)
-        if Path(source).expanduser().is_dir():
-            message += f"; for the folder write {_PREFIX}{source}"
+        if is_dir(_expanded(source)):
+            message += f"; for the folder write {_PREFIX}{printable(source)}"
         raise DataError(message)
     path = source.removeprefix(_PREFIX)
     if not path.strip():
         raise DataError(f"data source {source!r} has no path: write imagefolder:PATH")
-    return Path(path).expanduser()
+    return _expanded(path)
 
 
-def check_source(config: ProxyConfig) -> None:
+def check_source(config: ProxyConfig) -> FolderIndex | None:
     """Refuse a source that is not suitable for training, without opening an image.
+
+    Returns:
+        The images of a folder; None for ``digits``.
 
     Raises:
         DataError: the source is unknown, the folder is missing or empty, there is only one class,
@@ -74,155 +83,65 @@ def check_source(config: ProxyConfig) -> None:
     """
     folder = parse_source(config.data)
     if folder is None:
-        return
-    images = len(index_folder(folder).splits["train"])
+        return None
+    index = index_folder(folder)
+    images = len(index.splits["train"])
     if images < config.batch_size:
         raise DataError(
-            f"data folder {folder}: the train split has {images} images, a batch of proxy "
-            f"training takes {config.batch_size}; add images"
+            f"data folder {printable(str(folder))}: the train split has {images} images, a batch "
+            f"of proxy training takes {config.batch_size}; add images"
         )
+    return index
 
 
-def absolute_source(source: str) -> str:
-    """Return the source with an absolute path, so that it is valid in any working directory."""
-    folder = parse_source(source)
-    return source if folder is None else f"{_PREFIX}{folder.absolute()}"
+def warn_of_left_out(index: FolderIndex) -> None:
+    """Warn if a folder holds what looks like images or is closed, and is not used."""
+    if index.left_out:
+        message = f"data folder {printable(str(index.root))}: left out {index.left_out}"
+        warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def index_folder(root: Path) -> FolderIndex:
-    """Find the images of a folder, and divide them into splits.
-
-    A split without a folder of its own is taken from the images in ``train``, or from all images if
-    there is no ``train`` either. A hash of the images' paths selects its images in each class, so
-    the split is the same on every machine and in every run.
+def summarize(config: ProxyConfig) -> DataSummary:
+    """Count the classes and images of a source, without opening an image.
 
     Raises:
         DataError: see `check_source`.
     """
-    try:
-        return _index(root)
-    except OSError as error:
-        raise DataError(f"data folder {root} cannot be read: {error}") from None
+    index = check_source(config)
+    if index is None:
+        from nas.accuracy.data import digits
+
+        return DataSummary(config.data, len(digits.CLASS_NAMES), **digits.IMAGES, fingerprint=None)
+    counts = {split: len(index.splits[split]) for split in SPLITS}
+    fingerprint = DataFingerprint.of(index, image_stats(index))
+    return DataSummary(config.data, len(index.class_names), **counts, fingerprint=fingerprint)
 
 
-def _index(root: Path) -> FolderIndex:
-    if not root.exists():
-        raise DataError(f"data folder {root} does not exist")
-    if not root.is_dir():
-        raise DataError(f"data folder {root} is a file, not a folder")
-    own = [name for name in SPLITS if _is_split(root / name)]
-    if own and "train" not in own:
-        raise DataError(f"data folder {root} has {' and '.join(own)} but no train folder")
-    found = {name: _classes(root, root / name) for name in own} or {"train": _classes(root, root)}
-    names = list(found["train"])
-    for split, classes in found.items():
-        _check_same_classes(root, split, list(classes), names)
-    if len(names) < 2:
-        raise DataError(
-            f"data folder {root} has one class only, {names[0]!r}: put the images of every "
-            f"class in a folder of its own"
-        )
-    splits: dict[str, list[tuple[str, int]]] = {name: [] for name in SPLITS}
-    for label, name in enumerate(names):
-        own_images = {split: classes[name] for split, classes in found.items()}
-        missing = [split for split in SPLITS if split not in found]
-        for split, members in (own_images | _divide(own_images["train"], missing)).items():
-            splits[split] += [(path, label) for path in members]
-    index = FolderIndex(root, tuple(names), {k: tuple(sorted(v)) for k, v in splits.items()})
-    check_sizes(index)
-    return index
-
-
-def check_sizes(index: FolderIndex, what: str = "images") -> None:
-    """Refuse an index with a split that is too small, or that lacks a class.
-
-    Args:
-        index: the images.
-        what: name of the images in the message.
+def absolute_source(source: str) -> str:
+    """Return the source with an absolute path, so that it is valid in any working directory.
 
     Raises:
-        DataError: names the split, its number of images and the number it needs.
+        DataError: see `parse_source`; or the path is not UTF-8, as which config.yaml is written.
     """
-    for split, images in index.splits.items():
-        if len(images) < MIN_IMAGES:
-            raise DataError(
-                f"data folder {index.root}: the {split} split has {len(images)} {what}, at "
-                f"least {MIN_IMAGES} are needed; add images"
-            )
-        present = {label for _, label in images}
-        for label, name in enumerate(index.class_names):
-            if label not in present:
-                raise DataError(
-                    f"data folder {index.root}: the {split} split has no image of class "
-                    f"{name!r}; add images of it"
-                )
-
-
-def _is_split(folder: Path) -> bool:
-    """Whether a folder is a split: it has subfolders and no images, unlike a class's folder."""
-    return folder.is_dir() and bool(_subfolders(folder)) and not any(_images_in(folder))
-
-
-def _classes(root: Path, folder: Path) -> dict[str, list[str]]:
-    """Sorted paths, relative to ``root``, of the images in each class folder, by class."""
-    classes = {}
-    for child in _subfolders(folder):
-        images = [path.relative_to(root).as_posix() for path in _images_below(child)]
-        if not images:
-            raise DataError(f"class folder {child} has no images ({_suffixes()})")
-        classes[child.name] = sorted(images)
-    if not classes:
-        detail = "images but no class folders" if any(_images_in(folder)) else "no class folders"
+    folder = parse_source(source)
+    if folder is None:
+        return source
+    path = str(folder.absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
         raise DataError(
-            f"data folder {folder} has {detail}: put the images of every class in a folder of "
-            f"its own"
-        )
-    return classes
+            f"data folder {printable(path)}: its path is not UTF-8, and no file of a run could "
+            f"name it: rename the folder, or name a link to it"
+        ) from None
+    return f"{_PREFIX}{path}"
 
 
-def _check_same_classes(root: Path, split: str, names: list[str], expected: list[str]) -> None:
-    if names == expected:
-        return
-    extra, lacking = sorted(set(names) - set(expected)), sorted(set(expected) - set(names))
-    parts = [f"has class {extra[0]!r}, which train lacks"] if extra else []
-    parts += [f"lacks class {lacking[0]!r}, which train has"] if lacking else []
-    raise DataError(f"data folder {root}: {split} {' and '.join(parts)}")
-
-
-def _divide(images: list[str], missing: list[str]) -> dict[str, list[str]]:
-    """Give each missing split its share of a class's images, and the rest to ``train``."""
-    ordered = sorted(images, key=lambda path: hashlib.sha256(path.encode()).digest())
-    divided = {}
-    for split in missing:
-        count = max(1, round(SPLIT_SHARES[split] * len(images)))
-        divided[split], ordered = ordered[:count], ordered[count:]
-    divided["train"] = ordered
-    return divided
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    children = (child for child in folder.iterdir() if child.is_dir())
-    return sorted(child for child in children if not child.name.startswith("."))
-
-
-def _images_in(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if _is_image(path))
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            path = Path(parent, name)
-            if _is_image(path):
-                yield path
-
-
-def _is_image(path: Path) -> bool:
-    hidden = path.name.startswith(".")
-    # A broken link counts as an image, one that cannot be read.
-    there = path.is_file() or path.is_symlink()
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and there
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        raise DataError(
+            f"data folder {printable(path)}: there is no home folder for its ~: write the whole "
+            f"path"
+        ) from None

@@ -10,8 +10,9 @@ from typing import Any
 
 import optuna
 
+from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import LONG_IMAGES
-from nas.errors import RunError
+from nas.errors import RunError, printable
 from nas.measurement.protocol import Timing, mean_timing
 from nas.results.values import LongerTraining
 from nas.space.architecture import Architecture
@@ -119,6 +120,30 @@ class StudyNotes:
                 f"change, or start a new run"
             )
         self._study.set_user_attr("space", space.id)
+
+    def require_data(self, data: DataFingerprint, source: str) -> None:
+        """Check that the run was begun with these data; the first call records their fingerprint.
+
+        Args:
+            data: fingerprint of the data.
+            source: name of the data, for the message.
+
+        Raises:
+            RunError: the run was begun with other data.
+        """
+        known = self.data()
+        change = known.change_to(data) if known else None
+        if change:
+            raise RunError(
+                f"the data folder of {printable(source)} has changed since this run was begun "
+                f"({change}): undo the change, or start a new run"
+            )
+        self._study.set_user_attr("data", data.to_json())
+
+    def data(self) -> DataFingerprint | None:
+        """Return the fingerprint of the run's data; None if it has none, as in older runs."""
+        known = self._study.user_attrs.get("data")
+        return DataFingerprint.from_json(known) if known else None
 
     def initial_enqueued(self) -> bool:
         """Return whether all initial candidates were enqueued."""
