@@ -28,7 +28,7 @@ from nas.search.limits import Budget
 from nas.search.preparation import check, prepare, with_absolute_paths
 from nas.search.schedule.rungs import promotions_of
 from nas.search.schedule.sources import LONGER
-from nas.search.store.run_folder import refuse_existing, require_writable
+from nas.search.store.run_folder import require_empty, require_writable
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
@@ -145,7 +145,7 @@ def plan(
     """
     require_writable(output or folders.results())
     if output:
-        refuse_existing(output)
+        require_empty(output)
     if config.evaluator == TRAINING:
         check_source(config.proxy)
     config = with_absolute_paths(config)
