@@ -11,6 +11,7 @@ _ASCII = str.maketrans({"–": "-", "±": "+-"})  # noqa: RUF001
 def shown_text(console: Console, text: str, style: str = "") -> Text:
     """Make a text in which nothing is markup; replace characters that the encoding lacks."""
     encoding = console.encoding
+    text = text.encode("utf-8", "backslashreplace").decode()  # a name of a file may not be UTF-8
     if not _has(encoding, text):
         text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
     return Text(text, style=style)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from nas.errors import RunError, RuntimeUnavailableError
+from nas.errors import RuntimeUnavailableError
 from nas.latency.collect.tables import measure_networks
 from nas.latency.table.catalog import why_not_this_machine
 from nas.latency.table.table import LatencyTable
@@ -142,7 +142,7 @@ class Verifier:
             try:
                 with interruptible():
                     timings = self._timings(architectures, table, workload)
-            except (RuntimeUnavailableError, RunError) as error:  # the latter: no room for models
+            except RuntimeUnavailableError as error:
                 failed[device] = str(error)
             else:
                 self._store.notes.record_measured(device, architectures, timings)

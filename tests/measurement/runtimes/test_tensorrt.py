@@ -108,6 +108,14 @@ def test_timing_caches_of_versions_and_devices_differ(monkeypatch, tmp_path):
     assert all(path.is_relative_to(tmp_path) for path in paths)
 
 
+def test_a_cache_that_cannot_be_written_is_left_out(trtexec_double, model, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cache = tensorrt.timing_cache_path("10.13.2", "orin")
+    assert cache is None
+    assert len(trtexec.load(model, cache)(0.1)) == 30
+
+
 def used_names() -> set[str]:
     """Every attribute of TensorRT's objects that the runtime uses."""
     tree = ast.parse(Path(tensorrt.__file__).read_text(encoding="utf-8"))
