@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
