@@ -63,8 +63,8 @@ def write_each(run_dir: Path, writers: Sequence[Callable[[], None]]) -> None:
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise RunError(
-            f"{failed[0]}{more}; the trials are kept: make room or mend it, then write it with "
-            f"--resume {run_dir}"
+            f"{failed[0]}{more}; the trials are kept: make room, or remove what is in the "
+            f"way, then write the files with --resume {run_dir}"
         )
 
 

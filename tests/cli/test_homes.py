@@ -152,7 +152,7 @@ def test_a_shared_memory_that_cannot_be_written_is_named_with_the_remedy(tiny_se
 
 @pytest.mark.slow
 @pytest.mark.skipif(not _can_unshare("-m"), reason="needs root and unshare")
-@pytest.mark.parametrize("size", ["60k", "220k", "1m"])
+@pytest.mark.parametrize("size", ["60k", "220k", "3m"])
 def test_a_run_on_a_full_disk_names_its_folder_and_goes_on_after_room_is_made(
     tiny_search, tmp_path, size
 ):
