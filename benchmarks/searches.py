@@ -13,7 +13,8 @@ from nas.api import resume
 from nas.config import SearchConfig, option_error
 from nas.results.values import Candidate, SearchResult
 from nas.search.callbacks import Listener, Trained
-from nas.search.store.run_folder import STUDY, read_run
+from nas.search.store.run_folder import read_run
+from nas.search.store.study_file import STUDY
 
 
 def search_or_go_on(run_dir: Path, budget_ms: float, **options: Any) -> SearchResult:

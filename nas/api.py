@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.config import SearchConfig
+from nas.results.files import write_each, writers_of
 from nas.results.values import SearchResult
 from nas.search import engine
 from nas.search.callbacks import Listener
@@ -29,15 +30,14 @@ def search(
 
     Args and errors: see `nas.search.engine.search`.
     """
-    return _with_report(
-        engine.search(
-            config,
-            output,
-            measure_table=measure_table,
-            tables_dir=tables_dir,
-            executor=executor,
-            listener=listener,
-        )
+    return engine.search(
+        config,
+        output,
+        measure_table=measure_table,
+        tables_dir=tables_dir,
+        executor=executor,
+        listener=listener,
+        write=_write_files,
     )
 
 
@@ -56,17 +56,16 @@ def resume(
 
     Args and errors: see `nas.search.engine.resume`.
     """
-    return _with_report(
-        engine.resume(
-            run_dir,
-            trials=trials,
-            time_limit_s=time_limit_s,
-            workers=workers,
-            finalists=finalists,
-            tables_dir=tables_dir,
-            executor=executor,
-            listener=listener,
-        )
+    return engine.resume(
+        run_dir,
+        trials=trials,
+        time_limit_s=time_limit_s,
+        workers=workers,
+        finalists=finalists,
+        tables_dir=tables_dir,
+        executor=executor,
+        listener=listener,
+        write=_write_files,
     )
 
 
@@ -86,8 +85,8 @@ def plan(
     return plan_search(config, output, measure_table=measure_table, tables_dir=tables_dir)
 
 
-def _with_report(result: SearchResult) -> SearchResult:
+def _write_files(result: SearchResult) -> None:
     from nas.report.page import write_report
 
-    write_report(result, result.run_dir / "report.html")
-    return result
+    report = result.run_dir / "report.html"
+    write_each(result.run_dir, [*writers_of(result), lambda: write_report(result, report)])

@@ -9,7 +9,6 @@ was not.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from nas.accuracy.training import ProxyResult, ProxyTraining, steps_of
 from nas.config import ProxyConfig
 from nas.errors import RunError
 from nas.space.architecture import Architecture
+from nas.system.atomic import replacing
 
 
 def train_to(
@@ -72,14 +72,12 @@ def _read(path: Path) -> dict[str, object] | None:
 
 
 def _write(state: dict[str, object], path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, temporary)
-        temporary.replace(path)
+        with replacing(path) as partial:
+            torch.save(state, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise RunError(
-            f"checkpoint {path} cannot be written ({error}): make room, or search without --rungs"
+            f"checkpoint {path} cannot be written ({error}): make room and go on with "
+            f"--resume, or search without --rungs"
         ) from None

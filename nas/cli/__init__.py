@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ from nas.errors import DataWarning, TableWarning, UserError, printable
 from nas.system import folders
 
 INTERRUPTED = 130
+
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Numbers of errors that this machine causes, not this program."""
 
 SCRIPT = "nextvit-nas"
 """Name of the installed console script; shells complete its options."""
@@ -55,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -89,7 +96,8 @@ def _program() -> str:
 def _failed_output(error: OSError) -> int:
     """Return the exit code for output that could not be written.
 
-    It is 0 if the reader closed the pipe, and 2 if the disk is full, which is also printed.
+    It is 0 if the reader closed the pipe. It is 2 if this machine does not let the program write,
+    which is also printed.
 
     Raises:
         OSError: the error is neither of these.
@@ -97,8 +105,10 @@ def _failed_output(error: OSError) -> int:
     if error.errno == errno.EPIPE:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if error.errno == errno.ENOSPC:
-        _print_error(f"{error.filename or 'output'}: no space left on the device")
+    if error.errno in _REFUSED or "temporary directory" in str(error):
+        remedy = "make room or make it writable; TMPDIR can name another folder for temporary files"
+        said = error.strerror or error
+        _print_error(f"{error.filename or 'output'}: {said}; {remedy}")
         return 2
     raise error
 

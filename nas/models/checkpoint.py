@@ -86,7 +86,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, UnicodeEncodeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: not readable as safetensors: {reason}") from None
     return tensors

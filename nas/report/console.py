@@ -18,6 +18,7 @@ def shown_text(console: Console, text: str, style: str = "") -> Text:
     """
     text = printable(text, keep="\n")
     encoding = console.encoding
+    text = text.encode("utf-8", "backslashreplace").decode()  # a name of a file may not be UTF-8
     if not _has(encoding, text):
         text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
     return Text(text, style=style)

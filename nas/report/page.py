@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -58,6 +56,7 @@ from nas.report.wording import (
     warnings,
 )
 from nas.results.values import SEARCHED, Candidate, DeviceResult, Reference, SearchResult
+from nas.system.atomic import write_whole
 
 CHART_ID = "pareto"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -75,17 +74,7 @@ def write_report(result: SearchResult, path: Path) -> None:
     Raises:
         OSError: the file cannot be written; an earlier report is left as it was.
     """
-    text = render(result)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:  # an interrupt must not leave the temporary file behind either
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, render(result))
 
 
 def render(result: SearchResult) -> str:

@@ -3,18 +3,69 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from nas.config import TRAINING
+from nas.errors import RunError, UserError
 from nas.results.values import Candidate, DeviceResult, SearchResult
 from nas.space.architecture_files import BEST_FORMAT
+from nas.system.atomic import replacing, write_whole
+from nas.system.paths import is_dir
+
+RESULT_FILES = ("trials.csv", "best.json", "best.onnx", "report.html")
+"""Files that a run has written once it ended."""
+
+_MODEL_OF_BEST = re.compile(r"best(\.fp(16|32)\.b\d+)?\.onnx")
+"""Names of the models of the recommendation."""
 
 
 def write_run_files(result: SearchResult) -> None:
-    """Write the files of a result into the run's folder, each of them whole or not at all."""
-    write_trials(result, result.run_dir / "trials.csv")
-    write_best(result, result.run_dir)
+    """Write trials.csv, best.json and best.onnx into the run's folder.
+
+    Raises:
+        RunError: see `write_each`.
+    """
+    write_each(result.run_dir, writers_of(result))
+
+
+def writers_of(result: SearchResult) -> list[Callable[[], None]]:
+    """Return the functions that write trials.csv, and best.json with best.onnx."""
+    folder = result.run_dir
+    return [
+        lambda: write_trials(result, folder / "trials.csv"),
+        lambda: write_best(result, folder),
+    ]
+
+
+def write_each(run_dir: Path, writers: Sequence[Callable[[], None]]) -> None:
+    """Write all files of a run; one that cannot be written does not keep back the others.
+
+    Args:
+        run_dir: folder of the run.
+        writers: functions that write a file, or files that belong together.
+
+    Raises:
+        RunError: a file could not be written; raised after the others were written.
+    """
+    failed: list[str] = []
+    for write in writers:
+        try:
+            write()
+        except OSError as error:
+            place = error.filename or run_dir
+            failed.append(f"{place}: cannot be written: {error.strerror or error}")
+        except UserError as error:
+            failed.append(str(error))
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise RunError(
+            f"{failed[0]}{more}; the trials are kept: make room, or remove what is in the "
+            f"way, then write the files with --resume {run_dir}"
+        )
 
 
 def write_trials(result: SearchResult, path: Path) -> None:
@@ -35,9 +86,7 @@ def write_trials(result: SearchResult, path: Path) -> None:
         columns += [f"{name}_{column}" for column in _DEVICE_COLUMNS]
     columns += _NETWORK_COLUMNS
     trials = pd.DataFrame([_row(result, c) for c in trained], columns=columns)
-    temporary = path.with_suffix(".csv.tmp")
-    trials.to_csv(temporary, index=False)
-    temporary.replace(path)
+    write_whole(path, trials.to_csv(index=False))
 
 
 _TRAINING_COLUMNS = (
@@ -94,28 +143,42 @@ def write_best(result: SearchResult, run_dir: Path) -> None:
 
     best.onnx has the batch size and the precision of the first device. For a device with another
     batch size or precision, best.<precision>.b<batch>.onnx is written too.
+
+    The old best.json is removed before a file is replaced, and the new one comes last: whenever
+    there is one, the models beside it are of the same network.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     best = result.recommended
-    if best is None:
-        for path in (run_dir / "best.json", *run_dir.glob("best*.onnx")):
-            path.unlink(missing_ok=True)
-        return
-    from nas.models.model_files.onnx import export_network
+    described = run_dir / "best.json"
+    models = _models_of_best(result) if best else {}
+    with ExitStack() as unfinished:  # its files are put in place in reverse order
+        if best:
+            text = json.dumps(network_json(result, best), indent=2) + "\n"
+            unfinished.enter_context(replacing(described)).write_text(text, encoding="utf-8")
+        for name, content in models.items():
+            unfinished.enter_context(replacing(run_dir / name)).write_bytes(content)
+        if not is_dir(described):  # a folder of the user's; replacing it fails
+            described.unlink(missing_ok=True)
+        for path in list(run_dir.iterdir()):
+            if _MODEL_OF_BEST.fullmatch(path.name) and path.name not in models:
+                path.unlink()
 
-    config = result.config
+
+def _models_of_best(result: SearchResult) -> dict[str, bytes]:
+    """Return the ONNX models of the recommendation, by the names of their files."""
+    from nas.models.model_files.onnx import network_onnx
+
+    best, config = result.recommended, result.config
+    assert best is not None
     variants = [(d.target.batch_size or 1, d.target.precision or "fp32") for d in result.devices]
-    for index, (batch_size, precision) in enumerate(dict.fromkeys(variants)):
-        export_network(
-            best.architecture,
-            run_dir / (f"best.{precision}.b{batch_size}.onnx" if index else "best.onnx"),
-            workload=config.workload.with_batch(batch_size),
-            seed=config.seed,
-            precision=precision,
+    return {
+        f"best.{precision}.b{batch_size}.onnx" if index else "best.onnx": network_onnx(
+            best.architecture, config.workload.with_batch(batch_size), config.seed, precision
         )
-    temporary = run_dir / ".best.json.tmp"
-    content = network_json(result, best)
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(run_dir / "best.json")
+        for index, (batch_size, precision) in enumerate(dict.fromkeys(variants))
+    }
 
 
 def network_json(result: SearchResult, candidate: Candidate) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas.accuracy.evaluators import read_data
@@ -19,7 +19,7 @@ from nas.search.schedule.proposals import Proposer
 from nas.search.store.run_folder import (
     create_run,
     read_run,
-    refuse_existing,
+    require_empty,
     require_writable,
 )
 from nas.search.store.run_store import RunStore
@@ -39,17 +39,19 @@ def search(
     tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
+    write: Callable[[SearchResult], None] = write_run_files,
 ) -> SearchResult:
     """Search for the most accurate architecture within a latency budget.
 
     Args:
         config: configuration of the search.
-        output: the run's folder; None for a new one under ``results/``.
+        output: the run's folder, new or empty; None for a new one under ``results/``.
         measure_table: whether to measure this machine's table first if it is missing or incomplete.
         tables_dir: folder of the latency tables; None for the usual folders.
         executor: function that makes an executor from the number of workers; candidates are
             evaluated on this executor.
         listener: callbacks for progress; None for none.
+        write: writes the files of the result.
 
     Raises:
         UserError: the configuration is wrong, no network keeps the limits, or the evaluator fails.
@@ -57,13 +59,13 @@ def search(
     listener = listener or Listener()
     require_writable(output or folders.results())
     if output:
-        refuse_existing(output)
+        require_empty(output)
     config, space = check(config)
     data = read_data(config)
     earlier = read_earlier(config, space, data.fingerprint if data else None)
     prepared = prepare(config, space, measure_table, tables_dir, listener, data)
     run_dir = create_run(prepared.config, output)
-    return _run(run_dir, prepared, earlier, executor, listener)
+    return _run(run_dir, prepared, earlier, executor, listener, write)
 
 
 def resume(
@@ -76,6 +78,7 @@ def resume(
     tables_dir: Path | None = None,
     executor: MakeExecutor = LocalExecutor,
     listener: Listener | None = None,
+    write: Callable[[SearchResult], None] = write_run_files,
 ) -> SearchResult:
     """Resume a run: keep its finished trials, and enqueue its interrupted ones again.
 
@@ -83,7 +86,7 @@ def resume(
         run_dir: the run's folder.
         trials, time_limit_s, workers, finalists: new values for the run's configuration; None
             keeps the present value. A given ``trials`` also replaces earlier extensions.
-        tables_dir, executor, listener: see `search`.
+        tables_dir, executor, listener, write: see `search`.
 
     Raises:
         UserError: the folder holds no run, or the run cannot go on.
@@ -100,7 +103,8 @@ def resume(
     require_writable(run_dir, remedy="make it writable")
     data = read_data(config)
     prepared = prepare(config, space, False, tables_dir, listener, data)
-    return _run(run_dir, prepared, None, executor, listener, exactly=trials is not None)
+    exactly = trials is not None
+    return _run(run_dir, prepared, None, executor, listener, write, exactly)
 
 
 def _run(
@@ -109,6 +113,7 @@ def _run(
     earlier: Sequence[EarlierTrial] | None,
     make_executor: MakeExecutor,
     listener: Listener,
+    write: Callable[[SearchResult], None],
     exactly: bool = False,
 ) -> SearchResult:
     """Run a new or resumed search, and write the files of its result.
@@ -118,7 +123,7 @@ def _run(
         prepared: the checked configuration and its tables.
         earlier: trials of earlier runs to begin with; None to read them, if the study does not
             hold them yet.
-        make_executor, listener: see `search`.
+        make_executor, listener, write: see `search`.
         exactly: whether to forget earlier extensions of the run.
     """
     config = prepared.config
@@ -133,7 +138,7 @@ def _run(
             loop = SearchLoop(store, leaderboard, proposer, prepared, make_executor, listener)
             result = loop.run()
         listener.stage("writing")
-        write_run_files(result)
+        write(result)
     return result
 
 

@@ -28,7 +28,7 @@ from nas.search.limits import Budget
 from nas.search.preparation import check, prepare
 from nas.search.schedule.rungs import promotions_of
 from nas.search.schedule.sources import LONGER
-from nas.search.store.run_folder import refuse_existing, require_writable
+from nas.search.store.run_folder import require_empty, require_writable
 from nas.search.warm_start import read_earlier
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
@@ -146,7 +146,7 @@ def plan(
     """
     require_writable(output or folders.results())
     if output:
-        refuse_existing(output)
+        require_empty(output)
     config, space = check(config)
     data = summarize(config.proxy) if config.evaluator == TRAINING else None
     earlier = read_earlier(config, space, data.fingerprint if data else None)

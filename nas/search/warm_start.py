@@ -17,13 +17,14 @@ from pathlib import Path
 from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import SizeBonus
 from nas.config import MAX_RUNGS, TRAINING, SearchConfig
-from nas.errors import ArchitectureError, RunError
+from nas.errors import RunError
 from nas.search.leaderboard import Leaderboard
 from nas.search.sampler.observation import Observation
 from nas.search.sampler.samplers import learns_from_prior
 from nas.search.store.records import TrialRecord, TrialStatus
-from nas.search.store.run_folder import STUDY, read_run
+from nas.search.store.run_folder import read_run
 from nas.search.store.run_store import RunStore
+from nas.search.store.study_file import STUDY
 from nas.search.store.study_notes import EarlierTrial
 from nas.space.parameter_space import picked_from
 from nas.space.search_space import SearchSpace
@@ -90,11 +91,8 @@ def _read(
     Raises:
         RunError: its study.db is damaged.
     """
-    try:
-        with RunStore.opened_for_reading(path) as store:
-            trials, data_then = store.trials.read(), store.notes.data()
-    except ArchitectureError as error:
-        raise RunError(f"{path / STUDY}: not readable as a study: {error}") from None
+    with RunStore.opened_for_reading(path) as store:
+        trials, data_then = store.trials.read(), store.notes.data()
     alike = _evaluate_alike(earlier, config) and (
         data is None or data_then is None or data == data_then
     )

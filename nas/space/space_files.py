@@ -67,7 +67,8 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         mistakes.append((place, text))
 
     _report_repeated(node, (), report, set())
-    space = _read_space(path.stem, value, report)
+    name = path.stem.encode("utf-8", "backslashreplace").decode()  # it may not be UTF-8
+    space = _read_space(name, value, report)
     if mistakes or space is None:
         lines = sorted((_line(node, place), text) for place, text in mistakes)
         raise SpaceError("\n".join(f"{path}:{line}: {text}" for line, text in lines))

@@ -12,13 +12,16 @@ from nas.errors import UserError
 
 
 @contextmanager
-def locked(folder: Path, error: type[UserError], doing: str) -> Iterator[None]:
+def locked(
+    folder: Path, error: type[UserError], doing: str, remedy: str = "make the folder writable"
+) -> Iterator[None]:
     """Keep other processes out of a folder. The lock is released even if the process is killed.
 
     Args:
         folder: must exist.
         error: type of the error that is raised.
         doing: what the other process does, for the message, for example "measuring it".
+        remedy: advice for a folder in which the lock file cannot be made.
 
     Raises:
         UserError: another process holds the lock, or the lock file cannot be made. Its type is
@@ -29,9 +32,9 @@ def locked(folder: Path, error: type[UserError], doing: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise error(f"{folder}: another process is {doing}; wait for it") from None
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise error(f"{folder / '.lock'}: cannot be locked: {reason}") from None
+    except (OSError, NotImplementedError) as problem:  # some network disks have no locks
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"{folder / '.lock'}: cannot be locked: {reason}; {remedy}") from None
     try:
         yield
     finally:

@@ -276,7 +276,7 @@ def test_runs_whose_trials_are_damaged(refused, trained, tmp_path, capsys):
         *TRT, *again
     )
     _change(trained, "update trial_user_attributes set value_json='{bad' where key='architecture'")
-    said = f"{trained / 'study.db'}: cannot be read or written: "
+    said = f"{trained / 'study.db'}: not readable as a study: "
     assert said in refused(*TRT, *again)
     assert said in refused("--resume", str(trained), "--trials", "5")
     assert (trained / "config.yaml").read_text() == config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -135,6 +136,15 @@ def test_predict_says_where_the_milliseconds_go(run, tables):
     assert len(lines) == len(network.blocks(AT_64)) + 1
 
 
+def test_predict_of_a_file_whose_name_is_not_utf_8(run, tables, tmp_path):
+    network = tmp_path / os.fsdecode(b"r\xe4.json")
+    space = tiny_space(tmp_path)
+    network.write_text(json.dumps(space.sample(random.Random(0)).to_json()))
+    options = ("--target", "onnxruntime", "--resolution", "64", "--tables-dir", tables)
+    code, text = run("predict", network, *options)
+    assert code == 0 and f"{tmp_path}/r\\udce4.json at 64 pixels: " in text
+
+
 def test_predict_of_a_block_that_was_not_measured(run, tables):
     path = tables.parent / "net.json"
     path.write_text(json.dumps(TINY.to_json()))
@@ -183,6 +193,11 @@ def test_measure_any_model(run, tmp_path):
     assert found["latency_ms"] > 0 and found["runs"] > 0 and found["reference_ms"] > 0
     assert found["inputs"] == {"images": [1, 3, 64, 64]}
     assert found["target"] == "onnxruntime" and found["runtime_version"] and found["sha256"]
+    assert list(found) == [
+        *("file", "sha256", "inputs", "target", "runtime_version", "device"),
+        *("device_description", "threads", "precision", "overhead_ms", "date"),
+        *("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms"),
+    ]
     code, text = run(
         *("measure", _relu(tmp_path / "open.onnx", ["n", 3, "h", "w"])),
         *("--target", "onnxruntime", "--shape", "images=2x3x32x32"),
@@ -238,6 +253,15 @@ def test_measure_refuses_what_is_no_model(run, tmp_path, content):
     assert code == 2 and len(text.splitlines()) == 1
     code, text = run("measure", tmp_path, "--target", "onnxruntime")
     assert code == 2 and "cannot be read" in text
+
+
+def test_measure_refuses_a_name_that_is_not_utf_8(run, tmp_path):
+    path = tmp_path / os.fsdecode(b"r\xe4.onnx")
+    _relu(tmp_path / "relu.onnx", [1, 3, 64, 64])
+    (tmp_path / "relu.onnx").rename(path)
+    code, text = run("measure", path, "--target", "onnxruntime")
+    assert code == 2 and "is not a UTF-8 name, and ONNX opens no other: rename it" in text
+    assert len(text.splitlines()) == 1
 
 
 def test_adapted_tables_say_so(run, tables):

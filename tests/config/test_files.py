@@ -188,3 +188,17 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"bytes.yaml: not readable as YAML"):
         read_config(tmp_path / "bytes.yaml")
+
+
+def test_a_file_has_these_entries():
+    values = yaml.safe_load(config_text(SearchConfig(target="tensorrt", budget_ms=8.0)))
+    assert list(values) == [
+        *("format", "targets", "resolution", "num_classes", "max_params", "max_macs", "max_size"),
+        *("confidence", "interpolate", "space", "trials", "sampler", "rungs", "finalists"),
+        *("time_limit", "seed", "warm_start", "evaluator", "size_bonus", "workers", "proxy"),
+    ]
+    assert list(values["targets"][0]) == ["target", "budget", "device", "precision", "batch_size"]
+    assert list(values["proxy"]) == [
+        *("data", "train_images", "resolution", "batch_size", "learning_rate", "weight_decay"),
+        *("warmup", "label_smoothing", "ema_decay", "shift", "jitter", "skip_unreadable"),
+    ]

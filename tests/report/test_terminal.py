@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -150,3 +152,8 @@ def test_narrow_terminal_keeps_both_latencies() -> None:
     assert "±0.5%" in text  # the interval of 60 runs, not how far apart they were
     assert "GMACs" not in text
     assert all(len(line) <= 60 for line in text.splitlines())
+
+
+def test_a_run_folder_that_is_not_utf_8_is_printed_with_its_bytes_escaped() -> None:
+    text = printed(make_result(run_dir=Path(os.fsdecode(b"r\xe4"))), width=120)
+    assert "r\\udce4/report.html" in text

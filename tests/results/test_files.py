@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pandas as pd
 import pytest
 
 import nas
-from nas.errors import ArchitectureError
+from nas.errors import ArchitectureError, RunError, UserError
+from nas.report.page import write_report
 from nas.report.result_json import result_json
-from nas.results.files import network_json, write_best, write_trials
+from nas.results.files import network_json, write_best, write_each, write_trials, writers_of
 from nas.results.values import SearchResult, StopReason, UnfinishedFinalists
 from nas.space.architecture_files import BEST_FORMAT
 from tests.report.endings import CASES
 from tests.report.makers import make_result, with_device_values
+from tests.samples import TINY
 
 EARLIER_RUN = Path(__file__).resolve().parents[1] / "golden" / "formats" / "run"
 
@@ -124,6 +131,10 @@ def test_json_of_a_result() -> None:
         unfinished_finalists=UnfinishedFinalists(2, 4, StopReason.TIME_LIMIT),
     )
     content = json.loads(json.dumps(result_json(result)))
+    assert list(content) == [
+        *("run_dir", "recommended", "devices", "trained", "partly_trained", "imported"),
+        *("untrained", "failed", "wall_s", "stopped", "stopped_text", "unfinished_finalists"),
+    ]
     assert content["stopped"] == StopReason.INTERRUPTED.value
     assert content["stopped_text"] == "interrupted; go on with --resume"
     unfinished = content["unfinished_finalists"]
@@ -154,3 +165,127 @@ def test_a_device_of_another_batch_size_gets_its_own_model(tmp_path: Path) -> No
     assert best["latencies"][1]["batch_size"] == 2
     write_best(replace(result, recommended=None), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def small_result(folder: Path, **changes: object) -> SearchResult:
+    """A result whose recommended network is written as ONNX in a moment."""
+    result = make_result(run_dir=folder)
+    assert result.recommended
+    config = result.config.model_copy(update={"resolution": 64, "num_classes": 10})
+    best = replace(result.recommended, architecture=TINY, **changes)
+    return replace(result, config=config, recommended=best)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_best_json_has_these_entries(tmp_path: Path) -> None:
+    write_best(small_result(tmp_path), tmp_path)
+    best = json.loads((tmp_path / "best.json").read_text(encoding="utf-8"))
+    assert list(best) == [
+        *("format", "id", "accuracy", "score"),
+        *("longer_accuracy", "longer_score", "longer_images", "finalist_score"),
+        *("standard_error", "weights", "evaluator", "proxy_data", "latencies"),
+        *("resolution", "num_classes", "architecture"),
+    ]
+    assert set(best["latencies"][0]) == {
+        *("target", "device", "precision", "batch_size", "budget_ms", "throughput_img_s"),
+        *("provenance", "measured_ms", "predicted_ms", "low_ms", "high_ms", "table", "source"),
+    }
+    model = onnx.load(tmp_path / "best.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["architecture_id"] == best["id"] == TINY.id
+
+
+def test_best_that_is_written_again_removes_only_files_of_its_own(tmp_path: Path) -> None:
+    own = {"best.fp16.b8.onnx", "best.fp32.b2.onnx"}
+    users = {"best-int8.onnx", "best.trained.onnx", "best.onnx.data", "best.json.bak"}
+    for name in own | users:
+        (tmp_path / name).write_text("mine")
+    write_best(small_result(tmp_path), tmp_path)
+    assert names(tmp_path) == users | {"best.json", "best.onnx"}
+    write_best(replace(small_result(tmp_path), recommended=None), tmp_path)
+    assert names(tmp_path) == users
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nas.results.files import write_best
+from tests.results.test_files import small_result
+
+replaced = Path.replace
+def replace(self, target):
+    if target.name == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replaced(self, target)
+Path.replace = replace
+folder = Path(sys.argv[1])
+write_best(small_result(folder), folder)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["best.onnx", "best.json"])
+def test_best_json_and_model_are_of_one_network_after_a_kill(tmp_path: Path, last: str) -> None:
+    (tmp_path / "best.json").write_text('{"id": "old"}')
+    (tmp_path / "best.onnx").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, last], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "best.json").exists()
+    write_best(small_result(tmp_path), tmp_path)
+    assert names(tmp_path) == {"best.json", "best.onnx"}
+    assert nas.load_architecture(tmp_path) == TINY
+
+
+def test_best_that_cannot_be_exported_leaves_the_old_files(tmp_path: Path) -> None:
+    write_best(small_result(tmp_path), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = small_result(tmp_path)
+    broken = result.config.model_copy(update={"resolution": 8})
+    with pytest.raises(ArchitectureError):
+        write_best(replace(result, config=broken), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "best.json", "best.onnx", "report.html"])
+def test_folder_in_place_of_a_file_is_one_line_and_the_other_files_are_written(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+
+    def report() -> None:
+        write_report(make_result(count=1), tmp_path / "report.html")
+
+    with pytest.raises(RunError) as caught:
+        write_each(tmp_path, [*writers_of(small_result(tmp_path)), report])
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / name}: cannot be written: Is a directory; ")
+    assert said.endswith(f"with --resume {tmp_path}")
+    written = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    together = {"best.json"} if name == "best.onnx" else set()
+    assert written == {"trials.csv", "best.json", "best.onnx", "report.html"} - {name} - together
+
+
+def test_write_each_goes_on_after_an_error_and_counts_them(tmp_path: Path) -> None:
+    done = []
+
+    def refused() -> None:
+        raise UserError("needs onnxscript")
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "report.html"))
+
+    with pytest.raises(RunError) as caught:
+        write_each(tmp_path, [full, refused, lambda: done.append(1)])
+    said = f"{tmp_path / 'report.html'}: cannot be written: No space left on device (and 1 more); "
+    assert str(caught.value).startswith(said) and done == [1]
+
+
+def test_trials_with_a_path_that_is_not_utf_8_are_written(tmp_path: Path) -> None:
+    result = make_result()
+    first, *others = result.candidates
+    first = replace(first, weights=os.fsdecode(b"r\xe4.pt"))
+    trials = written_trials(replace(result, candidates=(first, *others)), tmp_path)
+    assert "r\\udce4.pt" in set(trials["weights"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -334,3 +335,49 @@ def test_one_run_is_worked_on_once(finished, folder):
         pytest.raises(RunError, match="another process is working on this run"),
     ):
         resume(result.run_dir, tables_dir=folder / "tables")
+
+
+def test_a_search_into_a_folder_with_files_is_refused_before_anything_is_spent(folder, tmp_path):
+    mine = tmp_path / "project" / "checkpoints" / "epoch90.pth"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("weights")
+    told: list[str] = []
+    places = {"tables_dir": folder / "tables", "listener": Listener(stage=told.append)}
+    with pytest.raises(RunError, match="is not empty, it holds 'checkpoints'"):
+        search(run_config(folder), tmp_path / "project", **places)
+    assert told == [] and mine.read_text() == "weights"
+    assert [path.name for path in mine.parents[1].iterdir()] == ["checkpoints"]
+
+
+def test_a_finished_run_without_its_study_is_not_begun_anew(finished, folder, tmp_path):
+    result, _ = finished
+    shutil.copytree(result.run_dir, tmp_path / "run")
+    (tmp_path / "run" / "study.db").write_bytes(b"")
+    with pytest.raises(RunError, match=r"study\.db: is empty, but trials\.csv beside it"):
+        resume(tmp_path / "run", tables_dir=folder / "tables")
+    for name in ("trials.csv", "report.html", "config.yaml"):
+        assert (tmp_path / "run" / name).read_bytes() == (result.run_dir / name).read_bytes()
+
+
+def test_a_configuration_edited_by_hand_is_refused_and_left_alone(finished, folder, tmp_path):
+    result, _ = finished
+    shutil.copytree(result.run_dir, tmp_path / "run")
+    file = tmp_path / "run" / "config.yaml"
+    file.write_text(edited := file.read_text().replace("batch_size: 32", "batch_size: 16"))
+    with pytest.raises(RunError, match=r"proxy\.batch_size has changed from 32 to 16 since"):
+        resume(tmp_path / "run", tables_dir=folder / "tables")
+    assert file.read_text() == edited
+
+
+@pytest.mark.parametrize("name", ["100%2F?#{x}", os.fsdecode(b"r\xe4")])
+def test_a_run_in_a_folder_of_any_name_is_whole_and_goes_on(folder, tmp_path, name):
+    shutil.copyfile(folder / "tiny.yaml", tmp_path / f"{name}.yaml")
+    config = run_config(folder, trials=1, space=str(tmp_path / f"{name}.yaml"), sampler="random")
+    places = {"tables_dir": folder / "tables", **THREADS}
+    search(config, tmp_path / name, **places)
+    result = resume(tmp_path / name, trials=2, **places)
+    assert len(result.candidates) == 2
+    whole = {"config.yaml", "study.db", "trials.csv", "report.html", "best.json", "best.onnx"}
+    assert {path.name for path in (tmp_path / name).iterdir()} - {".lock"} == whole
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.yaml"}
+    assert load_architecture(tmp_path / name) == result.recommended.architecture

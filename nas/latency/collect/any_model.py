@@ -16,6 +16,7 @@ from nas.measurement.protocol import DECIDING_EFFORT, Timing
 from nas.measurement.runtimes import runtime_here
 from nas.models.model_files.writer import ModelWriter
 from nas.precision import Precision
+from nas.system.paths import is_utf8
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
 def _read(path: Path) -> tuple[Any, bytes]:
     import onnx
 
+    if not is_utf8(path):
+        raise ConfigError(f"{path}: is not a UTF-8 name, and ONNX opens no other: rename it")
     try:
         content = path.read_bytes()
         onnx.checker.check_model(str(path))  # by its path: external weights may be larger than 2 GB

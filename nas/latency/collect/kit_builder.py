@@ -8,7 +8,6 @@ follows the same protocol. ``python kit.zip`` runs it on the device, and
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import tempfile
 import time
@@ -31,6 +30,7 @@ from nas.space.block import Block
 from nas.space.search_space import SearchSpace
 from nas.space.workload import IMAGENET, Workload
 from nas.system import folders
+from nas.system.atomic import replacing
 from nas.system.paths import exists, is_dir
 from nas.version import __version__
 
@@ -39,6 +39,7 @@ SOURCES = (
     "precision.py",
     "measurement/**/*.py",
     "system/__init__.py",
+    "system/atomic.py",
     "system/folders.py",
     "system/json_checks.py",
     "system/paths.py",
@@ -151,16 +152,17 @@ def build_kit(
     runtime = _kit_runtime(target)
     writer = ModelWriter(runtime, runtime_precision(runtime, precision), workload.batch_size)
     contents = _Contents(space.name, workload, space.blocks(workload), table_networks(space))
-    partial = _partial(path)
+    _check_place(path)
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with (
+            replacing(path) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
             models = _write_models(archive, writer, contents, progress)
             _write_code(archive, _manifest(writer, contents, models), path.name)
-        partial.replace(path)
     except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        where = error.filename or path
+        raise TableError(f"{where}: cannot be written: {error.strerror or error}") from None
     return KitInfo(
         path,
         size_bytes=path.stat().st_size,
@@ -183,19 +185,26 @@ def _kit_runtime(target: str) -> Runtime:
     return RUNTIMES[target]
 
 
-def _partial(path: Path) -> Path:
-    """Path of the unfinished zip, next to ``path``.
+def _check_place(path: Path) -> None:
+    """Check that a kit can be written to a path.
 
     Raises:
-        TableError: ``path`` is a folder or a file that is not a zip, or its folder does not exist.
+        TableError: the path is a folder or a file that is no kit, or its folder does not exist.
     """
     if is_dir(path):
         raise TableError(f"{path}: is a folder; name a file such as kit.zip")
-    if exists(path) and not zipfile.is_zipfile(path):
-        raise TableError(f"{path}: is there already, and no zip; name another file")
+    if exists(path) and not _is_kit(path):
+        raise TableError(f"{path}: is there already, and no kit; name another file")
     if not is_dir(path.parent):
         raise TableError(f"{path.parent}: no such folder; make it, or name another place")
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _is_kit(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 @dataclass(frozen=True)
@@ -303,7 +312,7 @@ def _write_code(archive: zipfile.ZipFile, manifest: Manifest, name_of_zip: str) 
     python = ".".join(str(part) for part in OLDEST_PYTHON)
     name, command = shlex.quote(name_of_zip), folders.command()
     text = README.format(python=python, command=command, target=manifest.target, name=name)
-    archive.writestr(_entry("README.txt"), text)
+    archive.writestr(_entry("README.txt"), text.encode("utf-8", "backslashreplace"))
     archive.writestr(_entry(MANIFEST), json.dumps(manifest.to_json(), indent=1) + "\n")
 
 

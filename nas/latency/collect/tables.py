@@ -148,7 +148,7 @@ def collect_table(
     path = new_table_folder(tables_dir) / target / key.folder
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with locked(path, TableError, "measuring it"):
+        with locked(path, TableError, "measuring it", "name another folder with --tables-dir"):
             if known not in (None, path):
                 _copy_table(known, path)
             return _measure_missing(path, key, space, workload, progress)

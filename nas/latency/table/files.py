@@ -11,7 +11,6 @@ import io
 import json
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -34,6 +33,7 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.block_kinds import canonical, is_kind_name, kind_of
 from nas.space.workload import Workload
+from nas.system.atomic import replacing, staging_folder, write_whole
 from nas.system.json_checks import MAX_FILE_BYTES, read_json
 from nas.system.paths import exists
 
@@ -241,9 +241,7 @@ def _parse_network(row: Mapping[str, str], batch_size: int) -> NetworkRow:
 
 def write_meta(path: Path, meta: TableMeta) -> None:
     """Write ``meta.json`` into a table's folder atomically."""
-    temporary = path / ".meta.json.tmp"
-    temporary.write_text(meta.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path / "meta.json")
+    write_whole(path / "meta.json", meta.model_dump_json(indent=2) + "\n")
 
 
 def write_table(
@@ -262,8 +260,8 @@ def write_table(
         raise TableError(f"{final}: is there already; to replace it, delete that folder first")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=tables_dir) as stage:
-            folder = Path(stage) / meta.target / meta.folder
+        with staging_folder(tables_dir, "new") as stage:
+            folder = stage / meta.target / meta.folder
             folder.mkdir(parents=True)
             write_meta(folder, meta)
             append_blocks(folder, blocks.items())
@@ -318,10 +316,8 @@ def _add_columns(path: Path, position: int, names: Sequence[str]) -> None:
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     lines = [[*row[:position], *[""] * len(names), *row[position:]] for row in rows]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    _append(temporary, [*header[:position], *names, *header[position:]], lines)
-    temporary.replace(path)
+    with replacing(path) as partial:
+        _append(partial, [*header[:position], *names, *header[position:]], lines)
 
 
 def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:

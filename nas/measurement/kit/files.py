@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any, get_args
 from nas.errors import TableError, brief
 from nas.measurement.protocol import Timing
 from nas.precision import Precision
+from nas.system.atomic import write_whole
 from nas.system.json_checks import (
     Check,
     checksum,
@@ -274,18 +274,10 @@ def write_results(path: Path, results: KitResults) -> None:
     Raises:
         TableError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(results.to_json(), file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, json.dumps(results.to_json(), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise TableError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def is_inside(name: str) -> bool:

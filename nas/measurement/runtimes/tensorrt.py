@@ -7,14 +7,13 @@ TensorRT installation has. Neither of them needs PyTorch on the device.
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from importlib import util
 from pathlib import Path
 from typing import Any
 
-from nas.errors import RuntimeUnavailableError
+from nas.errors import ConfigError, RuntimeUnavailableError
 from nas.measurement.device import Device, slugify
 from nas.measurement.protocol import Session
 from nas.measurement.runtimes import trtexec
@@ -22,6 +21,8 @@ from nas.measurement.runtimes.base import Runtime, timed_by_device
 from nas.measurement.runtimes.cuda_driver import CudaDriver, cuda_device
 from nas.precision import Precision
 from nas.system import folders
+from nas.system.atomic import write_whole
+from nas.system.paths import is_writable
 
 
 class TensorRT(Runtime):
@@ -57,16 +58,26 @@ class TensorRT(Runtime):
         return trtexec.load(path, cache)
 
 
-def timing_cache_path(version: str, device: str) -> Path:
-    """Path of TensorRT's timing cache, which is kept between builds."""
-    return folders.user_cache() / f"tensorrt-{slugify(version)}-{device}.cache"
+def timing_cache_path(version: str, device: str) -> Path | None:
+    """Path of TensorRT's timing cache, which is kept between builds.
+
+    None if this user has no cache folder that can be written; builds then take longer.
+    """
+    try:
+        folder = folders.user_cache()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (ConfigError, OSError):
+        return None
+    if not is_writable(folder):
+        return None
+    return folder / f"tensorrt-{slugify(version)}-{device}.cache"
 
 
 def _has_python_package() -> bool:
     return util.find_spec("tensorrt") is not None
 
 
-def _engine_session(path: Path, cache: Path) -> Session:
+def _engine_session(path: Path, cache: Path | None) -> Session:
     """Build an engine with the Python package; the session times it with CUDA events."""
     import tensorrt as trt
 
@@ -97,7 +108,7 @@ def _engine_session(path: Path, cache: Path) -> Session:
     return timed_by_device(run_once_ms)
 
 
-def _build(path: Path, cache: Path, logger: Any) -> Any:
+def _build(path: Path, cache: Path | None, logger: Any) -> Any:
     """Build the serialised engine of an ONNX file, and update the timing cache."""
     import tensorrt as trt
 
@@ -107,16 +118,14 @@ def _build(path: Path, cache: Path, logger: Any) -> Any:
     if not parser.parse(path.read_bytes()):
         raise RuntimeUnavailableError(f"TensorRT cannot read {path.name}: {parser.get_error(0)}")
     config = builder.create_builder_config()
-    known = config.create_timing_cache(cache.read_bytes() if cache.exists() else b"")
+    known = config.create_timing_cache(cache.read_bytes() if cache and cache.exists() else b"")
     config.set_timing_cache(known, True)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeUnavailableError(f"TensorRT could not build {path.name}; see its log above")
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(f".{os.getpid()}.part")
-        partial.write_bytes(bytes(config.get_timing_cache().serialize()))
-        partial.replace(cache)
+        if cache:
+            write_whole(cache, bytes(config.get_timing_cache().serialize()))
     except OSError as error:  # only makes the next build slower
         print(f"{cache}: timing cache not kept: {error.strerror}", file=sys.stderr)
     return plan

@@ -45,12 +45,12 @@ def version() -> str:
     return f"{number // 1000}.{number // 100 % 10}.{number % 100}"
 
 
-def load(path: Path, cache: Path) -> Session:
+def load(path: Path, cache: Path | None) -> Session:
     """Build an engine with trtexec; returns a session that runs it.
 
     Args:
         path: ONNX file, already in the wanted precision.
-        cache: TensorRT's timing cache, kept between builds.
+        cache: TensorRT's timing cache, kept between builds; None for none.
 
     Raises:
         RuntimeUnavailableError: trtexec failed; quotes its last error.
@@ -58,9 +58,10 @@ def load(path: Path, cache: Path) -> Session:
     # In the model's folder, which is removed even if this process is killed.
     folder = tempfile.TemporaryDirectory(prefix="trtexec-", dir=path.parent)
     engine, times = Path(folder.name) / "engine.plan", Path(folder.name) / "times.json"
-    cache.parent.mkdir(parents=True, exist_ok=True)
     build = [f"--onnx={path}", "--stronglyTyped", f"--saveEngine={engine}", "--skipInference"]
-    _run([*build, f"--timingCacheFile={cache}"], _BUILD_LIMIT_S)
+    if cache is not None:
+        build.append(f"--timingCacheFile={cache}")
+    _run(build, _BUILD_LIMIT_S)
 
     def run(duration_s: float, keep: object = folder) -> list[float]:
         times.unlink(missing_ok=True)

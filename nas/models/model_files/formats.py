@@ -28,7 +28,7 @@ def write_module(
         path: path of the file; its suffix is one of `FORMATS`.
 
     Raises:
-        RunError: the file cannot be written.
+        OSError: the file cannot be written.
         RuntimeUnavailableError: a package that the conversion needs is missing.
     """
     FORMATS[path.suffix](module, input_shape, precision, path)
@@ -39,7 +39,7 @@ def _write_onnx(
 ) -> None:
     from nas.models.model_files.onnx import export_onnx
 
-    export_onnx(module, input_shape, path, precision)
+    path.write_bytes(export_onnx(module, input_shape, precision=precision))
 
 
 def _write_coreml(

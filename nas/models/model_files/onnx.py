@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import io
 import json
-import os
 import warnings
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from nas.models.network import Network, build_network
 from nas.precision import Precision
 from nas.space.architecture import Architecture
 from nas.space.workload import IMAGENET, Workload
+from nas.system.atomic import write_whole
 
 OPSET = 18
 """The lowest opset that both exporters of torch write; TensorRT 10, OpenVINO, Core ML read it."""
@@ -70,21 +70,37 @@ def export_network(
     seed: int = 0,
     precision: Precision = "fp32",
 ) -> None:
-    """Write the untrained network of an architecture, to test its latency and its deployment.
+    """Write the untrained network of an architecture as `network_onnx` makes it.
 
-    The file's metadata hold the architecture (JSON) and its id, the resolution, the batch size,
+    Args:
+        path: the ``.onnx`` file.
+        architecture, workload, seed, precision: see `network_onnx`.
+
+    Raises:
+        RunError: the file cannot be written; or see `network_onnx`.
+    """
+    _write(path, network_onnx(architecture, workload, seed, precision))
+
+
+def network_onnx(
+    architecture: Architecture,
+    workload: Workload = IMAGENET,
+    seed: int = 0,
+    precision: Precision = "fp32",
+) -> bytes:
+    """Export the untrained network of an architecture, to test its latency and its deployment.
+
+    The metadata hold the architecture (JSON) and its id, the resolution, the batch size,
     the precision, the seed, and a note that the weights are random.
 
     Args:
         architecture: architecture of the network.
-        path: the ``.onnx`` file.
         workload: size of the images, outputs of the classifier, images in one call.
         seed: seed of the random weights; torch's global generator is left as it was.
         precision: precision of weights, activations, input and output.
 
     Raises:
         ArchitectureError: the resolution is too low for an E-MHSA reduction.
-        RunError: the file cannot be written.
         RuntimeUnavailableError: the installed torch needs onnxscript to export.
     """
     architecture.expand(workload)
@@ -104,7 +120,8 @@ def export_network(
     }
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
-    _write(path, model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _has_torchscript_exporter() -> bool:
@@ -151,11 +168,7 @@ def _export_dynamo(module: nn.Module, example: Tensor, names: tuple[str, str]) -
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, so that no reader sees half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.errors import RuntimeUnavailableError
 from nas.measurement.runtimes import Runtime
 from nas.models.model_files.formats import write_module
 from nas.precision import Precision
@@ -34,7 +35,9 @@ _EMPTY_SHAPE = (32, 1, 1)
 
 @dataclass(frozen=True)
 class ModelWriter:
-    """Writes model files of one runtime.
+    """Writes model files of one runtime, for a measurement.
+
+    Its methods raise `RuntimeUnavailableError` if a file cannot be written.
 
     Attributes:
         runtime: runtime that loads the files.
@@ -74,7 +77,13 @@ class ModelWriter:
         return folder / f"{stem}{self.runtime.suffix}"
 
     def _write(self, module: nn.Module, shape: tuple[int, int, int], path: Path) -> Path:
-        write_module(module, (self.batch_size, *shape), self.precision, path)
+        try:
+            write_module(module, (self.batch_size, *shape), self.precision, path)
+        except OSError as error:
+            raise RuntimeUnavailableError(
+                f"{path}: cannot be written: {error.strerror or error}; make room there, or name "
+                f"another folder for temporary files with TMPDIR"
+            ) from None
         return path
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from nas.accuracy.worker import start_worker
+from nas.errors import RunError
 from nas.measurement.device import this_cpu
 from nas.system.processes import interrupts_blocked
 
@@ -23,12 +24,18 @@ class LocalExecutor(ProcessPoolExecutor):
     """
 
     def __init__(self, workers: int) -> None:
-        super().__init__(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=start_worker,
-            initargs=(max(1, this_cpu().threads // workers),),
-        )
+        try:
+            super().__init__(
+                workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=start_worker,
+                initargs=(max(1, this_cpu().threads // workers),),
+            )
+        except OSError as error:  # semaphores of processes are files there
+            raise RunError(
+                f"/dev/shm: worker processes need it: {error.strerror or error}; make it writable, "
+                f"with some room (of a container: --shm-size 64m)"
+            ) from None
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         with interrupts_blocked():  # a process that is started here inherits the setting

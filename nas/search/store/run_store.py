@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -12,7 +11,8 @@ import optuna
 from nas.accuracy.evaluator import checkpoint_name
 from nas.config import SearchConfig
 from nas.errors import RunError
-from nas.search.store.run_folder import open_study, read_study, storage_errors, write_config
+from nas.search.store.run_folder import CONFIG, write_config
+from nas.search.store.study_file import open_study, read_study, storage_errors, study_errors
 from nas.search.store.study_notes import StudyNotes
 from nas.search.store.trial_store import TrialStore
 from nas.system.lock import locked
@@ -46,10 +46,14 @@ class RunStore:
             config: configuration of the run.
 
         Raises:
-            RunError: another process works on the run, or its study cannot be read or written.
+            RunError: another process works on the run, its study cannot be read or written, or it
+                was begun with another configuration.
         """
-        with locked(folder, RunError, "working on this run"), storage_errors(folder):
-            yield cls(open_study(folder, config), folder)
+        with locked(folder, RunError, "working on this run"):
+            store = cls._read(open_study(folder, config), folder)
+            with storage_errors(folder):
+                store.notes.require_config(config, folder / CONFIG)
+                yield store
 
     @classmethod
     @contextmanager
@@ -59,8 +63,18 @@ class RunStore:
         Raises:
             RunError: its study cannot be read.
         """
+        store = cls._read(read_study(folder), folder)
         with storage_errors(folder):
-            yield cls(read_study(folder), folder)
+            yield store
+
+    @classmethod
+    def _read(cls, study: optuna.Study, folder: Path) -> RunStore:
+        """Read all of a study once, so that a damaged one is refused before anything is spent."""
+        with study_errors(folder):
+            store = cls(study, folder)
+            store.trials.read()
+            store.notes.check()
+        return store
 
     def write_config(self, config: SearchConfig) -> None:
         """Write a changed configuration into the run's folder.
@@ -82,9 +96,20 @@ class RunStore:
         return {path.name.removesuffix(suffix) for path in found}
 
     def remove_checkpoint(self, architecture_id: str) -> None:
-        """Remove an architecture's checkpoint, if there is one."""
-        (self.checkpoint_folder / checkpoint_name(architecture_id)).unlink(missing_ok=True)
+        """Remove the files of an architecture's checkpoint, if there are any."""
+        self._remove_checkpoints_of([architecture_id])
 
     def remove_checkpoints(self) -> None:
-        """Remove all checkpoints of the run."""
-        shutil.rmtree(self.checkpoint_folder, ignore_errors=True)
+        """Remove the checkpoints of this run's trials, and their folder if it is empty then."""
+        known = {r.architecture for r in self.trials.read() if r.architecture is not None}
+        self._remove_checkpoints_of([architecture.id for architecture in known])
+        with suppress(OSError):
+            self.checkpoint_folder.rmdir()
+
+    def _remove_checkpoints_of(self, architecture_ids: Iterable[str]) -> None:
+        names = tuple(checkpoint_name(each) for each in architecture_ids)
+        with suppress(OSError):  # a file that stays does no harm
+            for path in list(self.checkpoint_folder.iterdir()):
+                # An unfinished file begins with a dot: a killed worker may have left one.
+                if path.name.removeprefix(".").startswith(names):
+                    path.unlink()

@@ -6,17 +6,34 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
+from pydantic import TypeAdapter
 
 from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import LONG_IMAGES
-from nas.errors import RunError, printable
+from nas.config import SearchConfig
+from nas.errors import RunError, brief, printable
 from nas.measurement.protocol import Timing, mean_timing
 from nas.results.values import LongerTraining
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+
+_MEASURED = TypeAdapter(dict[str, dict[str, list[Timing] | Timing]])
+"""Measurements of networks on devices, by the network's id and the device's index."""
+
+_LONGER = TypeAdapter(dict[str, LongerTraining])
+"""Longer trainings of finalists, by the network's id."""
+
+_MAY_CHANGE: dict[str, Any] = {
+    **dict.fromkeys(("trials", "finalists", "time_limit_s", "workers"), True),
+    **dict.fromkeys(("space", "warm_start"), True),
+    "proxy": {"data": True},
+}
+"""Fields of a configuration that may differ from those that a run was begun with: those that
+`nas.search.engine.resume` sets, and paths, as folders may be moved."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +62,33 @@ class StudyNotes:
 
     Args:
         study: study of the run.
+
+    Raises:
+        ValueError: measurements or longer trainings in the study are damaged.
     """
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self._measured: dict[str, dict[str, Any]] = dict(study.user_attrs.get("measured", {}))
-        self._longer: dict[str, dict[str, Any]] = dict(study.user_attrs.get("finals", {}))
+        measured = _MEASURED.validate_python(study.user_attrs.get("measured", {}))
+        # Older runs measured once, and kept no list.
+        self._measured: dict[str, dict[str, list[Timing]]] = {
+            network: {
+                device: timings if isinstance(timings, list) else [timings]
+                for device, timings in of_devices.items()
+            }
+            for network, of_devices in measured.items()
+        }
+        self._longer = _LONGER.validate_python(study.user_attrs.get("finals", {}))
+
+    def check(self) -> None:
+        """Read everything that is not read when this object is made.
+
+        Raises:
+            Exception: of any type, if a value in the study is damaged.
+        """
+        self.prior()
+        self.extensions()
+        self.wall_s()
 
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]
@@ -63,10 +101,13 @@ class StudyNotes:
             timings: one measurement per network.
         """
         for architecture, timing in zip(architectures, timings, strict=True):
-            known = [*self._timings(architecture, device), timing]
             of_devices = self._measured.setdefault(architecture.id, {})
-            of_devices[str(device)] = [asdict(each) for each in known]
-        self._study.set_user_attr("measured", self._measured)
+            of_devices.setdefault(str(device), []).append(timing)
+        kept = {
+            network: {device: [asdict(each) for each in timings] for device, timings in of.items()}
+            for network, of in self._measured.items()
+        }
+        self._study.set_user_attr("measured", kept)
 
     def measured(self, architecture: Architecture, device: int) -> Timing | None:
         """Return the mean of all measurements of a network on one device; None without any."""
@@ -78,19 +119,17 @@ class StudyNotes:
         return len(self._timings(architecture, device))
 
     def _timings(self, architecture: Architecture, device: int) -> list[Timing]:
-        found = self._measured.get(architecture.id, {}).get(str(device), [])
-        # Older runs measured once, and kept no list.
-        return [Timing(**timing) for timing in (found if isinstance(found, list) else [found])]
+        return self._measured.get(architecture.id, {}).get(str(device), [])
 
     def record_longer(self, architecture: Architecture, training: LongerTraining) -> None:
         """Record a finalist's longer training."""
-        self._longer[architecture.id] = asdict(training)
-        self._study.set_user_attr("finals", self._longer)
+        self._longer[architecture.id] = training
+        kept = {network: asdict(each) for network, each in self._longer.items()}
+        self._study.set_user_attr("finals", kept)
 
     def longer(self, architecture: Architecture) -> LongerTraining | None:
         """Return a finalist's longer training; None if there was none."""
-        found = self._longer.get(architecture.id)
-        return LongerTraining(**found) if found else None
+        return self._longer.get(architecture.id)
 
     def extend(self, trials: int) -> None:
         """Record an extension of the search, which a resumed run keeps.
@@ -102,7 +141,7 @@ class StudyNotes:
 
     def extensions(self) -> list[int]:
         """Return the ``trials`` of all calls of `extend`, in order."""
-        return list(self._study.user_attrs.get("extensions", ()))
+        return [int(trials) for trials in self._study.user_attrs.get("extensions", ())]
 
     def forget_extensions(self) -> None:
         """Forget all extensions."""
@@ -144,6 +183,28 @@ class StudyNotes:
         """Return the fingerprint of the run's data; None if it has none, as in older runs."""
         known = self._study.user_attrs.get("data")
         return DataFingerprint.from_json(known) if known else None
+
+    def require_config(self, config: SearchConfig, path: Path) -> None:
+        """Check that the run was begun with this configuration; the first call records it.
+
+        Trials, finalists, time limit, workers and paths may change.
+
+        Args:
+            config: configuration of the run.
+            path: its file, for the message.
+
+        Raises:
+            RunError: the run was begun with another configuration.
+        """
+        values = config.model_dump(mode="json", exclude=_MAY_CHANGE)
+        if config.evaluator.startswith("recorded:"):
+            values["evaluator"] = "recorded"
+        changed = _first_change(self._study.user_attrs.get("config", {}), values)
+        if changed:
+            raise RunError(
+                f"{path}: {changed} since this run was begun: undo the change, or start a new run"
+            )
+        self._study.set_user_attr("config", values)
 
     def initial_enqueued(self) -> bool:
         """Return whether all initial candidates were enqueued."""
@@ -205,3 +266,25 @@ class Clock:
         """Save the time spent so far in the study."""
         spent_s = self._before_s + time.monotonic() - self._begun
         self._study.set_user_attr("wall_s", round(spent_s, 1))
+
+
+def _first_change(before: Any, now: Any, name: str = "") -> str | None:
+    """Say which value has changed first; None if none has.
+
+    Entries that only one side has are not compared: versions of this project differ in them.
+    """
+    places: list[Any]
+    if isinstance(before, dict) and isinstance(now, dict):
+        places = [key for key in now if key in before]
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        places = list(range(len(now)))
+    elif before == now:
+        places = []
+    else:
+        return f"{name} has changed from {brief(before)} to {brief(now)}"
+    for place in places:
+        inner = f"{name}.{place}" if name else str(place)
+        changed = _first_change(before[place], now[place], inner)
+        if changed:
+            return changed
+    return None

@@ -7,9 +7,9 @@ no other module reads or writes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -27,6 +27,8 @@ from nas.space.search_space import SearchSpace
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _PROMOTED_FROM = "continues"
 _AT_RUNG = "stopped"
@@ -266,6 +268,11 @@ def _status_of(trial: FrozenTrial) -> TrialStatus:
 
 
 def _record_of(trial: FrozenTrial) -> TrialRecord:
+    """Read a trial.
+
+    Raises:
+        Exception: of any type, if a value in the study is damaged.
+    """
     attrs, status = trial.user_attrs, _status_of(trial)
     architecture = attrs.get("architecture")
     accuracy, bonus, to_come = _scores_of(trial, status)
@@ -274,18 +281,22 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
         status=status,
         params=dict(trial.system_attrs.get("fixed_params", {}) | trial.params),
         architecture=Architecture.from_json(architecture) if architecture else None,
-        origin=attrs.get("origin", SEARCHED),
+        origin=str(attrs.get("origin", SEARCHED)),
         accuracy=accuracy,
         bonus=bonus,
-        images=attrs.get("images"),
+        images=_converted(int, attrs.get("images")),
         seconds=float(attrs.get("train_s", 0.0)),
         rungs_to_come=to_come,
-        promoted_from=attrs.get(_PROMOTED_FROM),
+        promoted_from=_converted(int, attrs.get(_PROMOTED_FROM)),
         imported="imported" in attrs,
-        standard_error=attrs.get("standard_error"),
-        weights=attrs.get("weights"),
-        message=attrs.get("error"),
+        standard_error=_converted(float, attrs.get("standard_error")),
+        weights=_converted(str, attrs.get("weights")),
+        message=_converted(str, attrs.get("error")),
     )
+
+
+def _converted(kind: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else kind(value)
 
 
 def _scores_of(trial: FrozenTrial, status: TrialStatus) -> tuple[float, float, int]:
@@ -293,9 +304,11 @@ def _scores_of(trial: FrozenTrial, status: TrialStatus) -> tuple[float, float, i
     attrs: dict[str, Any] = trial.user_attrs
     if status is TrialStatus.AT_RUNG:
         at_rung = attrs[_AT_RUNG]
-        return at_rung["accuracy"], at_rung.get("bonus", 0.0), at_rung["left"]
+        bonus = float(at_rung.get("bonus", 0.0))
+        return float(at_rung["accuracy"]), bonus, int(at_rung["left"])
     if status is TrialStatus.TRAINED:
         score = trial.values[0]
-        accuracy = attrs.get("accuracy", score)  # runs older than the bonus kept no other score
+        # Runs older than the bonus kept no other score.
+        accuracy = float(attrs.get("accuracy", score))
         return accuracy, score - accuracy, 0
     return 0.0, 0.0, 0

@@ -165,9 +165,12 @@ def test_a_missing_converter_leaves_nothing_behind(tmp_path):
 
 def test_places_a_kit_cannot_be_written_to(runtime, tmp_path):
     space = tiny_space(tmp_path)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("cat.png", "mine")
     for path, expected in (
         (tmp_path, "is a folder"),
-        (tmp_path / "tiny.yaml", "is there already, and no zip"),
+        (tmp_path / "photos.zip", "is there already, and no kit"),
+        (tmp_path / "tiny.yaml", "is there already, and no kit"),
         (tmp_path / "none" / "kit.zip", "no such folder"),
     ):
         with pytest.raises(TableError, match=expected):

@@ -74,6 +74,27 @@ def test_results_round_trip(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_a_file_of_results_has_these_entries(tmp_path):
+    write_results(tmp_path / "results.json", RESULTS)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert list(found) == [
+        *("format", "unit", "kit_sha256", "manifest", "conditions", "created", "updated"),
+        *("reference_ms", "quiet_ms", "overhead_ms", "rows", "sha256"),
+    ]
+    assert list(found["manifest"]) == [
+        *("format", "project_version", "space", "target", "precision", "batch_size"),
+        *("resolution", "num_classes", "models"),
+    ]
+    assert list(found["manifest"]["models"][0]) == [
+        *("name", "kind", "file", "sha256", "size_bytes", "value"),
+    ]
+    assert list(found["conditions"]) == [
+        *("device", "device_description", "threads", "runtime_version", "python", "platform"),
+    ]
+    row = next(iter(found["rows"].values()))
+    assert list(row) == ["latency_ms", "ci_pct", "spread_pct", "runs"]
+
+
 def test_results_become_a_table_that_predicts(tmp_path):
     write_results(tmp_path / "results.json", RESULTS)
     table = import_results(tmp_path / "results.json", tmp_path / "tables")

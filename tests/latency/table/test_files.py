@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from nas.latency.table.files import (
     append_networks,
     read_table,
     write_meta,
+    write_table,
 )
 from nas.latency.table.table import LatencyTable, NetworkRow
 from nas.measurement.protocol import Timing
@@ -346,3 +349,34 @@ def test_rows_are_read_at_the_speed_of_the_quiet_machine(table):
     read = read_table(table.path)
     assert read.blocks[block].latency_ms == pytest.approx(8.0)
     assert read.blocks[block].reference_ms == 1.6
+
+
+def test_files_of_a_table_have_these_columns_and_entries(table):
+    timing = ["latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms"]
+    blocks, networks = ((table.path / f"{name}.csv").read_text() for name in ("blocks", "networks"))
+    assert blocks.splitlines()[0].split(",") == [
+        *("kind", "in_channels", "out_channels", "stride", "height", "width"),
+        *("mlp_ratio", "mix_ratio", "sr_ratio"),
+        *timing,
+    ]
+    assert networks.splitlines()[0].split(",") == [
+        *("name", "resolution", "num_classes", "architecture"),
+        *timing,
+    ]
+    assert list(json.loads((table.path / "meta.json").read_text())) == [
+        *("format", "kind", "target", "device", "device_description", "precision", "batch_size"),
+        *("runtime_version", "threads", "reference_ms", "overhead_ms", "created", "updated"),
+        *("source", "constant_ms", "relative_errors"),
+    ]
+
+
+def test_a_table_that_a_kill_left_half_staged_is_removed_by_the_next(table, tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    left = tmp_path / "new" / f".new.{int(ended.stdout)}.part"
+    left.mkdir(parents=True)
+    (left / "blocks.csv").write_text("")
+    written = write_table(tmp_path / "new", table.meta, table.blocks, table.networks)
+    assert written.blocks == table.blocks
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [table.meta.target]

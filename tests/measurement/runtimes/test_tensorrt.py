@@ -35,11 +35,11 @@ def model(tmp_path):
 
 
 def test_trtexec_builds_once_and_times_the_gpu(trtexec_double, model, tmp_path):
-    session = trtexec.load(model, tmp_path / "cache" / "timing.cache")
+    session = trtexec.load(model, tmp_path / "timing.cache")
     times_ms = session(0.1)
     assert len(times_ms) == 30
     assert sum(times_ms) / 30 == pytest.approx(0.11, rel=0.01)
-    assert (tmp_path / "cache" / "timing.cache").exists()
+    assert (tmp_path / "timing.cache").exists()
     assert trtexec.version() == "10.13.2"
 
 
@@ -106,6 +106,14 @@ def test_timing_caches_of_versions_and_devices_differ(monkeypatch, tmp_path):
     }
     assert len(paths) == 4
     assert all(path.is_relative_to(tmp_path) for path in paths)
+
+
+def test_a_cache_that_cannot_be_written_is_left_out(trtexec_double, model, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cache = tensorrt.timing_cache_path("10.13.2", "orin")
+    assert cache is None
+    assert len(trtexec.load(model, cache)(0.1)) == 30
 
 
 def used_names() -> set[str]:

@@ -7,6 +7,7 @@ import zipfile
 import onnx
 import pytest
 
+from nas.errors import RuntimeUnavailableError
 from nas.measurement.runtimes import RUNTIMES
 from nas.models.model_files.writer import ModelWriter
 from nas.models.network import build_network
@@ -45,3 +46,11 @@ def test_writing_leaves_the_global_generator_alone(writer, tmp_path):
     before = torch.get_rng_state()
     writer.block(BLOCKS["ncb"], tmp_path / "block.onnx")
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_model_that_cannot_be_written_names_its_place_and_tmpdir(writer, tmp_path):
+    path = tmp_path / "gone" / "block.onnx"
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        writer.block(BLOCKS["ncb"], path)
+    assert str(caught.value).startswith(f"{path}: cannot be written: No such file or directory; ")
+    assert str(caught.value).endswith("name another folder for temporary files with TMPDIR")

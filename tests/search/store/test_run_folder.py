@@ -1,12 +1,11 @@
-"""A run's folder when its database fails."""
+"""A run's folder: which one a new run takes, and its configuration."""
 
 from __future__ import annotations
 
 import json
 import math
-import sqlite3
+import os
 
-import optuna
 import pytest
 
 from nas.config import SearchConfig
@@ -14,19 +13,11 @@ from nas.errors import RunError
 from nas.search.store.run_folder import (
     CONFIG,
     OLD_CONFIG,
+    create_run,
     read_run,
-    refuse_existing,
-    storage_errors,
+    require_empty,
     write_config,
 )
-
-
-def full_disk() -> None:
-    """Raise the error that Optuna raises on a full disk."""
-    try:
-        raise sqlite3.OperationalError("database or disk is full")
-    except sqlite3.OperationalError as error:
-        raise optuna.exceptions.StorageInternalError("An exception at the commit.") from error
 
 
 def test_a_budget_without_end_in_a_run_is_refused(tmp_path):
@@ -50,28 +41,48 @@ def test_a_run_of_before_is_read_until_it_is_gone_on_with(tmp_path):
     config = SearchConfig(target="tensorrt", budget_ms=8.0, trials=3)
     (tmp_path / OLD_CONFIG).write_text(config.model_dump_json())
     with pytest.raises(RunError, match="already holds a run"):
-        refuse_existing(tmp_path)
+        require_empty(tmp_path)
     assert read_run(tmp_path) == config
     write_config(tmp_path, config.changed({"trials": 5}))
     assert read_run(tmp_path).trials == 5
 
 
-def test_a_full_disk_is_one_line_with_its_reason(tmp_path):
-    with pytest.raises(RunError) as caught, storage_errors(tmp_path):
-        full_disk()
-    said = f"{tmp_path / 'study.db'}: cannot be read or written: database or disk is full; "
-    assert str(caught.value).startswith(said)
-    assert f"--resume {tmp_path}" in str(caught.value)
+CONFIG_OF_A_RUN = SearchConfig(target="tensorrt", budget_ms=8.0)
 
 
-def test_what_came_first_is_told_if_the_storage_then_fails_as_well(tmp_path):
-    with pytest.raises(RunError, match="checkpoint cannot be written"), storage_errors(tmp_path):
-        try:
-            raise RunError("checkpoint cannot be written")
-        finally:
-            full_disk()
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints/epoch90.pth", "best.onnx", "r\n.txt"])
+def test_new_run_in_a_folder_with_files_is_refused_and_touches_nothing(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    for refuse in (require_empty, lambda path: create_run(CONFIG_OF_A_RUN, path)):
+        with pytest.raises(RunError) as caught:
+            refuse(tmp_path)
+        said = str(caught.value)
+        assert said.startswith(f"results folder {tmp_path} is not empty, it holds ")
+        assert said.endswith(f"such as --output {tmp_path / 'run'}") and "\n" not in said
+    assert (tmp_path / name).read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_other_errors_are_left_alone(tmp_path):
-    with pytest.raises(ZeroDivisionError), storage_errors(tmp_path):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("hidden", [None, ".gitkeep", ".DS_Store", ".config.yaml.1.part"])
+def test_new_run_takes_a_folder_that_is_empty_or_has_hidden_files_alone(tmp_path, hidden):
+    if hidden:
+        (tmp_path / hidden).write_text("")
+    assert create_run(CONFIG_OF_A_RUN, tmp_path) == tmp_path
+    assert read_run(tmp_path) == CONFIG_OF_A_RUN
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "q?a", "q#b", "{x}", os.fsdecode(b"r\xe4")])
+def test_paths_in_a_configuration_may_have_any_name(tmp_path, name):
+    config = CONFIG_OF_A_RUN.changed({"space": str(tmp_path / name)})
+    create_run(config, tmp_path / name)
+    assert read_run(tmp_path / name) == config
+
+
+def test_configuration_that_cannot_be_written_names_the_file_and_the_remedy(tmp_path):
+    (tmp_path / CONFIG).mkdir()
+    with pytest.raises(RunError) as caught:
+        write_config(tmp_path, CONFIG_OF_A_RUN)
+    assert str(caught.value).startswith(f"{tmp_path / CONFIG}: cannot be written: Is a directory; ")
+    assert str(caught.value).endswith(f"go on with --resume {tmp_path}")
+    assert [path.name for path in tmp_path.iterdir()] == [CONFIG]

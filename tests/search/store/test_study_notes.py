@@ -11,6 +11,8 @@ from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.errors import RunError
 from nas.measurement.protocol import Timing
 from nas.search.store.study_notes import StudyNotes
+from tests.search.runs import run_config
+from tests.tiny import TINY_PROXY
 
 QUICK, SLOW = Timing(0.8, 0.5, 1.0, 30), Timing(1.25, 0.5, 1.0, 30)
 
@@ -57,3 +59,51 @@ def test_older_runs_kept_no_fingerprint_of_their_data():
     assert StudyNotes(study).data() is None
     StudyNotes(study).require_data(FINGERPRINT, "imagefolder:/photos")
     assert StudyNotes(study).data() == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"resolution": 96}, "resolution has changed from 64 to 96"),
+        ({"budget_ms": 2.0}, "targets.0.budget_ms has changed from 0.9 to 2.0"),
+        ({"target": "openvino"}, "targets.0.target has changed from 'onnxruntime' to 'openvino'"),
+        ({"seed": 3}, "seed has changed from 0 to 3"),
+        (
+            {"proxy": TINY_PROXY.model_copy(update={"train_images": 64})},
+            "proxy.train_images has changed from 128 to 64",
+        ),
+        ({"evaluator": "recorded:a.csv"}, "evaluator has changed from 'training' to 'recorded'"),
+    ],
+)
+def test_configuration_edited_since_the_run_was_begun_is_refused(tmp_path, changes, said):
+    study, path = optuna.create_study(), tmp_path / "config.yaml"
+    StudyNotes(study).require_config(run_config(tmp_path), path)
+    kept = dict(study.user_attrs)
+    with pytest.raises(RunError) as caught:
+        StudyNotes(study).require_config(run_config(tmp_path, **changes), path)
+    assert str(caught.value).startswith(f"{path}: {said} since this run was begun: undo the change")
+    assert study.user_attrs == kept
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials": 9, "finalists": 2, "time_limit_s": 60.0, "workers": 2},
+        {"space": "/moved/tiny.yaml", "warm_start": ("/moved/run",)},
+        {"proxy": TINY_PROXY.model_copy(update={"data": "imagefolder:/moved"})},
+    ],
+)
+def test_configuration_may_change_in_what_a_resume_sets_and_in_paths(tmp_path, changes):
+    study, path = optuna.create_study(), tmp_path / "config.yaml"
+    StudyNotes(study).require_config(run_config(tmp_path), path)
+    StudyNotes(study).require_config(run_config(tmp_path, **changes), path)
+
+
+def test_configuration_of_another_version_is_compared_where_both_have_a_value(tmp_path):
+    study, path = optuna.create_study(), tmp_path / "config.yaml"
+    notes = StudyNotes(study)
+    notes.require_config(run_config(tmp_path), path)
+    values = study.user_attrs["config"]
+    del values["confidence"]
+    study.set_user_attr("config", {**values, "of_another_version": 1})
+    notes.require_config(run_config(tmp_path), path)
