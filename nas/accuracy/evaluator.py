@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from nas.errors import UserError
+from nas.errors import UserError, error_text
 from nas.space.architecture import Architecture
 from nas.space.workload import IMAGENET, Workload
 
@@ -147,12 +147,23 @@ def evaluate_here(
                 f"evaluate_batch gave {len(found)} results for {len(requests)} requests"
             )
         return found
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # an evaluator may be anybody's code
-        said = " ".join(str(error).split())[:500]
-        message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    except BaseException as error:  # an evaluator may be anybody's code
+        message = error_text(error)
+        if _is_out_of_memory(error):
+            message = f"out of memory, try fewer --workers ({message})"
         return [EvaluationFailure(message, traceback.format_exc()[-10_000:])] * len(requests)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: Python's error, or torch's, which is a RuntimeError on a CPU."""
+    if isinstance(error, MemoryError):
+        return True
+    said = error_text(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in said or "can't allocate memory" in said
+    )
 
 
 def forget_set_up() -> None:
