@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +17,13 @@ from nas.cli.doctor import doctor
 from nas.cli.kits import tables_import, tables_kit
 from nas.cli.measure import measure
 from nas.cli.predict import predict
-from nas.cli.search import search
+from nas.cli.search import INTERRUPTED, search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
 from nas.errors import DataWarning, TableWarning, UserError
 from nas.system import folders
-
-INTERRUPTED = 130
+from nas.system.interrupts import end_like_ctrl_c
+from nas.system.output import lasting_output
 
 SCRIPT = "nextvit-nas"
 """Name of the installed console script; shells complete its options."""
@@ -49,6 +47,8 @@ app.add_typer(tables_app, name="tables")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
+    A command whose output goes away (``| head``) goes on to its end.
+
     Args:
         arguments: without the program's name; None for ``sys.argv``.
 
@@ -56,11 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 an error of this program, 2 the user's mistake, 130 interrupted.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
+    with lasting_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     program = _program()
     try:
         code = app(args=arguments, prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # outside of Typer, which returns this code itself
+        code = INTERRUPTED
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -72,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"see {folders.command()} --help"
         print(f"error: {error.format_message().rstrip('.')}; {hint}", file=sys.stderr)
         return 2
-    if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
+    if code == INTERRUPTED:
         print("interrupted; tables and searches keep what was finished", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
@@ -87,16 +94,11 @@ def _program() -> str:
 
 
 def _failed_output(error: OSError) -> int:
-    """Return the exit code for output that could not be written.
-
-    It is 0 if the reader closed the pipe, and 2 if the disk is full, which is also printed.
+    """Return the exit code for output that could not be written, as the disk is full.
 
     Raises:
-        OSError: the error is neither of these.
+        OSError: it is another error.
     """
-    if error.errno == errno.EPIPE:  # the reader has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if error.errno == errno.ENOSPC:
         print(f"error: {error.filename or 'output'}: no space left on the device", file=sys.stderr)
         return 2

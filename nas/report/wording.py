@@ -242,6 +242,16 @@ def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResul
     return f"{ms_text(latency.latency_ms)} ms {how} ({where}budget {budget_text(device)})"
 
 
+def nothing_trained_text(result: SearchResult) -> str:
+    """Say why a search that is over has trained no candidate (in full), and what to do."""
+    text = f"{headline(result).partition(': ')[2]}: {trials_text(result)}"
+    if result.stopped:
+        text += f"; {stopped_text(result)}"
+    return (
+        f"{text}; go on with --resume {result.run_dir}, and more --trials or a longer --time-limit"
+    )
+
+
 def estimate_warning(device: DeviceResult) -> str | None:
     """Warn that latencies are estimated; None if they are not.
 
