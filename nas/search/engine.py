@@ -23,7 +23,7 @@ from nas.search.store.run_folder import (
 )
 from nas.search.store.run_store import RunStore
 from nas.search.store.study_notes import EarlierTrial
-from nas.search.trial_runner import MakeExecutor
+from nas.search.trial_runner import TRIES, MakeExecutor
 from nas.search.warm_start import as_observations, read_earlier, take_over
 from nas.space.architecture_files import load_presets
 from nas.system import folders
@@ -137,6 +137,7 @@ def _begin(
 ) -> tuple[Leaderboard, Proposer]:
     """Prepare the study of a new or resumed run; return the run's leaderboard and proposer."""
     config, space = prepared.config, prepared.space
+    store.notes.forget_failed_longer(TRIES)
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():
         found = read_earlier(config, space) if earlier is None else earlier
