@@ -80,10 +80,12 @@ class EvaluationFailure:
     Attributes:
         message: one line with the type of the error and its text.
         details: the traceback.
+        out_of_memory: whether the error was a lack of memory.
     """
 
     message: str
     details: str
+    out_of_memory: bool = False
 
 
 class Evaluator(ABC, Generic[A]):
@@ -150,10 +152,11 @@ def evaluate_here(
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # an evaluator may be anybody's code
-        message = error_text(error)
+        message, details = error_text(error), traceback.format_exc()[-10_000:]
         if _is_out_of_memory(error):
             message = f"out of memory, try fewer --workers ({message})"
-        return [EvaluationFailure(message, traceback.format_exc()[-10_000:])] * len(requests)
+        failure = EvaluationFailure(message, details, _is_out_of_memory(error))
+        return [failure] * len(requests)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

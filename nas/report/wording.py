@@ -41,8 +41,8 @@ _STOP_TEXTS = {
         "the time limit was reached; go on with --resume and a longer --time-limit"
     ),
     StopReason.WORKERS_DIED: (
-        "a training process died again and again (out of memory?): try fewer --workers, then "
-        "--resume"
+        "a training process died, or ran out of memory, again and again: try fewer --workers, "
+        "then --resume"
     ),
     StopReason.EVALUATOR_FAILED: (
         "the evaluator failed several times in a row: mend it, then go on with --resume"

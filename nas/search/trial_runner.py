@@ -167,9 +167,9 @@ class _Run(Generic[T]):
         self._source = source
         self._pending: dict[Future[Outcomes], _Running[T]] = {}
         self._failures: list[EvaluationFailure] = []
-        self._deaths = 0  # since an evaluation returned
-        # Every job that was running has failed by then, and one more worker has died.
-        self._max_deaths = TRIES * workers + 1
+        self._deaths = 0  # since an evaluation had memory and returned
+        # Several jobs in a row have failed by then, more than are evaluated at once.
+        self._max_deaths = TRIES * max(MAX_FAILURES, workers + 1)
         self._executor = make_executor(workers)
 
     def to_the_end(self) -> StopReason | None:
@@ -235,7 +235,6 @@ class _Run(Generic[T]):
         ended = [(future, _error_of(future)) for future in self._pending if future.done()]
         for future, error in ended:
             if error is None:
-                self._deaths = 0
                 self._hand_on(self._pending.pop(future).jobs, future.result())
         for future, error in ended:
             if isinstance(error, BrokenExecutor):
@@ -249,10 +248,15 @@ class _Run(Generic[T]):
     def _hand_on(self, batch: Sequence[Job[T]], outcomes: Outcomes) -> None:
         """Report the outcomes of a batch to the source.
 
-        Several failures in one batch count as one, as an error fails all of its evaluations.
+        Several failures in one batch count as one, as an error fails all of its evaluations. A lack
+        of memory counts as the death of a worker, which it often ends in.
         """
         failures = [found for found in outcomes if isinstance(found, EvaluationFailure)]
-        self._failures = [*self._failures, *failures[:1]] if failures else []
+        if any(failure.out_of_memory for failure in failures):
+            self._deaths += 1
+        else:
+            self._deaths = 0
+            self._failures = [*self._failures, *failures[:1]] if failures else []
         for job, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, EvaluationFailure):
                 self._source.fail(job, outcome)
@@ -305,6 +309,6 @@ def _error_of(future: Future[Outcomes]) -> BaseException | None:
 
 def _died_text(deaths: int) -> str:
     return (
-        f"a training process died {deaths} times in a row (out of memory?): try fewer --workers, "
-        f"then --resume"
+        f"a training process died, or ran out of memory, {deaths} times in a row: try fewer "
+        f"--workers, then --resume"
     )

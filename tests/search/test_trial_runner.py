@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
 from collections.abc import Callable
@@ -86,7 +85,7 @@ class Answering(Executor):
         self.batches: list[list[int]] = []
 
     def submit(self, function, evaluator, requests):
-        numbers = [request.architecture for request in requests]
+        numbers = [request.architecture for request in requests]  # or architectures
         before = [n for batch in self.batches for n in batch]
         self.batches.append(numbers)
         answers = [self._answer(n, before.count(n)) for n in numbers]
@@ -149,12 +148,21 @@ def test_unrelated_deaths_with_results_between_them_do_not_stop_a_run():
     assert sorted(jobs.finished) == list(range(20)) and jobs.deaths == list(range(0, 20, 2))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_deaths_without_a_result_between_them_stop_a_run(workers):
+@pytest.mark.parametrize(("workers", "deaths"), [(1, 6), (2, 6), (3, 8)])
+def test_deaths_without_a_result_between_them_stop_a_run(workers, deaths):
     jobs = Jobs(20)
     stopped, batches = run_jobs(jobs, lambda n, before: DEAD, workers)
     assert stopped is StopReason.WORKERS_DIED and not jobs.finished
-    assert 2 * workers + 1 <= len(batches) <= 3 * workers
+    assert deaths <= len(batches) < deaths + workers
+
+
+def test_lacks_of_memory_stop_a_run_as_deaths_do():
+    short = EvaluationFailure("MemoryError", "", out_of_memory=True)
+    jobs = Jobs(20)
+    stopped, _ = run_jobs(jobs, lambda n, before: DONE if n % 5 == 4 else short)
+    assert stopped is None and len(jobs.failed) == 16
+    stopped, batches = run_jobs(Jobs(20), lambda n, before: short)
+    assert stopped is StopReason.WORKERS_DIED and len(batches) == 6
 
 
 def test_an_executor_that_takes_no_jobs_stops_a_run():
@@ -242,17 +250,17 @@ def test_a_search_that_runs_out_of_networks_leaves_no_checkpoints(folder, tmp_pa
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def _die(*_args):
-    os._exit(9)
-
-
-def test_workers_that_die_before_anything_is_trained_are_an_error(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.search.trial_runner.evaluate_here", _die)
-    with pytest.raises(RunError, match="a training process died 3 times"):
-        search(run_config(folder, trials=1), tmp_path / "run", tables_dir=folder / "tables")
-    monkeypatch.undo()
-    result = resume(tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert len(result.candidates) == 1
+def test_workers_that_die_before_anything_is_trained_are_an_error(folder, tmp_path):
+    places = {"tables_dir": folder / "tables"}
+    with pytest.raises(RunError, match="a training process died, or .*, 6 times in a row"):
+        search(
+            run_config(folder, trials=4),
+            tmp_path / "run",
+            executor=lambda _: Answering(lambda *_: DEAD),
+            **places,
+        )
+    result = resume(tmp_path / "run", **places, **THREADS)
+    assert len(result.candidates) == 4  # only one worker has died of each
 
 
 class Dying(ThreadPoolExecutor):
