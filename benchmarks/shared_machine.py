@@ -93,9 +93,9 @@ def in_child(environment: dict[str, str]) -> float:
 
 def seconds_a_step() -> float:
     """Seconds of a training step in a worker of a search."""
-    from nas.accuracy.worker import start_worker
+    from nas.accuracy.worker import use_threads
 
-    start_worker(this_cpu().threads)
+    use_threads(this_cpu().threads)
     from nas.accuracy.data.dataset import load_data
     from nas.accuracy.training import ProxyTraining
     from nas.config import ProxyConfig

@@ -82,6 +82,19 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def error_text(error: BaseException) -> str:
+    """One line with the type of an error and its text, at most 500 characters of it.
+
+    The error may be anybody's: its own text may fail.
+    """
+    name = type(error).__name__
+    try:
+        said = " ".join(str(error).split())[:500]
+    except Exception:
+        said = "(its text failed as well)"
+    return f"{name}: {said}" if said else name
+
+
 def brief(value: object) -> str:
     """Text of a value for a message, shortened to at most 60 characters."""
     shortener = reprlib.Repr()

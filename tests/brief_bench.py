@@ -16,7 +16,7 @@ from nas.measurement import bench, bench_process, protocol
 
 EFFORT = protocol.Effort(turn_s=0.01, min_rounds=6, max_rounds=10, ci_pct=3.0)
 
-_begin_child = bench_process._begin_child
+_begin_child = bench_process.begin_child
 _measure = bench.measure
 
 
@@ -32,7 +32,7 @@ def begin_child() -> None:
 def brief_measurements() -> Iterator[None]:
     """Every bench that is opened inside is a brief one."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(bench_process, "_begin_child", begin_child)
+        patched.setattr(bench_process, "begin_child", begin_child)
         yield
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from nas.errors import UserError
+from nas.errors import UserError, error_text
 from nas.space.architecture import Architecture
 from nas.space.workload import IMAGENET, Workload
 
@@ -80,10 +80,12 @@ class EvaluationFailure:
     Attributes:
         message: one line with the type of the error and its text.
         details: the traceback.
+        out_of_memory: whether the error was a lack of memory.
     """
 
     message: str
     details: str
+    out_of_memory: bool = False
 
 
 class Evaluator(ABC, Generic[A]):
@@ -147,12 +149,24 @@ def evaluate_here(
                 f"evaluate_batch gave {len(found)} results for {len(requests)} requests"
             )
         return found
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # an evaluator may be anybody's code
-        said = " ".join(str(error).split())[:500]
-        message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        return [EvaluationFailure(message, traceback.format_exc()[-10_000:])] * len(requests)
+    except BaseException as error:  # an evaluator may be anybody's code
+        message, details = error_text(error), traceback.format_exc()[-10_000:]
+        if _is_out_of_memory(error):
+            message = f"out of memory, try fewer --workers ({message})"
+        failure = EvaluationFailure(message, details, _is_out_of_memory(error))
+        return [failure] * len(requests)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: Python's error, or torch's, which is a RuntimeError on a CPU."""
+    if isinstance(error, MemoryError):
+        return True
+    said = error_text(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in said or "can't allocate memory" in said
+    )
 
 
 def forget_set_up() -> None:

@@ -16,14 +16,13 @@ from nas.accuracy.evaluator import Evaluator
 from nas.accuracy.recorded import RecordedAccuracy, read_recorded
 from nas.accuracy.short_training import ShortTraining
 from nas.accuracy.user_function import UserFunction, load_function
-from nas.config import TRAINING, SearchConfig
+from nas.config import RECORDED, TRAINING, SearchConfig
 from nas.errors import ArchitectureError, EvaluatorError, unknown
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.space.workload import Workload
 
-_RECORDED = "recorded:"
-_KNOWN = (TRAINING, "recorded:FILE.csv", "package.module:function")
+_KNOWN = (TRAINING, f"{RECORDED}FILE.csv", "package.module:function")
 
 
 def make_evaluator(
@@ -41,8 +40,8 @@ def make_evaluator(
     name = config.evaluator
     if name == TRAINING:
         return ShortTraining(config.proxy, config.rungs, data)
-    if name.startswith(_RECORDED):
-        return RecordedAccuracy(name.removeprefix(_RECORDED))
+    if name.startswith(RECORDED):
+        return RecordedAccuracy(name.removeprefix(RECORDED))
     if ":" in name:
         return UserFunction(name)
     raise EvaluatorError(unknown("evaluator", name, _KNOWN))
@@ -85,6 +84,6 @@ def with_absolute_paths(config: SearchConfig) -> SearchConfig:
     """Return the configuration with absolute paths of proxy data and recorded accuracies."""
     proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
     evaluator = config.evaluator
-    if evaluator.startswith(_RECORDED):
-        evaluator = f"{_RECORDED}{Path(evaluator.removeprefix(_RECORDED)).absolute()}"
+    if evaluator.startswith(RECORDED):
+        evaluator = f"{RECORDED}{Path(evaluator.removeprefix(RECORDED)).absolute()}"
     return config.model_copy(update={"proxy": proxy, "evaluator": evaluator})

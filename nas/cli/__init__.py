@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +18,13 @@ from nas.cli.doctor import doctor
 from nas.cli.kits import tables_import, tables_kit
 from nas.cli.measure import measure
 from nas.cli.predict import predict
-from nas.cli.search import search
+from nas.cli.search import INTERRUPTED, search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
 from nas.errors import DataWarning, TableWarning, UserError, printable
 from nas.system import folders
-
-INTERRUPTED = 130
+from nas.system.interrupts import end_like_ctrl_c
+from nas.system.output import lasting_output
 
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Numbers of errors that this machine causes, not this program."""
@@ -53,6 +51,8 @@ app.add_typer(tables_app, name="tables")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
+    A command whose output goes away (``| head``) goes on to its end.
+
     Args:
         arguments: without the program's name; None for ``sys.argv``.
 
@@ -63,11 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    if threading.current_thread() is threading.main_thread():  # clean up and end as after Ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
+    with lasting_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     program = _program()
     try:
         code = app(args=arguments, prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # outside of Typer, which returns this code itself
+        code = INTERRUPTED
     except UserError as error:
         _print_error(str(error))
         return 2
@@ -79,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"see {folders.command()} --help"
         _print_error(f"{error.format_message().rstrip('.')}; {hint}")
         return 2
-    if code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
+    if code == INTERRUPTED:
         print("interrupted; tables and searches keep what was finished", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
@@ -94,17 +101,13 @@ def _program() -> str:
 
 
 def _failed_output(error: OSError) -> int:
-    """Return the exit code for output that could not be written.
+    """Return the exit code for output that this machine does not let the program write.
 
-    It is 0 if the reader closed the pipe. It is 2 if this machine does not let the program write,
-    which is also printed.
+    The reason is printed.
 
     Raises:
-        OSError: the error is neither of these.
+        OSError: it is another error.
     """
-    if error.errno == errno.EPIPE:  # the reader has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if error.errno in _REFUSED or "temporary directory" in str(error):
         remedy = "make room or make it writable; TMPDIR can name another folder for temporary files"
         said = error.strerror or error

@@ -140,15 +140,8 @@ def tables_folder(given: Path | None, must_exist: bool = False) -> Path | None:
 def make_console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    class Output(Console):
-        def on_broken_pipe(self) -> None:
-            try:
-                super().on_broken_pipe()
-            except SystemExit:  # the reader has closed the pipe, which is not an error
-                raise SystemExit(0) from None
-
     # Names of files may look like markup.
-    return Output(highlight=False, markup=False, stderr=stderr)
+    return Console(highlight=False, markup=False, stderr=stderr)
 
 
 @contextmanager

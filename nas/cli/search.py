@@ -20,13 +20,16 @@ from nas.cli.options import (
     tables_folder,
 )
 from nas.config import SearchConfig, config_of
-from nas.errors import ConfigError
+from nas.errors import ConfigError, RunError
 from nas.system import folders
 from nas.units import parse_duration
 
 if TYPE_CHECKING:
     from nas.results.values import SearchResult
     from nas.search.callbacks import Listener
+
+INTERRUPTED = 130
+"""Exit code of a search that was interrupted, whether or not it has a result."""
 
 RUN = {"rich_help_panel": "Run"}
 
@@ -170,17 +173,27 @@ def _resume(run_dir: Path, given: dict[str, Any], run: RunOptions) -> None:
 
 
 def _report(run: Callable[[Listener], SearchResult], as_json: bool) -> None:
-    """Run a search, print its progress, and then its result."""
+    """Run a search, print its progress, and then its result.
+
+    Raises:
+        RunError: the search is over, and no candidate was trained.
+        typer.Exit: the search was interrupted; its result was printed.
+    """
     from nas.report.result_json import result_json
     from nas.report.terminal import print_result
+    from nas.report.wording import nothing_trained_text
 
     console = make_console(stderr=as_json)
     with progress_printer(console) as printer:
         result = run(printer.listener())
+    if not (result.candidates or result.interrupted):
+        raise RunError(nothing_trained_text(result))
     if as_json:
         typer.echo(json.dumps(result_json(result), indent=2))
     else:
         print_result(result, console)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _given_names(ctx: typer.Context) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from nas.config.parts import TargetConfig
 from nas.config.search_config import (
+    RECORDED,
     TRAINING,
     Mistake,
     SearchConfig,
@@ -55,12 +56,16 @@ class ConfigFile:
         """Return the entries, overridden by others: targets as a whole, proxy entries singly.
 
         The file's size bonus is left out if the others choose between short training and another
-        evaluator anew, because it was meant for the file's evaluator.
+        evaluator anew, because it was meant for the file's evaluator. So are the finalists, if that
+        was one of recorded accuracies.
         """
         values = self.values | dict(given)
         trains, trained = (v.get("evaluator", TRAINING) == TRAINING for v in (values, self.values))
         if trains != trained and "size_bonus" not in given:
             values.pop("size_bonus", None)
+        recorded = str(self.values.get("evaluator", "")).startswith(RECORDED)
+        if recorded and "evaluator" in given and "finalists" not in given:
+            values.pop("finalists", None)
         known = self.values.get("proxy")
         if "proxy" in given and known is not None:
             # What is not a mapping stays, so that it is reported.

@@ -35,6 +35,9 @@ from nas.space.workload import MAX_CLASSES, Workload
 TRAINING = "training"
 """Name of the evaluator that trains each candidate for a short while."""
 
+RECORDED = "recorded:"
+"""Beginning of the name of the evaluator that looks accuracies up in a file."""
+
 MIN_RESOLUTION = 32
 MAX_TARGETS = 8
 MAX_RUNGS = 6
@@ -81,9 +84,10 @@ class SearchConfig(ConfigModel):
             candidates of each rung are promoted. 1 trains every candidate in full.
         finalists: number of candidates, those of the best scores, that are trained once more,
             longer and with another seed, before one of them is recommended. If it is below 2, the
-            candidate of the best score is recommended.
-        time_limit_s: seconds after which no training begins; time for measuring does not count.
-            Up to half of the limit is kept for the finalists. None for no limit.
+            candidate of the best score is recommended. Always 0 for accuracies that are `RECORDED`.
+        time_limit_s: seconds after which no training begins, and one that hangs is ended; time for
+            measuring does not count. Up to half of the limit is kept for the finalists. None for no
+            limit.
         warm_start: folders of earlier runs, whose trained candidates this search begins with.
         proxy: recipe of the proxy training.
         size_bonus: accuracy (0..1) that a doubling of MACs is worth for each halving of the images
@@ -195,9 +199,12 @@ class SearchConfig(ConfigModel):
         if not isinstance(values, Mapping):
             return values
         found = structured(values)
-        if found.get("evaluator", TRAINING) != TRAINING:
+        evaluator = found.get("evaluator", TRAINING)
+        if evaluator != TRAINING:
             # Short training underrates large networks; other evaluators need no bonus.
             found = {"size_bonus": 0.0, **found}
+        if isinstance(evaluator, str) and evaluator.startswith(RECORDED):
+            found["finalists"] = 0  # there is nothing to train longer
         return found
 
     @property

@@ -9,8 +9,6 @@ Device kits carry this file, so it needs only Python's standard library.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +20,7 @@ from nas.errors import RuntimeUnavailableError
 from nas.measurement.bench import Bench
 from nas.measurement.protocol import Effort, Timing
 from nas.precision import Precision
-from nas.system.processes import end_process, end_with_parent, interrupts_blocked
+from nas.system.processes import begin_child, end_processes, interrupts_blocked
 
 _bench: Bench | None = None
 """The bench of this process, if it is a child of a `BenchProcess`; else None."""
@@ -48,7 +46,7 @@ class BenchProcess:
     ) -> None:
         self._target = target
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin_child)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=begin_child)
         try:
             self.reference_ms, self.overhead_ms = self._call(
                 _open, target, precision, reference, empty, reference_ms
@@ -71,10 +69,7 @@ class BenchProcess:
         """End the process, even during a measurement."""
         processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            end_process(process)
-        for process in processes:
-            process.join(5.0)
+        end_processes(processes)
 
     def __enter__(self) -> BenchProcess:
         return self
@@ -99,13 +94,6 @@ class BenchProcess:
                 f"the process that measured {self._target} died: the runtime crashed, or the "
                 f"machine ran out of memory"
             ) from None
-
-
-def _begin_child() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgid"):  # so that its own children (trtexec) end with it
-        os.setpgid(0, 0)
-    end_with_parent()
 
 
 def _open(

@@ -41,8 +41,8 @@ _STOP_TEXTS = {
         "the time limit was reached; go on with --resume and a longer --time-limit"
     ),
     StopReason.WORKERS_DIED: (
-        "a training process died again and again (out of memory?): try fewer --workers, then "
-        "--resume"
+        "a training process died, or ran out of memory, again and again: try fewer --workers, "
+        "then --resume"
     ),
     StopReason.EVALUATOR_FAILED: (
         "the evaluator failed several times in a row: mend it, then go on with --resume"
@@ -240,6 +240,16 @@ def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResul
     how = "measured" if latency.measured else f"{device.provenance}, not measured"
     where = f"{result.device_names[device.index]}, " if len(result.devices) > 1 else ""
     return f"{ms_text(latency.latency_ms)} ms {how} ({where}budget {budget_text(device)})"
+
+
+def nothing_trained_text(result: SearchResult) -> str:
+    """Say why a search that is over has trained no candidate (in full), and what to do."""
+    text = f"{headline(result).partition(': ')[2]}: {trials_text(result)}"
+    if result.stopped:
+        text += f"; {stopped_text(result)}"
+    return (
+        f"{text}; go on with --resume {result.run_dir}, and more --trials or a longer --time-limit"
+    )
 
 
 def estimate_warning(device: DeviceResult) -> str | None:

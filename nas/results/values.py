@@ -278,6 +278,14 @@ class SearchResult:
     unfinished_finalists: UnfinishedFinalists | None = None
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the user interrupted the search, or its measurements."""
+        return self.stopped is StopReason.INTERRUPTED or any(
+            device.unverified_because is StopReason.VERIFICATION_INTERRUPTED
+            for device in self.devices
+        )
+
+    @property
     def device_names(self) -> tuple[str, ...]:
         """A short and unique name of each device, in the order of `devices`.
 

@@ -10,6 +10,7 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from nas.accuracy.data.source import DataSummary, summarize
 from nas.accuracy.fidelity import rung_images
 from nas.config import TRAINING, ProxyConfig, SearchConfig, TargetConfig
+from nas.errors import RunError
 from nas.latency.collect.tables import Missing, missing_for, table_networks
 from nas.latency.table.catalog import find_table, own_key
 from nas.models.cost import network_cost
@@ -239,11 +241,19 @@ def _timing(
         typical: the network whose training is timed.
         images: total number of images seen in all trainings.
         validated: total number of images in all validations after trainings.
+
+    Raises:
+        RunError: the worker died or ran out of memory.
     """
     executor = LocalExecutor(config.workers)
     try:
         timing = executor.submit(timed_steps, typical.to_json(), config.proxy, config.seed)
         images_per_s, validated_per_s = timing.result()
+    except (BrokenExecutor, MemoryError):
+        raise RunError(
+            "a process that timed a few training steps died or ran out of memory: try fewer "
+            "--workers, or a smaller --proxy-resolution"
+        ) from None
     finally:
         stop_executor(executor)
     work_s = images / images_per_s + validated / validated_per_s

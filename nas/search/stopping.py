@@ -17,6 +17,10 @@ MAX_EXTENSIONS = 2
 """Largest number of extensions of a search. It is extended if its best candidate proved to be over
 the budget when measured, or if larger networks fit than was predicted."""
 
+PATIENCE_S, PATIENCE_SHARE = 30.0, 2.0
+"""When the time is up, a running evaluation is ended that has taken longer than so many seconds,
+and so many times as long as the longest one so far: it hangs."""
+
 
 def extensions_to_come(notes: StudyNotes) -> int:
     """Return how often a search may still be extended."""

@@ -1,6 +1,6 @@
-"""Defers Ctrl-C and SIGTERM while a study is read or written, so that SQLite is not left locked.
+"""Defers Ctrl-C, SIGTERM and SIGHUP while a study is read or written, so that it is left whole.
 
-In the command line both signals raise KeyboardInterrupt. Other handlers that a program has set are
+In the command line these signals raise KeyboardInterrupt. Other handlers that a program has set are
 deferred in the same way.
 """
 
@@ -12,13 +12,45 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+END_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals of other programs that end this one. Some send theirs twice: ``timeout``, terminals."""
+
+SIGNALS = (signal.SIGINT, *END_SIGNALS)
 
 Handler = Callable[[int, Any], Any]
 
 
+class _RaiseOnce:
+    """A signal handler that raises KeyboardInterrupt the first time, and then does nothing."""
+
+    def __init__(self) -> None:
+        self._raised = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
+
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP end this program as Ctrl-C does, unless it ignores them (``nohup``).
+
+    Any further ones have no effect.
+    """
+    if not _main_thread():
+        return
+    once = _RaiseOnce()
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, once)
+
+
 class _Deferred:
-    """A signal handler that keeps a first signal until `deliver` is called or a second one comes.
+    """A signal handler that keeps a first signal until `deliver` is called.
+
+    A second Ctrl-C delivers it at once; further signals of other programs are dropped.
 
     Args:
         before: the handlers that it replaces, by signal number.
@@ -31,7 +63,7 @@ class _Deferred:
     def __call__(self, number: int, frame: object) -> None:
         if self._pending is None:
             self._pending = number
-        else:
+        elif number == signal.SIGINT:
             self.deliver()
 
     def deliver(self) -> None:

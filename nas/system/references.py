@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, unknown
+from nas.errors import ConfigError, error_text, unknown
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -21,8 +22,8 @@ def is_reference(text: str) -> bool:
 def load_reference(text: str, option: str) -> Any:
     """Import a module and return the object that ``package.module:name`` names.
 
-    The current folder is searched last, so that a module in it is found by every program that
-    imports this package.
+    What the module prints meanwhile goes to stderr. The current folder is searched last, so that a
+    module in it is found by every program that imports this package.
 
     Args:
         text: the reference, ``package.module:name``.
@@ -37,26 +38,38 @@ def load_reference(text: str, option: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(_not_found(text, option, module_name, error)) from None
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
-        said = " ".join(str(error).split())
-        raise ConfigError(
-            f"{option} {text}: importing {module_name} failed: {type(error).__name__}: {said}"
-        ) from error
-    for name in path.split("."):
-        if not hasattr(found, name):
-            known = [known for known in dir(found) if not known.startswith("_")]
-            raise ConfigError(f"{option} {text}: {unknown('name', name, known)}")
-        found = getattr(found, name)
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            found: Any = importlib.import_module(module_name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever the user's code raises
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                message = _not_found(text, option, module_name, error.name)
+                raise ConfigError(message) from None
+            said = error_text(error)
+            raise ConfigError(f"{option} {text}: importing {module_name} failed: {said}") from error
+        for name in path.split("."):
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                raise ConfigError(f"{option} {text}: {_unknown_name(found, name)}") from None
+            except Exception as error:  # a module or class may compute its attributes
+                said = error_text(error)
+                raise ConfigError(f"{option} {text}: reading {name} failed: {said}") from error
     return found
 
 
-def _not_found(text: str, option: str, module_name: str, error: ModuleNotFoundError) -> str:
+def _unknown_name(found: Any, name: str) -> str:
+    try:
+        known = [known for known in dir(found) if not known.startswith("_")]
+    except Exception:  # it may be computed, too
+        known = []
+    return unknown("name", name, known)
+
+
+def _not_found(text: str, option: str, module_name: str, missing: str) -> str:
     """Message that says whether the module itself is missing, or one that it imports."""
-    missing = error.name or str(error)
     if module_name == missing or module_name.startswith(f"{missing}."):
         return (
             f"{option} {text}: no module {missing!r}; run from the folder that has it, or install "

@@ -93,6 +93,36 @@ def test_what_an_evaluator_raises_is_kept_but_what_concerns_all_ends_the_search(
         evaluate_one(Counting(2.0), request())
 
 
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SilentError(), "SilentError: (its text failed as well)"),
+        (SystemExit(3), "SystemExit: 3"),
+        (GeneratorExit(), "GeneratorExit"),
+        (MemoryError(), "out of memory, try fewer --workers (MemoryError)"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "out of memory, try fewer --workers (RuntimeError: [enforce fail] DefaultCPUAllocator: "
+            "can't allocate memory: you tried)",
+        ),
+    ],
+)
+def test_whatever_an_evaluator_raises_fails_the_evaluation(error, message):
+    @dataclass(frozen=True)
+    class Raising(Evaluator):
+        def evaluate(self, request: Request) -> Evaluation:
+            raise error
+
+    failure = evaluate_one(Raising(), request())
+    assert isinstance(failure, EvaluationFailure) and failure.message == message
+    forget_set_up()
+
+
 def test_short_training_is_what_the_training_loop_gives_and_is_sent_without_its_data():
     evaluator = ShortTraining(TINY_PROXY)
     found = evaluate_one(evaluator, request())

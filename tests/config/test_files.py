@@ -72,6 +72,17 @@ def test_the_size_bonus_is_that_of_the_evaluator(file):
     assert config_of({"evaluator": "mine:other"}, path).size_bonus == 0
 
 
+def test_recorded_accuracies_have_no_finalists(file):
+    """There is nothing to train longer; another evaluator does not inherit it."""
+    recorded = SearchConfig(target="a", budget_ms=8, evaluator="recorded:known.csv", finalists=3)
+    assert recorded.finalists == recorded.changed({"finalists": 2}).finalists == 0
+    path = file(config_text(recorded))
+    assert config_of({"evaluator": "training"}, path).finalists == 4
+    assert config_of({"evaluator": "mine:f", "finalists": 2}, path).finalists == 2
+    assert config_of({"evaluator": "recorded:other.csv"}, path).finalists == 0
+    assert config_of({"trials": 3}, path).finalists == 0
+
+
 def test_a_file_may_be_as_short_as_a_command(file):
     path = file("target: tensorrt\nbudget: 8ms\nproxy_images: 500\ntime_limit: 20min\n")
     config = read_config(path)

@@ -60,11 +60,12 @@ def test_recorded_accuracies_make_a_search_that_trains_nothing(folder, tmp_path,
     path = tmp_path / "known.csv"
     rows = (f"{n.id},{int(n.id, 16) % 1000 / 1000}" for n in networks)
     path.write_text("\n".join(["id,accuracy", *rows]) + "\n")
-    config = run_config(folder, trials=8, evaluator=f"recorded:{path}")
+    config = run_config(folder, trials=8, finalists=4, evaluator=f"recorded:{path}")
     result = search(config, tmp_path / "run", **places)
     known = {n.id: int(n.id, 16) % 1000 / 1000 for n in networks}
     assert all(c.score == known[c.architecture.id] for c in result.candidates)
     assert len(result.candidates) == 8
+    assert not any(c.longer for c in result.candidates) and result.unfinished_finalists is None
 
 
 def test_what_a_function_raises_fails_its_trial_with_the_message(folder, tmp_path, places, mine):
@@ -137,6 +138,27 @@ def test_a_finalist_that_fails_keeps_its_message(folder, tmp_path, places, mine)
     assert "failed in the longer training of 2 finalists" in " ".join(warnings(result))
     again = resume(tmp_path / "run", **places)
     assert [c.longer for c in again.candidates] == [c.longer for c in result.candidates]
+
+
+def test_a_finalist_that_failed_is_tried_again_once_by_a_resumed_run(
+    folder, tmp_path, places, mine
+):
+    calls = tmp_path / "calls"
+    failing = f"""
+        if request.images > 128:
+            open({str(calls)!r}, "a").write("x")
+            raise RuntimeError("no longer training")
+        return 0.5
+        """
+    config = run_config(folder, trials=2, finalists=2, evaluator=mine(failing))
+    search(config, tmp_path / "run", **places)
+    for _ in range(3):
+        resume(tmp_path / "run", **places)
+    assert calls.read_text() == "x" * 4
+    search(config, tmp_path / "mended", **places)
+    mine("return 0.6")
+    mended = resume(tmp_path / "mended", **places)
+    assert [c.longer.accuracy for c in mended.candidates] == [0.6, 0.6]
 
 
 def test_a_warm_start_keeps_standard_errors_and_tells_workloads_apart(

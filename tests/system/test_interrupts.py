@@ -7,7 +7,12 @@ import threading
 
 import pytest
 
-from nas.system.interrupts import deferred_interrupt, interruptible
+from nas.system.interrupts import (
+    END_SIGNALS,
+    deferred_interrupt,
+    end_like_ctrl_c,
+    interruptible,
+)
 
 pytestmark = pytest.mark.usefixtures("sigint_raises")
 
@@ -112,3 +117,43 @@ def test_where_it_is_ignored_it_stays_ignored():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def end_signals():
+    """Restores the handlers of the signals that end a program."""
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    yield END_SIGNALS
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signals_that_end_a_program_act_once(end_signals):
+    """`timeout` sends SIGTERM twice, and a terminal that is closed SIGHUP."""
+    for number in end_signals:
+        end_like_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        for again in end_signals:
+            signal.raise_signal(again)
+
+
+def test_signals_that_end_a_program_are_deferred_however_often_they_come(end_signals):
+    for number in end_signals:
+        end_like_ctrl_c()
+        done = []
+        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            done.append("all")
+        assert done
+        with deferred_interrupt():
+            signal.raise_signal(number)
+
+
+def test_signals_that_are_ignored_stay_ignored(end_signals):
+    """As with `nohup`."""
+    for number in end_signals:
+        signal.signal(number, signal.SIG_IGN)
+    end_like_ctrl_c()
+    assert {signal.getsignal(number) for number in end_signals} == {signal.SIG_IGN}

@@ -41,6 +41,12 @@ def test_a_module_in_the_current_folder_is_found(here: Path) -> None:
     assert load_reference("reference_good:Some.value", "--space") == 7
 
 
+def test_what_a_module_prints_goes_to_stderr(here: Path, capsys: pytest.CaptureFixture) -> None:
+    (here / "reference_loud.py").write_text("print('loading')\nVALUE = 1")
+    assert load_reference("reference_loud:VALUE", "--evaluator") == 1
+    assert capsys.readouterr() == ("", "loading\n")
+
+
 @pytest.mark.parametrize(
     ("content", "text", "message"),
     [
@@ -49,6 +55,22 @@ def test_a_module_in_the_current_folder_is_found(here: Path) -> None:
         ("import reference_lost", "reference_two:X", "needs the module 'reference_lost'"),
         ("raise ValueError('a\\nb')", "reference_three:X", "failed: ValueError: a b"),
         ("X = (", "reference_four:X", "failed: SyntaxError: "),
+        (
+            "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",
+            "reference_five:X",
+            "failed: E: (its text failed as well)",
+        ),
+        (
+            "def __getattr__(name):\n    raise ValueError('a\\nb')",
+            "reference_six:X",
+            "reading X failed: ValueError: a b",
+        ),
+        (
+            "def __dir__():\n    raise ValueError",
+            "reference_seven:X",
+            "unknown name 'X': known: none",
+        ),
+        ("raise ModuleNotFoundError", "reference_eight:X", "failed: ModuleNotFoundError"),
     ],
 )
 def test_what_is_wrong_is_one_line(here: Path, content: str, text: str, message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection
+from typing import Any
 
 from nas.accuracy.evaluator import Evaluation, EvaluationFailure, Request
 from nas.accuracy.fidelity import rung_images
@@ -26,11 +27,17 @@ from nas.search.leaderboard import Leaderboard
 from nas.search.sampler.hypervolume import hypervolume
 from nas.search.schedule.promotion import best_at_rung, never_promoted
 from nas.search.schedule.proposals import Proposal, Proposer
-from nas.search.stopping import TimeLimit, extension, extensions_to_come
+from nas.search.stopping import (
+    PATIENCE_S,
+    PATIENCE_SHARE,
+    TimeLimit,
+    extension,
+    extensions_to_come,
+)
 from nas.search.store.records import TrialRecord
 from nas.search.store.run_store import RunStore
 from nas.search.store.study_notes import Clock
-from nas.search.trial_runner import Job
+from nas.search.trial_runner import TRIES, Job
 from nas.space.architecture import Architecture
 
 LONGER = 4
@@ -134,13 +141,24 @@ class CandidateSource:
         """End the trial of an interrupted evaluation; its architecture may be tried again."""
         self._proposer.give_up(job.subject)
 
+    def died(self, job: Job[Proposal]) -> None:
+        """End the trial; its architecture may be tried again, unless it was tried enough."""
+        tries = _record_try(self._store, job)
+        if tries < TRIES:
+            self.give_up(job)
+        else:
+            self.fail(job, _died(tries))
+
+    def hangs(self, job: Job[Proposal], running_s: float) -> bool:
+        """Return whether the time for candidates is up, and this one takes unusually long."""
+        return (
+            running_s > PATIENCE_S and self._time_is_up() and running_s > _patience_s(self._store)
+        )
+
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Proposal]]
     ) -> StopReason | None:
         """End the unfinished trials; their architectures may be tried again.
-
-        There is one exception. If other candidates were trained in full, and only one job was
-        running when a worker died, the trial of this job fails.
 
         Returns:
             The given reason.
@@ -149,14 +167,9 @@ class CandidateSource:
             RunError: workers died, and no candidate was trained in full.
             EvaluatorError: evaluations failed, and no candidate was trained in full.
         """
-        trained = bool(self._store.trials.read().trained())
-        alone = trained and reason is StopReason.WORKERS_DIED and len(unfinished) == 1
         for job in unfinished:
-            if alone:
-                self._store.trials.fail(job.subject.number, EvaluationFailure(message, ""))
-            else:
-                self.give_up(job)
-        if not trained:
+            self.give_up(job)
+        if not self._store.trials.read().trained():
             raise (RunError if reason is StopReason.WORKERS_DIED else EvaluatorError)(message)
         return reason
 
@@ -178,7 +191,7 @@ class CandidateSource:
             workload=self._leaderboard.budget.workload,
             checkpoint_folder=str(self._store.checkpoint_folder) if halving else None,
         )
-        return Job(request, proposal)
+        return Job(request, proposal, suspect=_tries(self._store, request) > 0)
 
     def _time_is_up(self) -> bool:
         """Whether only the time reserved for the finalists is left: at most half of the limit."""
@@ -258,26 +271,42 @@ class FinalistSource:
             seed=self._config.seed + SEED_OFFSET,
             workload=self._leaderboard.budget.workload,
         )
-        return Job(request, candidate)
+        return Job(request, candidate, suspect=_tries(self._store, request) > 0)
 
     def finish(self, job: Job[Candidate], evaluation: Evaluation) -> None:
         """Record the longer training."""
         self._record(job.request.architecture, evaluation)
 
     def fail(self, job: Job[Candidate], failure: EvaluationFailure) -> None:
-        """Record that the evaluator failed, with its message."""
-        failed = Evaluation(0.0, job.request.images, diverged=True)
-        self._record(job.request.architecture, failed, failure.message)
+        """Record that the evaluator failed, with its message; a resumed run tries once more."""
+        _record_try(self._store, job)
+        self._record_failure(job, failure)
 
     def give_up(self, job: Job[Candidate]) -> None:
         """Return the finalist of an interrupted training to the queue."""
         self._waiting.insert(0, job.subject)
+
+    def died(self, job: Job[Candidate]) -> None:
+        """Return the finalist to the queue, unless its training was tried enough."""
+        tries = _record_try(self._store, job)
+        if tries < TRIES:
+            self.give_up(job)
+        else:
+            self._record_failure(job, _died(tries))
+
+    def hangs(self, job: Job[Candidate], running_s: float) -> bool:
+        """Return whether the time is up, and this training takes unusually long."""
+        return self._time_limit.remaining_s() <= 0 and running_s > _patience_s(self._store, LONGER)
 
     def stop(
         self, reason: StopReason, message: str, unfinished: Collection[Job[Candidate]]
     ) -> StopReason | None:
         """Leave the other finalists without a longer training; return the given reason."""
         return reason
+
+    def _record_failure(self, job: Job[Candidate], failure: EvaluationFailure) -> None:
+        failed = Evaluation(0.0, job.request.images, diverged=True)
+        self._record(job.request.architecture, failed, failure.message)
 
     def _record(
         self, architecture: Architecture, evaluation: Evaluation, message: str = ""
@@ -288,6 +317,30 @@ class FinalistSource:
         self._store.notes.record_longer(architecture, longer)
         self._done += 1
         self._listener.finalists(self._done, self._count)
+
+
+def _tries(store: RunStore, request: Request[Architecture]) -> int:
+    return store.notes.tries(request.architecture.id, request.images)
+
+
+def _record_try(store: RunStore, job: Job[Any]) -> int:
+    return store.notes.record_try(job.request.architecture.id, job.request.images)
+
+
+def _died(tries: int) -> EvaluationFailure:
+    message = f"its process died, or never returned, {tries} times (out of memory?)"
+    return EvaluationFailure(message, "")
+
+
+def _patience_s(store: RunStore, longer: int = 1) -> float:
+    """Return the seconds after which an evaluation counts as one that never returns.
+
+    Args:
+        store: store of the run, which knows how long evaluations took so far.
+        longer: ratio of its images to those of a full training.
+    """
+    longest_s = max(store.trials.read().seconds().values(), default=0.0)
+    return max(PATIENCE_S, PATIENCE_SHARE * longer * longest_s)
 
 
 def unfinished_finalists(leaderboard: Leaderboard, config: SearchConfig) -> list[Candidate]:

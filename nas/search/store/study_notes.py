@@ -58,7 +58,10 @@ class EarlierTrial:
 
 
 class StudyNotes:
-    """Reads and writes measured latencies, longer trainings, extensions, time, and prior trials.
+    """Reads and writes what a run knows beside its trials.
+
+    These are measured latencies, longer trainings, tries of evaluations that went wrong,
+    extensions, time, and prior trials.
 
     Args:
         study: study of the run.
@@ -124,12 +127,49 @@ class StudyNotes:
     def record_longer(self, architecture: Architecture, training: LongerTraining) -> None:
         """Record a finalist's longer training."""
         self._longer[architecture.id] = training
-        kept = {network: asdict(each) for network, each in self._longer.items()}
-        self._study.set_user_attr("finals", kept)
+        self._write_longer()
 
     def longer(self, architecture: Architecture) -> LongerTraining | None:
         """Return a finalist's longer training; None if there was none."""
         return self._longer.get(architecture.id)
+
+    def _write_longer(self) -> None:
+        kept = {network: asdict(each) for network, each in self._longer.items()}
+        self._study.set_user_attr("finals", kept)
+
+    def forget_failed_longer(self, tries: int) -> None:
+        """Forget the longer trainings that failed, so that they are tried again.
+
+        Args:
+            tries: those that failed so many times are kept.
+        """
+        kept = {
+            name: found
+            for name, found in self._longer.items()
+            if not found.message or self.tries(name, found.images) >= tries
+        }
+        if len(kept) < len(self._longer):
+            self._longer = kept
+            self._write_longer()
+
+    def record_try(self, architecture_id: str, images: int) -> int:
+        """Record that an evaluation went wrong, as its worker died, for example.
+
+        Args:
+            architecture_id: id of the architecture.
+            images: fidelity of the evaluation.
+
+        Returns:
+            How often it has gone wrong, in all sessions of the run.
+        """
+        tries = self.tries(architecture_id, images) + 1
+        known = self._study.user_attrs.get("tries", {})
+        self._study.set_user_attr("tries", known | {f"{architecture_id} {images}": tries})
+        return tries
+
+    def tries(self, architecture_id: str, images: int) -> int:
+        """Return how often `record_try` was called for an evaluation."""
+        return int(self._study.user_attrs.get("tries", {}).get(f"{architecture_id} {images}", 0))
 
     def extend(self, trials: int) -> None:
         """Record an extension of the search, which a resumed run keeps.

@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
 
 from nas.accuracy.worker import SPINS
 from nas.measurement.device import this_cpu
-from nas.search.executors.local import LocalExecutor, stop_executor
+from nas.search.executors.local import LocalExecutor, end_evaluation, stop_executor
 
 
 def test_workers_share_the_cores():
@@ -32,6 +35,22 @@ def test_threads_do_not_wait_awake_for_long(monkeypatch):
 def test_what_a_worker_imports_leaves_torch_for_later():
     code = "import sys, nas.accuracy.short_training; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_that_dies_fails_its_own_call_and_is_replaced():
+    with LocalExecutor(2) as executor:
+        dead, alive = executor.submit(os._exit, 9), executor.submit(os.getpid)
+        with pytest.raises(BrokenProcessPool):
+            dead.result()
+        first = alive.result()
+        both = [executor.submit(os.getpid), executor.submit(os.getpid)]
+        assert first in {future.result() for future in both}
+        hanging = both[0]
+        while hanging.done():  # it may be in either process
+            hanging = executor.submit(time.sleep, 60)
+        end_evaluation(executor, hanging)
+        with pytest.raises(BrokenProcessPool):
+            hanging.result(10)
 
 
 def test_stopping_ends_our_own_processes_alone():

@@ -20,8 +20,13 @@ from nas.results.values import SEARCHED, LongerTraining, StopReason
 from nas.search import trial_runner
 from nas.search.callbacks import Listener
 from nas.search.recommendation import recommend
-from nas.search.schedule.sources import LONGER, finalists_s
-from nas.search.stopping import TimeLimit
+from nas.search.schedule.sources import (
+    LONGER,
+    CandidateSource,
+    FinalistSource,
+    finalists_s,
+)
+from nas.search.stopping import PATIENCE_S, PATIENCE_SHARE, TimeLimit
 from nas.search.store.study_notes import EarlierTrial
 from nas.search.warm_start import take_over
 from tests.search.conftest import every
@@ -116,7 +121,7 @@ def test_a_worker_that_dies_is_replaced_and_the_rest_is_trained(folder, tmp_path
     deaths = []
 
     def die(number):
-        if number == 1 and len(deaths) < 2:
+        if number == 1 and not deaths:
             deaths.append(number)
             raise BrokenProcessPool
 
@@ -124,7 +129,7 @@ def test_a_worker_that_dies_is_replaced_and_the_rest_is_trained(folder, tmp_path
     made_up_trainings(monkeypatch, seen, die)
     config = run_config(folder, trials=6, finalists=3)
     result = search(config, tmp_path / "run", tables_dir=folder / "tables", **THREADS)
-    assert len(deaths) == 2 and result.recommended.longer
+    assert len(deaths) == 1 and result.recommended.longer
     assert {c.architecture.id for c in result.candidates if c.longer} == {e[0] for e in seen}
     assert len(seen) == 3
 
@@ -133,9 +138,13 @@ def test_a_worker_that_dies_is_replaced_and_the_rest_is_trained(folder, tmp_path
 
     made_up_trainings(monkeypatch, seen, always)
     result = search(config, tmp_path / "again", tables_dir=folder / "tables", **THREADS)
-    said = "3 of 3 finalists were not trained longer: a training process died"
-    assert said in " ".join(warnings(result))
-    assert result.recommended.score == max(c.score for c in result.candidates)
+    failed = [c for c in result.candidates if c.longer]
+    assert len(failed) == 3
+    assert {longer_text(c).partition(", ")[0] for c in failed} == {
+        "failed when trained longer: its process died"
+    }
+    assert "failed in the longer training of 3 finalists" in " ".join(warnings(result))
+    assert result.recommended.score == max(c.score for c in result.candidates if c not in failed)
     assert (tmp_path / "again" / "report.html").exists()
 
 
@@ -165,6 +174,29 @@ def test_what_an_earlier_run_trained_takes_as_long_as_the_others(folder, run, bu
     while len(run.board.candidates()) < 3:
         run.evaluate(0.5, seconds=8.0 + 4.0 * len(run.board.candidates()))
     assert expected_s(3) == LONGER * (14.0 + 12.0 + 16.0)
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "patience_s"), [(1.0, PATIENCE_S), (100.0, PATIENCE_SHARE * 100.0)]
+)
+def test_what_takes_unusually_long_hangs_once_the_time_is_up(folder, run, longest_s, patience_s):
+    now, config = [0.0], run_config(folder, finalists=2, time_limit_s=1000.0)
+    limit = TimeLimit(config.time_limit_s, lambda: now[0])
+    for _ in range(2):
+        run.evaluate(0.5, seconds=longest_s)
+    finalists = FinalistSource(run.store, run.board, config, limit, Listener())
+    final = finalists.next([])
+    with run.store.notes.timed() as clock:
+        places = (run.store, run.board, run.proposer, config, 9, limit, clock, "predicted")
+        candidates = CandidateSource(*places, Listener(), False)
+        job = candidates.next([])
+        assert not candidates.hangs(job, 1e6) and not finalists.hangs(final, 1e6)
+        now[0] = 999.0  # what is left is for the finalists
+        assert not finalists.hangs(final, 1e6)
+        assert candidates.hangs(job, patience_s + 1) and not candidates.hangs(job, patience_s - 1)
+    now[0] = 1001.0
+    longer_s = max(PATIENCE_S, PATIENCE_SHARE * LONGER * longest_s)
+    assert finalists.hangs(final, longer_s + 1) and not finalists.hangs(final, longer_s - 1)
 
 
 def test_finalists_after_rungs_are_trained_in_one_part(folder, tmp_path):

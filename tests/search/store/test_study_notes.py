@@ -10,6 +10,7 @@ import pytest
 from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.errors import RunError
 from nas.measurement.protocol import Timing
+from nas.results.values import LongerTraining
 from nas.search.store.study_notes import StudyNotes
 from tests.search.runs import run_config
 from tests.tiny import TINY_PROXY
@@ -107,3 +108,30 @@ def test_configuration_of_another_version_is_compared_where_both_have_a_value(tm
     del values["confidence"]
     study.set_user_attr("config", {**values, "of_another_version": 1})
     notes.require_config(run_config(tmp_path), path)
+
+
+def test_tries_are_counted_over_all_sessions_for_each_fidelity():
+    study = optuna.create_study()
+    assert StudyNotes(study).record_try("one", 128) == 1
+    assert StudyNotes(study).record_try("one", 128) == 2
+    assert StudyNotes(study).record_try("two", 128) == 1
+    notes = StudyNotes(study)
+    assert (notes.tries("one", 128), notes.tries("one", 512), notes.tries("three", 1)) == (2, 0, 0)
+
+
+def test_longer_trainings_that_failed_are_forgotten_until_they_were_tried_enough(budget):
+    study = optuna.create_study()
+    network, notes = budget.fastest(), StudyNotes(study)
+    for training in (LongerTraining(0.8, 0.0, 512), LongerTraining(0.0, 0.0, 512, diverged=True)):
+        notes.record_longer(network, training)
+        notes.forget_failed_longer(2)
+        assert StudyNotes(study).longer(network) == training
+    failed = LongerTraining(0.0, 0.0, 512, diverged=True, message="no memory")
+    notes.record_longer(network, failed)
+    notes.record_try(network.id, 512)
+    notes.forget_failed_longer(2)
+    assert StudyNotes(study).longer(network) is None
+    notes.record_longer(network, failed)
+    notes.record_try(network.id, 512)
+    notes.forget_failed_longer(2)
+    assert StudyNotes(study).longer(network) == failed
