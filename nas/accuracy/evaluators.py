@@ -30,7 +30,7 @@ def make_evaluator(config: SearchConfig) -> Evaluator[Architecture]:
     if name == TRAINING:
         return ShortTraining(config.proxy, config.rungs)
     if name.startswith(_RECORDED):
-        return RecordedAccuracy(name.removeprefix(_RECORDED))
+        return RecordedAccuracy(str(_recorded_path(name)))
     if ":" in name:
         return UserFunction(name)
     raise EvaluatorError(unknown("evaluator", name, _KNOWN))
@@ -61,5 +61,19 @@ def with_absolute_paths(config: SearchConfig) -> SearchConfig:
     proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
     evaluator = config.evaluator
     if evaluator.startswith(_RECORDED):
-        evaluator = f"{_RECORDED}{Path(evaluator.removeprefix(_RECORDED)).absolute()}"
+        evaluator = f"{_RECORDED}{_recorded_path(evaluator).absolute()}"
     return config.model_copy(update={"proxy": proxy, "evaluator": evaluator})
+
+
+def _recorded_path(evaluator: str) -> Path:
+    """Path of the file in ``recorded:FILE``; shells do not replace a ``~`` that follows a colon.
+
+    Raises:
+        EvaluatorError: the user has no home folder for a ``~``.
+    """
+    try:
+        return Path(evaluator.removeprefix(_RECORDED)).expanduser()
+    except RuntimeError:
+        raise EvaluatorError(
+            f"--evaluator {evaluator}: no home folder is known for ~: write the whole path"
+        ) from None
