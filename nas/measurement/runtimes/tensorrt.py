@@ -23,6 +23,9 @@ from nas.measurement.runtimes.cuda_driver import CudaDriver, cuda_device
 from nas.precision import Precision
 from nas.system import folders
 
+OLDEST = 10
+"""Oldest major version of TensorRT that is supported."""
+
 
 class TensorRT(Runtime):
     """Builds an engine with static shapes for each model; inputs and outputs stay on the GPU."""
@@ -51,10 +54,26 @@ class TensorRT(Runtime):
         return device
 
     def load(self, path: Path, precision: Precision) -> Session:
+        _require_new_enough(self.version())
         cache = timing_cache_path(self.version(), self.device().name)
         if _has_python_package():
             return _engine_session(path, cache)
         return trtexec.load(path, cache)
+
+
+def _require_new_enough(version: str) -> None:
+    """Refuse a TensorRT that lacks what is used here, before it complains in words of its own.
+
+    Raises:
+        RuntimeUnavailableError: it is older than `OLDEST`; says which one it is.
+    """
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST:
+        where = "the package tensorrt" if _has_python_package() else str(trtexec.find())
+        raise RuntimeUnavailableError(
+            f"{where} is of TensorRT {version}; {OLDEST} or newer is needed (JetPack 6.1 has it): "
+            f"pip install -U tensorrt, or name a newer trtexec in the variable TRTEXEC"
+        )
 
 
 def timing_cache_path(version: str, device: str) -> Path:
