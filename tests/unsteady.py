@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from types import SimpleNamespace
 
 from nas.latency.table.table import NetworkRow
@@ -19,12 +19,16 @@ class UnsteadyBench:
     Args:
         models: blocks and networks whose latencies are not steady at first.
         times: how often they are not.
+
+    Attributes:
+        scale: factor of the next network's latency.
     """
 
     def __init__(self, models: Iterable[Hashable], times: int) -> None:
         self.left = dict.fromkeys(models, times)
         self.process = SimpleNamespace(reference_ms=2.0, overhead_ms=0.01)
         self.measured: list[Hashable] = []
+        self.scale: Callable[[], float] = lambda: 1.0
 
     def blocks(self, blocks: Sequence[Block]) -> list[Timing]:
         return [self._timing(block, made_up_ms(block)) for block in blocks]
@@ -35,7 +39,7 @@ class UnsteadyBench:
         rows = []
         for network in networks:
             total_ms = sum(made_up_ms(block) for block in network.blocks(workload))
-            timing = self._timing(network, 0.95 * total_ms)
+            timing = self._timing(network, 0.95 * total_ms * self.scale())
             rows.append(NetworkRow(network.id, workload, network, timing))
         return rows
 

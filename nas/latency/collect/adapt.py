@@ -76,11 +76,7 @@ def adapt_table(
         TableError: the table exists already, no source table covers the blocks, or there are
             too few samples.
     """
-    if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
-        raise TableError(
-            f"--samples {samples}: {MIN_SAMPLES} to {MAX_SAMPLES} networks can be measured; with "
-            f"more, measure the whole table with tables measure"
-        )
+    _check_samples(samples)
     key = measurable_key(target, precision, workload.batch_size)
     path = table_path(target, key.folder, tables_dir)
     if path is not None:
@@ -94,16 +90,9 @@ def adapt_table(
         networks = [pool[index] for index in chosen]
         rows = network_rows(bench, networks, workload, progress)
         meta = new_meta(key, bench)
-    steady = [index for index, row in enumerate(rows) if row.timing.steady]
-    _require_steady(len(rows), len(steady))
+    steady = _steady(rows)
     rows, samples_ms = [rows[index] for index in steady], source_ms[chosen][steady]
-    transfer = fit_transfer(samples_ms, [row.timing.latency_ms for row in rows])
-    if transfer.error.factor() > MAX_FACTOR:
-        mean = 100 * float(np.mean(np.abs(transfer.relative_errors)))
-        raise TableError(
-            f"the tables of other devices do not explain the measured networks (mean error "
-            f"{mean:.3g}%); no table was made: measure the whole table, with tables measure"
-        )
+    transfer = _fit(samples_ms, rows)
     mixed = {block: _row(block, sources, transfer) for block in blocks}
     constant_ms = _constant_ms(mixed, rows, transfer.model.predict(samples_ms))
     meta = _adapted_meta(meta, sources, transfer, constant_ms)
@@ -112,18 +101,47 @@ def adapt_table(
     return Adapted(table, dict(zip(names, map(float, transfer.model.coefficients), strict=True)))
 
 
-def _require_steady(measured: int, steady: int) -> None:
-    """Say how many networks are left out because they could not be measured well.
+def _check_samples(samples: int) -> None:
+    if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
+        raise TableError(
+            f"--samples {samples}: {MIN_SAMPLES} to {MAX_SAMPLES} networks can be measured; with "
+            f"more, measure the whole table with tables measure"
+        )
+
+
+def _steady(rows: Sequence[NetworkRow]) -> list[int]:
+    """Indices of the networks that could be measured well; says how many are left out.
 
     Raises:
         TableError: too few are left.
     """
-    if steady == measured:
-        return
-    text = f"{measured - steady} of {measured} networks are left out, as {NOT_STEADY}"
-    if steady < MIN_SAMPLES:
+    steady = [index for index, row in enumerate(rows) if row.timing.steady]
+    text = f"{len(rows) - len(steady)} of {len(rows)} networks are left out, as {NOT_STEADY}"
+    if len(steady) < MIN_SAMPLES:
         raise TableError(f"{text}; no table was made: try again when the machine does less")
-    warnings.warn(text, TableWarning, stacklevel=2)
+    if len(steady) < len(rows):
+        warnings.warn(text, TableWarning, stacklevel=3)
+    return steady
+
+
+def _fit(samples_ms: npt.NDArray[np.float64], rows: Sequence[NetworkRow]) -> Transfer:
+    """Fit the mix of sources to measured networks.
+
+    Args:
+        samples_ms: latencies of the networks that the sources predict, [len(rows), sources].
+        rows: the measured networks.
+
+    Raises:
+        TableError: the sources do not explain the measured latencies.
+    """
+    transfer = fit_transfer(samples_ms, [row.timing.latency_ms for row in rows])
+    if transfer.error.factor() > MAX_FACTOR:
+        mean = 100 * float(np.mean(np.abs(transfer.relative_errors)))
+        raise TableError(
+            f"the tables of other devices do not explain the measured networks (mean error "
+            f"{mean:.3g}%); no table was made: measure the whole table, with tables measure"
+        )
+    return transfer
 
 
 def _adapted_meta(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from contextlib import nullcontext
@@ -107,3 +108,11 @@ def test_without_enough_steady_networks_no_table_is_made(tmp_path, adapt_with):
     assert [path.name for path in (tmp_path / "tables" / "onnxruntime").iterdir()] == [
         "another-cpu-8c.fp32.b1"
     ]
+
+
+def test_sources_that_explain_nothing_make_no_table(tmp_path, adapt_with):
+    bench = UnsteadyBench([], 0)
+    scales = itertools.cycle([1.0, 1000.0])
+    bench.scale = lambda: next(scales)
+    with pytest.raises(TableError, match="do not explain the measured networks .* no table was"):
+        adapt_with(bench)
