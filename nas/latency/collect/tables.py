@@ -26,7 +26,7 @@ from nas.latency.table.catalog import (
 from nas.latency.table.cells import tidy
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
-from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
+from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, TRIES, groups
 from nas.measurement.protocol import (
     BLOCK_EFFORT,
     DECIDING_EFFORT,
@@ -52,9 +52,6 @@ WRITING_S = (0.3, 3.0)
 """Seconds to write and load the ONNX file of one block, and of one network. They were measured on
 two cores of an AMD EPYC with torch 2.13; they were 0.5 and 6.1 s while another process kept one
 core busy (2026-11-27)."""
-
-TRIES = 3
-"""How often a block is measured, at most, until its latency is steady."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the kind (``blocks`` or ``networks``), the number done and the total number."""

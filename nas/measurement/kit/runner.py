@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import TableError, UserError, unknown
-from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
+from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, TRIES, groups
 from nas.measurement.bench_process import BenchProcess
 from nas.measurement.kit.files import Conditions, KitResults, Manifest, read_results, write_results
 from nas.measurement.kit.source import KitSource, open_kit
@@ -191,7 +191,8 @@ def _measure_missing(
                 manifest.target, manifest.precision, reference, empty, known_ms
             ) as bench:
                 results = results or _new_results(manifest, conditions, bench)
-                results = _measure_kind(kind, source, path, results, bench, folder)
+                for _ in range(TRIES):
+                    results = _measure_kind(kind, source, path, results, bench, folder)
 
 
 def _new_results(manifest: Manifest, conditions: Conditions, bench: BenchProcess) -> KitResults:

@@ -7,27 +7,12 @@ from onnx import TensorProto, helper, save
 
 from nas.errors import RuntimeUnavailableError
 from nas.measurement.runtimes import RUNTIMES
-
-CAST = (
-    *("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16", "BOOL", "STRING"),
-    *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
-    *("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"),
-)
+from tests.cast_models import ELEMENT_TYPES, cast_model
 
 
-def _cast(path, kind):
-    """A model that converts its input to float32."""
-    given = helper.make_tensor_value_info("x", getattr(TensorProto, kind), [2, 3])
-    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, [2, 3])
-    node = helper.make_node("Cast", ["x"], ["out"], to=TensorProto.FLOAT)
-    graph = helper.make_graph([node], "cast", [given], [made])
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), path)
-    return path
-
-
-@pytest.mark.parametrize("kind", CAST)
+@pytest.mark.parametrize("kind", ELEMENT_TYPES)
 def test_every_element_type_is_timed(tmp_path, kind):
-    times_ms = RUNTIMES["onnxruntime"].load(_cast(tmp_path / "m.onnx", kind), "fp32")(0.0)
+    times_ms = RUNTIMES["onnxruntime"].load(cast_model(tmp_path / "m.onnx", kind), "fp32")(0.0)
     assert times_ms and min(times_ms) > 0
 
 
