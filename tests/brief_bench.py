@@ -24,14 +24,16 @@ def begin_child() -> None:
     """Begin a process that measures: a short look at the reference, no waits, few turns."""
     protocol.REFERENCE_BEGIN_S = 0.6
     protocol.WAIT_S = protocol.WAIT_SHARE = 0.0
+    protocol.MAX_CI_PCT = 100.0
     bench.measure = lambda sessions, reference, _: _measure(sessions, reference, EFFORT)
     _begin_child()
 
 
 @contextmanager
 def brief_measurements() -> Iterator[None]:
-    """Every bench that is opened inside is a brief one."""
+    """Every bench that is opened inside is a brief one, and whatever it measures is steady."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(protocol, "MAX_CI_PCT", 100.0)
         patched.setattr(bench_process, "begin_child", begin_child)
         yield
 

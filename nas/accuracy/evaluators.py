@@ -41,7 +41,7 @@ def make_evaluator(
     if name == TRAINING:
         return ShortTraining(config.proxy, config.rungs, data)
     if name.startswith(RECORDED):
-        return RecordedAccuracy(name.removeprefix(RECORDED))
+        return RecordedAccuracy(str(_recorded_path(name)))
     if ":" in name:
         return UserFunction(name)
     raise EvaluatorError(unknown("evaluator", name, _KNOWN))
@@ -85,5 +85,19 @@ def with_absolute_paths(config: SearchConfig) -> SearchConfig:
     proxy = config.proxy.model_copy(update={"data": absolute_source(config.proxy.data)})
     evaluator = config.evaluator
     if evaluator.startswith(RECORDED):
-        evaluator = f"{RECORDED}{Path(evaluator.removeprefix(RECORDED)).absolute()}"
+        evaluator = f"{RECORDED}{_recorded_path(evaluator).absolute()}"
     return config.model_copy(update={"proxy": proxy, "evaluator": evaluator})
+
+
+def _recorded_path(evaluator: str) -> Path:
+    """Path of the file in ``recorded:FILE``; shells do not replace a ``~`` that follows a colon.
+
+    Raises:
+        EvaluatorError: the user has no home folder for a ``~``.
+    """
+    try:
+        return Path(evaluator.removeprefix(RECORDED)).expanduser()
+    except RuntimeError:
+        raise EvaluatorError(
+            f"--evaluator {evaluator}: no home folder is known for ~: write the whole path"
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TypeVar
 from nas.accuracy.evaluator import Evaluation, Evaluator, Request
 from nas.errors import EvaluatorError
 from nas.space.architecture import Architecture
+from nas.system.text_files import parse_csv, read_text
 
 A = TypeVar("A")
 
@@ -72,34 +72,40 @@ def read_recorded(path: Path) -> dict[str, Evaluation]:
     Raises:
         EvaluatorError: it cannot be read, lacks a column, or a row is wrong; names the line.
     """
-    found: dict[str, Evaluation] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            for column in ("id", "accuracy"):
-                if column not in (reader.fieldnames or ()):
-                    raise EvaluatorError(f"{path}:1: the column {column!r} is missing")
-            for row in reader:
-                where = f"{path}:{reader.line_num}"
-                if row["id"] in found:
-                    raise EvaluatorError(f"{where}: a second row for {row['id']}: delete one")
-                accuracy = _number(row["accuracy"], where, "accuracy")
-                error = row.get("standard_error")
-                found[row["id"]] = Evaluation(
-                    accuracy,
-                    standard_error=_number(error, where, "standard_error") if error else None,
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise EvaluatorError(f"{path}: recorded accuracies cannot be read: {said}") from None
+    try:
+        content = parse_csv(text)
+    except ValueError as error:
+        raise EvaluatorError(f"{path}:{error}") from None
+    for column in ("id", "accuracy"):
+        if column not in content.header:
+            raise EvaluatorError(f"{path}:1: the column {column!r} is missing")
+    found: dict[str, Evaluation] = {}
+    for line, cells in content.rows:
+        row, where = dict(zip(content.header, cells, strict=True)), f"{path}:{line}"
+        name = row["id"].strip()
+        if not name:
+            raise EvaluatorError(f"{where}: the id is missing: add it, or delete the row")
+        if name in found:
+            raise EvaluatorError(f"{where}: a second row for {name}: delete one")
+        accuracy = _number(row["accuracy"], where, "accuracy")
+        error_text = row.get("standard_error")
+        found[name] = Evaluation(
+            accuracy,
+            standard_error=_number(error_text, where, "standard_error") if error_text else None,
+        )
     if not found:
         raise EvaluatorError(f"{path}: has no recorded accuracy")
     return found
 
 
-def _number(text: str | None, where: str, column: str) -> float:
+def _number(text: str, where: str, column: str) -> float:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:

@@ -24,6 +24,7 @@ def measure(
 
     from nas.latency.collect.any_model import measure_model, parse_shape
     from nas.report.console import shown_text
+    from nas.report.notation import measured_word
 
     result = measure_model(model, target, dict(parse_shape(text) for text in shape or []))
     if as_json:
@@ -31,11 +32,14 @@ def measure(
         return
     timing = result.timing
     console = make_console()
+    about = "" if timing.steady else "about "
     measured = (
-        f"{model}: {timing.latency_ms:.3f} ms measured (95% interval ±{timing.ci_pct:.1f}%, "
-        f"spread {timing.spread_pct:.1f}%, {timing.runs} runs)"
+        f"{model}: {about}{timing.latency_ms:.3f} ms {measured_word(timing)} (95% interval "
+        f"±{timing.ci_pct:.1f}%, spread {timing.spread_pct:.1f}%, {timing.runs} runs)"
     )
     console.print(shown_text(console, measured), soft_wrap=True)
+    if not timing.steady:
+        console.print("measure it again when the machine does less", style="yellow")
     inputs = ", ".join(f"{name} {'x'.join(map(str, size))}" for name, size in result.inputs.items())
     threads = f", {result.threads} threads" if result.threads else ""
     console.print(

@@ -20,6 +20,9 @@ BLOCKS_AT_ONCE, NETWORKS_AT_ONCE = 24, 12
 """Number of models that are loaded at once and measured in turns. With more models, the turns of
 one model are further apart, so that a slow spell of some seconds disturbs fewer of them."""
 
+TRIES = 3
+"""How often a model of a table is measured, at most, until its latency is steady."""
+
 OVERHEAD_EFFORT = Effort(turn_s=0.02, min_rounds=5, max_rounds=15, ci_pct=5.0)
 
 

@@ -10,7 +10,8 @@
 - Before the first turn every model runs once without being timed, because runtimes compile, choose
   kernels and fill caches in their first run.
 - Rounds are repeated until the confidence interval of the median over rounds is narrow, at least
-  ``min_rounds`` and at most ``max_rounds`` times.
+  ``min_rounds`` and at most ``max_rounds`` times. A model whose interval is still too wide to be of
+  use (`MAX_CI_PCT`) is measured as often again.
 
 Device kits carry this file, so it needs only Python's standard library.
 """
@@ -49,6 +50,15 @@ FAR_OFF, MEDIAN_TO_DEVIATION = 4.0, 1.4826
 """A round further from the median than `FAR_OFF` standard deviations counts as disturbed. The
 standard deviation of normal errors is `MEDIAN_TO_DEVIATION` times their median size."""
 
+MAX_CI_PCT = 20.0
+"""A measurement of which half the 95% interval is wider, in percent of the latency, is not steady:
+the machine was too busy."""
+
+NOT_STEADY = (
+    f"the machine was too busy to measure them (95% interval wider than ±{MAX_CI_PCT:.0f}%)"
+)
+"""Why measurements are left out, for messages."""
+
 MAX_SPREAD_PCT = 9_999.0
 """Largest spread that the files of tables and results can hold."""
 
@@ -72,6 +82,11 @@ class Timing:
     spread_pct: float
     runs: int
     reference_ms: float = 0.0
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine was quiet enough for the latency to be known, see `MAX_CI_PCT`."""
+        return self.ci_pct <= MAX_CI_PCT
 
     def at_reference(self, reference_ms: float) -> Timing:
         """The same measurement, scaled to another latency of the reference."""
@@ -109,7 +124,8 @@ class Effort:
 
     Attributes:
         turn_s: least duration of a turn, seconds.
-        min_rounds, max_rounds: least and largest number of turns of a model.
+        min_rounds, max_rounds: least and largest number of turns of a model; twice as many for a
+            model whose latency is not steady.
         ci_pct: a model gets no more turns once its ``Timing.ci_pct`` is at most this.
     """
 
@@ -216,7 +232,7 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
     with _garbage_collection_off():
         for session in sessions:
             session(0.0)
-        for number in range(effort.max_rounds):
+        for number in range(2 * effort.max_rounds):
             before_ms = reference.quiet_turn(REFERENCE_SHARE * effort.turn_s)
             # Every other round runs backwards, so that no model always follows the same one.
             for index in going if number % 2 == 0 else reversed(going):
@@ -229,10 +245,11 @@ def measure(sessions: Sequence[Session], reference: Reference, effort: Effort) -
                 if reference.slowdown(after_ms) > 2 * QUIET_TOLERANCE:
                     before_ms = reference.quiet_turn(REFERENCE_SHARE * effort.turn_s)
             if number + 1 >= effort.min_rounds:
+                enough = effort.ci_pct if number + 1 < effort.max_rounds else MAX_CI_PCT
                 going = [
                     index
                     for index in going
-                    if _summary(rounds[index], runs[index], reference).ci_pct > effort.ci_pct
+                    if _summary(rounds[index], runs[index], reference).ci_pct > enough
                 ]
             if not going:
                 break

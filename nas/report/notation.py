@@ -5,6 +5,7 @@ All texts are plain, without markup: the caller escapes them for its output.
 
 from __future__ import annotations
 
+from nas.measurement.protocol import Timing
 from nas.results.values import DeviceLatency, Latency
 from nas.space.architecture import Architecture
 from nas.space.stage import CONVOLUTION, TRANSFORMER, Stage
@@ -30,6 +31,11 @@ def ms_text(latency_ms: float) -> str:
 def interval_text(latency: Latency) -> str:
     """Write the ends of an interval in milliseconds, without a unit."""
     return f"{ms_text(latency.low_ms)}–{ms_text(latency.high_ms)}"  # noqa: RUF001
+
+
+def measured_word(timing: Timing) -> str:
+    """The word ``measured``, and why the latency is only rough where it is."""
+    return "measured" if timing.steady else "measured while the machine was too busy"
 
 
 def difference_text(latency: DeviceLatency) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from nas.accuracy.fidelity import rung_images
 from nas.config import TRAINING
+from nas.measurement.protocol import Timing
 from nas.models.cost import network_cost
 from nas.report.figures import FIGURE_HEIGHT, pareto_figure
 from nas.report.notation import (
@@ -193,7 +194,7 @@ def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> di
         "predicted": ms_text(latency.predicted.latency_ms),
         "interval": interval_text(latency.predicted),
         "measured": ms_text(measured.latency_ms) if measured else None,
-        "within": f"95% within ±{measured.ci_pct:.1f}%" if measured else None,
+        "within": _within_text(measured) if measured else None,
         "runs": measured.runs if measured else None,
         "difference": difference_text(latency),
         "score": accuracy_text(candidate.score),
@@ -205,6 +206,11 @@ def _row(candidate: Candidate, result: SearchResult, device: DeviceResult) -> di
         "stem": candidate.architecture.stem_width,
         "stages": [stage_text(stage) for stage in candidate.architecture.stages],
     }
+
+
+def _within_text(measured: Timing) -> str:
+    rough = "" if measured.steady else ": rough, the machine was too busy"
+    return f"95% within ±{measured.ci_pct:.1f}%{rough}"
 
 
 def _inside_interval(

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.config import SearchConfig
+from nas.measurement.protocol import Timing
 from nas.report.console import shown_text
 from nas.report.notation import (
     accuracy_text,
@@ -147,9 +148,16 @@ def _cells(candidate: Candidate, device: DeviceResult) -> list[str]:
     return [
         candidate.architecture.id,
         f"{ms_text(predicted.latency_ms)} ({interval_text(predicted)})",
-        f"{ms_text(measured.latency_ms)} ±{measured.ci_pct:.1f}%" if measured else "no",
+        _measured_cell(measured),
         accuracy_text(candidate.score),
     ]
+
+
+def _measured_cell(measured: Timing | None) -> str:
+    if measured is None:
+        return "no"
+    rough = "" if measured.steady else " rough"
+    return f"{ms_text(measured.latency_ms)} ±{measured.ci_pct:.1f}%{rough}"
 
 
 def _mark(candidate: Candidate, result: SearchResult, device: DeviceResult) -> str:

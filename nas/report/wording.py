@@ -8,7 +8,8 @@ from __future__ import annotations
 from statistics import median
 
 from nas.config import SearchConfig
-from nas.report.notation import accuracy_text, interval_text, ms_text
+from nas.measurement.protocol import MAX_CI_PCT
+from nas.report.notation import accuracy_text, interval_text, measured_word, ms_text
 from nas.report.score_wording import (
     proxy_name,
     score_name,
@@ -147,7 +148,7 @@ def latency_text(latency: DeviceLatency, device: DeviceResult, config: SearchCon
     measured = latency.measured
     if measured:
         return (
-            f"{ms_text(measured.latency_ms)} ms measured "
+            f"{ms_text(measured.latency_ms)} ms {measured_word(measured)} "
             f"(95% within ±{measured.ci_pct:.1f}%, {measured.runs} runs)"
         )
     return predicted_text(latency.predicted, device, config)
@@ -237,7 +238,9 @@ def _headline_latencies(best: Candidate, result: SearchResult) -> str:
 
 def _headline_latency(best: Candidate, result: SearchResult, device: DeviceResult) -> str:
     latency = device.latency(best)
-    how = "measured" if latency.measured else f"{device.provenance}, not measured"
+    how = f"{device.provenance}, not measured"
+    if latency.measured:
+        how = measured_word(latency.measured)
     where = f"{result.device_names[device.index]}, " if len(result.devices) > 1 else ""
     return f"{ms_text(latency.latency_ms)} ms {how} ({where}budget {budget_text(device)})"
 
@@ -305,11 +308,24 @@ def _device_warnings(result: SearchResult, device: DeviceResult) -> list[str]:
             f"This machine is {100 * abs(ratio - 1):.0f}% {slower} than its table says; "
             f"whether it still holds says: {folders.command()} tables verify {device.table_name}"
         )
+    rough = [c for c in _measured(result, device) if not _steady(c, device)]
+    if rough:
+        names = ", ".join(c.architecture.id for c in rough)
+        notes.append(
+            f"The machine was too busy to measure {names} (95% interval wider than "
+            f"±{MAX_CI_PCT:.0f}%), so those latencies are rough. Measure the network to deploy "
+            f"again when the machine does less: {folders.command()} measure --help"
+        )
     over = [c for c in _measured(result, device) if over_budget(c, device)]
     if over:
         names = ", ".join(c.architecture.id for c in over)
         notes.append(f"Measured over budget, or too close to it, and not recommended: {names}.")
     return notes
+
+
+def _steady(candidate: Candidate, device: DeviceResult) -> bool:
+    measured = device.latency(candidate).measured
+    return measured is None or measured.steady
 
 
 def _measured_ratio(result: SearchResult, device: DeviceResult) -> float | None:

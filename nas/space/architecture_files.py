@@ -11,6 +11,7 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.system import folders
 from nas.system.paths import is_dir, is_file
+from nas.system.text_files import read_text
 from nas.system.yaml_files import read_yaml
 
 BEST_FORMAT = 2
@@ -67,7 +68,7 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
             )
     try:
         if path.suffix == ".json":
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(read_text(path))
         else:
             _, value = read_yaml(path)
     except (OSError, ValueError, RecursionError) as error:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import TableError, brief
-
-MAX_FILE_BYTES = 64_000_000
+from nas.system.text_files import MAX_FILE_BYTES, decoded
 
 Check = Callable[[Any, str], Any]
 """Takes a value and its place in the file; returns the value, or raises ValueError."""
@@ -49,7 +48,7 @@ def loads(data: bytes) -> Any:
         raise ValueError(f"larger than {MAX_FILE_BYTES / 1e6:.0f} MB, which no such file is")
     try:
         return json.loads(
-            data.decode("utf-8"),
+            decoded(data),
             object_pairs_hook=_without_repeats,
             parse_constant=_finite,
             parse_float=_finite,

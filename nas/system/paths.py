@@ -36,12 +36,3 @@ def nearest_existing(path: Path) -> Path:
 def is_writable(folder: Path) -> bool:
     """Whether this user can make files in an existing folder."""
     return is_dir(folder) and os.access(folder, os.W_OK | os.X_OK)
-
-
-def is_utf8(path: Path) -> bool:
-    """Whether a path is UTF-8, as some packages expect; old archives may have other names."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -157,29 +157,6 @@ def test_recorded_accuracies_are_looked_up(tmp_path):
     assert isinstance(missing, EvaluationFailure) and TINY.id in missing.message
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"id,acc\nx,0.5\n", ":1: the column 'accuracy' is missing"),
-        (b"", ":1: the column 'id' is missing"),
-        (b"id,accuracy\nx,0.5\ny,75\n", ":3: accuracy '75' is not a number from 0 to 1"),
-        (b"id,accuracy\nx\n", ":2: accuracy None is not a number"),
-        (b"id,accuracy\nx,nan\n", ":2: accuracy 'nan' is not a number"),
-        (b"\xff\xfe\x00", "cannot be read"),
-        (b"id,accuracy\nx,0.1\ny,0.2\nx,0.3\n", ":4: a second row for x"),
-        (b"id,accuracy\n", "has no recorded accuracy"),
-    ],
-)
-def test_recorded_accuracies_that_are_none_are_named(tmp_path, content, said):
-    path = tmp_path / "known.csv"
-    path.write_bytes(content)
-    with pytest.raises(EvaluatorError) as caught:
-        read_recorded(path)
-    assert str(caught.value).startswith(str(path)) and said in str(caught.value)
-    with pytest.raises(EvaluatorError, match="cannot be read"):
-        read_recorded(tmp_path / "none.csv")
-
-
 def test_a_model_of_accuracies_takes_architectures_of_any_kind():
     double = ModelledAccuracy(lambda number: number / 10)
     assert double.evaluate(Request(7, 100, seed=0)) == Evaluation(0.7, 100)

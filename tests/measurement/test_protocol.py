@@ -171,6 +171,18 @@ def test_noisy_models_get_more_turns_than_steady_ones():
     assert noisy.ci_pct > 0
 
 
+def test_a_model_that_is_not_steady_is_measured_as_often_again(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_CI_PCT", 20.0)
+    machine = Machine()
+    reference = Reference(machine.session(2.0), 2.0)
+    noisy, wild = measure(
+        [machine.session(1.0, noise=0.1), machine.session(1.5, noise=2.0)], reference, EFFORT
+    )
+    assert noisy.runs == 3 * EFFORT.max_rounds and noisy.steady
+    assert wild.runs > 3 * EFFORT.max_rounds
+    assert replace(wild, ci_pct=20.0).steady and not replace(wild, ci_pct=20.1).steady
+
+
 def test_confidence_interval_covers_the_truth():
     """95% intervals of noisy models that all have the same number of rounds."""
     rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from nas.report.notation import difference_text, duration_text, ms_text, stage_t
 from nas.report.wording import (
     batch_size,
     headline,
+    latency_text,
     over_budget,
     over_budget_text,
     shown_front,
@@ -148,6 +149,25 @@ def test_warns_where_the_interval_reaches_over_the_budget() -> None:
     near = DeviceLatency(Latency(14.8, 14.1, 15.6))
     notes = warnings(with_numbers(result, (with_latency(result.recommended, 0, near),)))
     assert any("may miss the budget: its 90% interval (14.1–15.6 ms)" in n for n in notes)  # noqa: RUF001
+
+
+def test_a_latency_measured_on_a_busy_machine_is_not_just_called_measured() -> None:
+    result = make_result()
+    (device,), best = result.devices, result.recommended
+    assert best is not None and "busy" not in headline(result) + " ".join(warnings(result))
+    latency = device.latency(best)
+    assert latency.measured is not None
+    rough = replace(latency.measured, ci_pct=150.0)
+    best = with_latency(best, 0, replace(latency, measured=rough))
+    result = with_numbers(result, (best,))
+    said = "ms measured while the machine was too busy"
+    assert said in headline(result)
+    assert f"{said} (95% within ±150.0%" in latency_text(
+        device.latency(best), device, result.config
+    )
+    (warning,) = (text for text in warnings(result) if "busy" in text)
+    assert f"too busy to measure {best.architecture.id} " in warning
+    assert "again when the machine does less" in warning
 
 
 def test_warns_of_a_machine_that_is_not_what_its_table_says() -> None:

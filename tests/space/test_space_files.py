@@ -173,12 +173,12 @@ def test_missing_parts_are_reported(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"stem_width: [\xff\xfe]", "utf-8"),
+        (b"stem_width: [\xff\xfe]", "line 1 is no text in UTF-8"),
         (b"stem_width: [32\nstages: 1", "line 2"),
         (b"a: 1\n\tb: 2", "line 2"),
         (b"a: 1\n---\nb: 2", "document"),
-        (b"\x00", "special characters"),
-        (b"x: " + b"[" * 50_000, "nested more than 50 levels"),
+        (b"\x00", "zero bytes"),
+        (b"x: " + b"[" * 19_000, "nested more than 50 levels"),
         (b"stem_width: [" + b"9" * 5000 + b"]", "digit"),
         (b"#" * 200_000, "larger than"),
     ],

@@ -24,10 +24,10 @@ def test_values_and_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("[" * 90_000, "nested more than 50 levels deep"),
+        ("[" * 19_000, "nested more than 50 levels deep"),
         ("{a: " * 51 + "1" + "}" * 51, "nested more than 50 levels deep"),
         ("a: &a [1]\nb: [" + "*a, " * 33 + "]", "more than 32 aliases"),
-        ("x" * 100_001, "larger than 100000 characters"),
+        ("x" * 20_001, "larger than 0.02 MB"),
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("a: !!bool maybe", "maybe"),
         ("a: !!timestamp never", "NoneType"),
@@ -62,3 +62,13 @@ def test_a_depth_that_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_text("[" * 50 + "]" * 50, encoding="utf-8")
     assert str(read_yaml(path)[1]) == "[" * 50 + "]" * 50
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_an_editor_saved_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_bytes("a: 1\r\nb: ä".encode(encoding))
+    assert read_yaml(path)[1] == {"a": 1, "b": "ä"}
+    path.write_bytes("a: 1\nb: ä".encode("latin-1"))
+    with pytest.raises(ValueError, match="line 2 is no text in UTF-8"):
+        read_yaml(path)

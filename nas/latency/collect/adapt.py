@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import TableError
+from nas.errors import TableError, TableWarning
 from nas.latency.collect.table_bench import open_bench
 from nas.latency.collect.tables import Progress, measurable_key, network_rows, new_meta
-from nas.latency.predict.predictor import LatencyPredictor
+from nas.latency.predict.predictor import MAX_FACTOR, LatencyPredictor
 from nas.latency.predict.transfer import MIN_SAMPLES, Transfer, choose_samples, fit_transfer
 from nas.latency.table.catalog import list_tables, new_table_folder, table_folders, table_path
 from nas.latency.table.files import read_table, write_table
 from nas.latency.table.table import LatencyTable, NetworkRow, TableMeta
-from nas.measurement.protocol import Timing
+from nas.measurement.protocol import NOT_STEADY, Timing
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.search_space import SearchSpace
@@ -26,6 +27,9 @@ from nas.space.workload import IMAGENET, Workload
 
 POOL = 400
 """Number of random networks of the space from which the ones to measure are chosen."""
+
+MAX_SAMPLES = 100
+"""Largest number of networks to measure. A whole table does not need as many."""
 
 LOWEST_MS = 1e-4
 """Least latency of a block in an adapted table, in ms. Without this limit the mix of sources could
@@ -72,8 +76,7 @@ def adapt_table(
         TableError: the table exists already, no source table covers the blocks, or there are
             too few samples.
     """
-    if samples < MIN_SAMPLES:
-        raise TableError(f"--samples {samples}: at least {MIN_SAMPLES} networks are needed")
+    _check_samples(samples)
     key = measurable_key(target, precision, workload.batch_size)
     path = table_path(target, key.folder, tables_dir)
     if path is not None:
@@ -87,13 +90,58 @@ def adapt_table(
         networks = [pool[index] for index in chosen]
         rows = network_rows(bench, networks, workload, progress)
         meta = new_meta(key, bench)
-    transfer = fit_transfer(source_ms[chosen], [row.timing.latency_ms for row in rows])
+    steady = _steady(rows)
+    rows, samples_ms = [rows[index] for index in steady], source_ms[chosen][steady]
+    transfer = _fit(samples_ms, rows)
     mixed = {block: _row(block, sources, transfer) for block in blocks}
-    constant_ms = _constant_ms(mixed, rows, transfer.model.predict(source_ms[chosen]))
+    constant_ms = _constant_ms(mixed, rows, transfer.model.predict(samples_ms))
     meta = _adapted_meta(meta, sources, transfer, constant_ms)
     table = write_table(new_table_folder(tables_dir), meta, mixed, rows)
     names = [source.table.name for source in sources]
     return Adapted(table, dict(zip(names, map(float, transfer.model.coefficients), strict=True)))
+
+
+def _check_samples(samples: int) -> None:
+    if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
+        raise TableError(
+            f"--samples {samples}: {MIN_SAMPLES} to {MAX_SAMPLES} networks can be measured; with "
+            f"more, measure the whole table with tables measure"
+        )
+
+
+def _steady(rows: Sequence[NetworkRow]) -> list[int]:
+    """Indices of the networks that could be measured well; says how many are left out.
+
+    Raises:
+        TableError: too few are left.
+    """
+    steady = [index for index, row in enumerate(rows) if row.timing.steady]
+    text = f"{len(rows) - len(steady)} of {len(rows)} networks are left out, as {NOT_STEADY}"
+    if len(steady) < MIN_SAMPLES:
+        raise TableError(f"{text}; no table was made: try again when the machine does less")
+    if len(steady) < len(rows):
+        warnings.warn(text, TableWarning, stacklevel=3)
+    return steady
+
+
+def _fit(samples_ms: npt.NDArray[np.float64], rows: Sequence[NetworkRow]) -> Transfer:
+    """Fit the mix of sources to measured networks.
+
+    Args:
+        samples_ms: latencies of the networks that the sources predict, [len(rows), sources].
+        rows: the measured networks.
+
+    Raises:
+        TableError: the sources do not explain the measured latencies.
+    """
+    transfer = fit_transfer(samples_ms, [row.timing.latency_ms for row in rows])
+    if transfer.error.factor() > MAX_FACTOR:
+        mean = 100 * float(np.mean(np.abs(transfer.relative_errors)))
+        raise TableError(
+            f"the tables of other devices do not explain the measured networks (mean error "
+            f"{mean:.3g}%); no table was made: measure the whole table, with tables measure"
+        )
+    return transfer
 
 
 def _adapted_meta(

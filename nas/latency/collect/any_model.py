@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, RuntimeUnavailableError, unknown
+from nas.errors import ConfigError, RuntimeUnavailableError
+from nas.latency.collect.onnx_files import fix_shapes, read_onnx, write_onnx
 from nas.measurement.bench_process import BenchProcess
 from nas.measurement.protocol import DECIDING_EFFORT, Timing
 from nas.measurement.runtimes import runtime_here
 from nas.models.model_files.writer import ModelWriter
 from nas.precision import Precision
-from nas.system.paths import is_utf8
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class MeasuredModel:
     date: str
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values; those of ``timing`` are at the top level."""
+        """The fields as JSON values; those of ``timing`` are at the top level, with ``steady``."""
         value = asdict(self)
-        return {**{k: v for k, v in value.items() if k != "timing"}, **value["timing"]}
+        timing = value.pop("timing")
+        return {**value, **timing, "steady": self.timing.steady}
 
 
 def measure_model(
@@ -60,27 +61,26 @@ def measure_model(
     Args:
         path: the file.
         target: name of the runtime.
-        shapes: shape of each input with dynamic dimensions, by the input's name. A dynamic first
-            dimension is 1 by default.
+        shapes: shapes of inputs with open dimensions, by the input's name; see `fix_shapes`.
 
     Raises:
-        ConfigError: the file is not ONNX, or ``shapes`` lacks or contradicts one of its inputs.
+        ConfigError: the file is not ONNX, its weights cannot be used, or ``shapes`` lacks or
+            contradicts one of its inputs.
         RuntimeUnavailableError: the target cannot be measured here, or cannot run the file.
     """
     runtime = runtime_here(target)
     if runtime.suffix != ".onnx":
         raise RuntimeUnavailableError(f"target {target!r} does not run ONNX files")
-    model, content = _read(path)
-    inputs = _fix_shapes(model, path, dict(shapes or {}))
+    model, content = read_onnx(path)
+    inputs = fix_shapes(model, path, shapes or {})
     precision = _precision(model)
     writer = ModelWriter(runtime, precision, 1)
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as name:
         folder = Path(name)
-        fixed = (
-            folder / "given" / path.name
-        )  # in a folder of its own, as it may have the reference's name
+        # In a folder of its own, as it may have the reference's name; runtimes take UTF-8 only.
+        fixed = folder / "given" / path.name.encode(errors="replace").decode()
         fixed.parent.mkdir()
-        _save(model, fixed, path)
+        write_onnx(model, path, fixed)
         with BenchProcess(
             target, precision, writer.reference(folder), writer.empty(folder)
         ) as bench:
@@ -119,71 +119,6 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
-def _read(path: Path) -> tuple[Any, bytes]:
-    import onnx
-
-    if not is_utf8(path):
-        raise ConfigError(f"{path}: is not a UTF-8 name, and ONNX opens no other: rename it")
-    try:
-        content = path.read_bytes()
-        onnx.checker.check_model(str(path))  # by its path: external weights may be larger than 2 GB
-        model = onnx.load_model_from_string(content)
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # protobuf and onnx have their own exceptions
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: is no ONNX model that can be used: {said}") from None
-    return model, content
-
-
-def _fix_shapes(model: Any, path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, list[int]]:
-    """Fix the dynamic dimensions of a model's inputs in place.
-
-    Args:
-        model: the ONNX model.
-        path: its file, for messages.
-        shapes: see `measure_model`.
-
-    Returns:
-        Shape of every input, by the input's name.
-
-    Raises:
-        ConfigError: ``shapes`` lacks or contradicts an input, or names one that does not exist.
-    """
-    constants = {entry.name for entry in model.graph.initializer}
-    given = [entry for entry in model.graph.input if entry.name not in constants]
-    names = [entry.name for entry in given]
-    for name in shapes:
-        if name not in names:
-            raise ConfigError(f"--shape: {unknown('input', name, names)}")
-    fixed = {}
-    for entry in given:
-        dims = entry.type.tensor_type.shape.dim
-        wanted = shapes.get(entry.name)
-        if wanted is not None and len(wanted) != len(dims):
-            raise ConfigError(
-                f"--shape {entry.name}: {path} has {len(dims)} dimensions there, not {len(wanted)}"
-            )
-        for index, dim in enumerate(dims):
-            if wanted is not None:
-                if dim.dim_value and dim.dim_value != wanted[index]:
-                    raise ConfigError(
-                        f"--shape {entry.name}: {path} is made for {dim.dim_value} in dimension "
-                        f"{index}, not {wanted[index]}"
-                    )
-                dim.dim_value = wanted[index]
-            elif not dim.dim_value:
-                if index:
-                    raise ConfigError(
-                        f"{path}: leaves the shape of input {entry.name!r} open; give it: "
-                        f"--shape {entry.name}=1x3x224x224"
-                    )
-                dim.dim_value = 1
-        fixed[entry.name] = [dim.dim_value for dim in dims]
-    return fixed
-
-
 def _precision(model: Any) -> Precision:
     """Precision of the model's first floating-point input; fp32 if there is none."""
     from onnx import TensorProto
@@ -192,15 +127,3 @@ def _precision(model: Any) -> Precision:
     real = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     first = next((kind for kind in types if kind in real), TensorProto.FLOAT)
     return "fp16" if first == TensorProto.FLOAT16 else "fp32"
-
-
-def _save(model: Any, fixed: Path, path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.save_model(model, str(fixed))
-    except ValueError:  # larger than protobuf's limit of 2 GB: save weights externally
-        try:
-            onnx.save_model(model, str(fixed), save_as_external_data=True)
-        except Exception as error:
-            raise ConfigError(f"{path}: cannot be prepared for measuring: {error}") from None

@@ -44,6 +44,7 @@ SOURCES = (
     "system/json_checks.py",
     "system/paths.py",
     "system/processes.py",
+    "system/text_files.py",
 )
 """Files of ``nas/`` that a kit carries. They need Python's standard library alone."""
 

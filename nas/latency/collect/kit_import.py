@@ -6,11 +6,12 @@ checked before anything is written, and the table is written atomically.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ArchitectureError, TableError, unknown
+from nas.errors import ArchitectureError, TableError, TableWarning, unknown
 from nas.latency.table.catalog import new_table_folder
 from nas.latency.table.files import write_table
 from nas.latency.table.table import (
@@ -22,7 +23,7 @@ from nas.latency.table.table import (
 )
 from nas.latency.table.validation import check_plausible, possible_block
 from nas.measurement.kit.files import KitResults, read_results
-from nas.measurement.protocol import Timing
+from nas.measurement.protocol import NOT_STEADY, Timing
 from nas.measurement.runtimes import RUNTIMES
 from nas.space.architecture import Architecture
 from nas.space.block import Block
@@ -50,6 +51,7 @@ def import_results(path: Path, tables_dir: Path | None = None) -> LatencyTable:
         _check_complete(results)
         meta = _meta(results)
         blocks, networks = _rows(results, meta)
+        networks = _steady(blocks, networks)
         check_plausible(blocks, networks, meta)
     except (ValueError, ArchitectureError) as error:
         raise TableError(f"{path}: {error}; no table was made") from None
@@ -131,6 +133,29 @@ def _rows(results: KitResults, meta: TableMeta) -> tuple[dict[Block, Timing], li
             results.rows[model.name],
         )
     return blocks, list(networks.values())
+
+
+def _steady(blocks: Mapping[Block, Timing], networks: list[NetworkRow]) -> list[NetworkRow]:
+    """Leave out networks that were not measured well; kits of earlier versions kept them.
+
+    Raises:
+        ValueError: too few networks are left, or a block was not measured well.
+    """
+    steady = [row for row in networks if row.timing.steady]
+    unsteady = sum(not timing.steady for timing in blocks.values())
+    left_out = len(networks) - len(steady)
+    if unsteady or len(steady) < MIN_NETWORKS:
+        raise ValueError(
+            f"{unsteady} blocks and {left_out} networks are of no use, as {NOT_STEADY}: build the "
+            f"kit anew, and run it when its device does less"
+        )
+    if left_out:
+        warnings.warn(
+            f"{left_out} of {len(networks)} networks are left out, as {NOT_STEADY}",
+            TableWarning,
+            stacklevel=3,
+        )
+    return steady
 
 
 def _block(name: str, value: Mapping[str, Any]) -> Block:

@@ -14,6 +14,7 @@ from nas.latency.table.table import LatencyTable
 from nas.measurement.protocol import Timing
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.space.workload import Workload
 
 RARE = 0.01
 """Significance level: a table is rejected if the probability that a valid table has so few networks
@@ -47,6 +48,11 @@ class Recheck:
         return sum(errors) / len(errors)
 
     @property
+    def steady(self) -> bool:
+        """Whether all networks could be measured well enough to tell whether the table is valid."""
+        return all(timing.steady for _, _, timing in self.networks)
+
+    @property
     def holds(self) -> bool:
         """Whether the table is still valid: the errors of its predictions can be due to chance."""
         from scipy.special import bdtr
@@ -61,6 +67,7 @@ def recheck(
     space: SearchSpace,
     count: int,
     seed: int,
+    workload: Workload,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Recheck:
     """Measure random networks of a space on this machine and predict them from a table.
@@ -70,16 +77,13 @@ def recheck(
         space: where the networks come from; the table must have its blocks.
         count: number of networks to measure.
         seed: seed of the choice of networks.
+        workload: one of `measured_workloads`.
         progress: called with the number of measured networks and the total number.
 
     Raises:
-        TableError: the table has no networks, lacks blocks of the space, or has measured all
-            networks of the space.
+        TableError: the table lacks blocks of the space, or has measured all its networks.
         RuntimeUnavailableError: the runtime is missing here.
     """
-    if not table.networks:
-        raise TableError(f"{table.path}: has no networks, so no predictor")
-    workload = table.networks[0].workload
     networks = unmeasured_networks(table, space, count, seed)
     prediction = LatencyPredictor.fit(table, workload).predict(networks, workload)
     timings = measure_networks(networks, table, workload, progress)
@@ -90,6 +94,20 @@ def recheck(
             for network, p, timing in zip(networks, predicted, timings, strict=True)
         )
     )
+
+
+def measured_workloads(table: LatencyTable) -> list[Workload]:
+    """A workload of each image size at which a table has networks, in the table's order.
+
+    Raises:
+        TableError: the table has no networks.
+    """
+    if not table.networks:
+        raise TableError(f"{table.path}: has no networks, so no predictor")
+    sizes: dict[int | str, Workload] = {}
+    for row in table.networks:
+        sizes.setdefault(row.workload.resolution, row.workload)
+    return list(sizes.values())
 
 
 def unmeasured_networks(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.errors import TableError
+from nas.errors import TableError, TableWarning
 from nas.latency.collect.table_bench import TableBench, open_bench
 from nas.latency.table.catalog import (
     TableKey,
@@ -22,13 +23,15 @@ from nas.latency.table.catalog import (
     own_key,
     table_path,
 )
+from nas.latency.table.cells import tidy
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
-from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
+from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, TRIES, groups
 from nas.measurement.protocol import (
     BLOCK_EFFORT,
     DECIDING_EFFORT,
     NETWORK_EFFORT,
+    NOT_STEADY,
     REFERENCE_SHARE,
     WAIT_SHARE,
     Effort,
@@ -140,7 +143,7 @@ def collect_table(
         RuntimeUnavailableError: the target cannot be measured on this machine; says why.
         TableError: an existing table is corrupted, or was measured with another runtime version
             or thread count; another process is measuring it; its folder cannot be written; the
-            space has too few networks.
+            space has too few networks; or the machine was too busy to measure all blocks.
     """
     key = measurable_key(target, precision, workload.batch_size)
     table_networks(space)  # refuses a space of too few networks before anything is measured
@@ -179,16 +182,16 @@ def _measure_missing(
     progress: Progress,
 ) -> LatencyTable:
     """Measure and write the rows that the table in ``path`` lacks; returns the whole table."""
-    for name in ("blocks.csv", "networks.csv"):
-        _drop_partial_line(path / name)
     meta = _comparable_meta(path, key)
+    tidy(path)
     if meta is None or missing_for(read_table(path), space, workload).blocks:
         with open_bench(key, meta.reference_ms if meta else None) as bench:
             if meta is None:
                 meta = new_meta(key, bench)
                 write_meta(path, meta)
-            missing = missing_for(read_table(path), space, workload)
-            _measure_blocks(path, bench, missing.blocks, progress)
+            for _ in range(TRIES):
+                missing = missing_for(read_table(path), space, workload)
+                _measure_blocks(path, bench, missing.blocks, progress)
             meta = _update_meta(path, meta, bench)
     # Networks are measured in a new process, as they are whenever they are compared with a table:
     # in a process that has measured hundreds of blocks they are a little slower.
@@ -197,10 +200,32 @@ def _measure_missing(
         with open_bench(key, meta.reference_ms) as bench:
             network_rows(
                 *(bench, networks, workload, progress),
-                on_rows=lambda rows: append_networks(path, rows),
+                on_rows=lambda rows: append_networks(path, [r for r in rows if r.timing.steady]),
             )
             _update_meta(path, meta, bench)
-    return read_table(path)
+    table = read_table(path)
+    _say_what_is_missing(table, missing_for(table, space, workload), workload)
+    return table
+
+
+def _say_what_is_missing(table: LatencyTable, missing: Missing, workload: Workload) -> None:
+    """Say which measurements were not steady, and so did not enter the table.
+
+    The table is complete enough to be used if only some of its networks are missing.
+
+    Raises:
+        TableError: it cannot be used.
+    """
+    if not missing:
+        return
+    text = (
+        f"{table.path}: {len(missing.blocks)} blocks and {len(missing.networks)} networks are left "
+        f"out, as {NOT_STEADY}; the others are kept: to measure these, run the command again when "
+        f"the machine does less"
+    )
+    if missing.blocks or len(table.networks_at(workload)) < MIN_NETWORKS:
+        raise TableError(text)
+    warnings.warn(text, TableWarning, stacklevel=2)
 
 
 def _update_meta(path: Path, meta: TableMeta, bench: TableBench) -> TableMeta:
@@ -220,7 +245,8 @@ def _measure_blocks(
 ) -> None:
     done = 0
     for blocks in groups(missing, BLOCKS_AT_ONCE):
-        append_blocks(path, zip(blocks, bench.blocks(blocks), strict=True))
+        rows = zip(blocks, bench.blocks(blocks), strict=True)
+        append_blocks(path, [(block, timing) for block, timing in rows if timing.steady])
         done += len(blocks)
         progress("blocks", done, len(missing))
 
@@ -365,16 +391,6 @@ def new_meta(key: TableKey, bench: TableBench) -> TableMeta:
         created=_today(),
         updated=_today(),
     )
-
-
-def _drop_partial_line(path: Path) -> None:
-    """Remove the last line of a file if it has no line end; a killed run leaves such a line."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _today() -> str:

@@ -74,6 +74,69 @@ def fit_additive(
     Raises:
         ValueError: shapes do not fit, a value is not finite, or a latency is not above zero.
     """
+    design, measured, center, pull = _problem(features, latency_ms, prior, ridge, constant_ridge)
+    coefficients = _solve(design, measured, 1 / measured, center, pull)
+    for _ in range(ROBUST_ROUNDS if robust else 0):
+        weight = _robust_weight(design @ coefficients, measured)
+        coefficients = _solve(design, measured, weight, center, pull)
+    return AdditiveModel(float(coefficients[-1]), coefficients[:-1])
+
+
+def leave_one_out(
+    features: ArrayLike,
+    latency_ms: ArrayLike,
+    *,
+    prior: ArrayLike = 0.0,
+    ridge: ArrayLike = 1e-3,
+    constant_ridge: float = 0.0,
+) -> NDArray[np.float64]:
+    """Predict each network by a fit of `fit_additive` to all others, in linear time.
+
+    The sums that a fit needs are those over all networks, less one term. The arguments are those of
+    `fit_additive`.
+
+    Returns:
+        Predicted latencies in ms, [n].
+
+    Raises:
+        ValueError: as `fit_additive`; or there is only one network.
+    """
+    design_np, measured_n, center_p, pull_p = _problem(
+        features, latency_ms, prior, ridge, constant_ridge
+    )
+    others = len(measured_n) - 1
+    if not others:
+        raise ValueError("to leave one network out takes at least two")
+    rows_np = design_np / measured_n[:, None]
+    size_np = np.abs(rows_np)
+    effect_np = (size_np.sum(axis=0) - size_np) / others
+    # A column that only the network itself has is zero in the others, but for rounding.
+    effect_np[effect_np <= 1e-12 * size_np] = 1.0
+    residual_n = 1.0 - rows_np @ center_p
+    products_npp = rows_np[:, :, None] * rows_np[:, None, :]
+    gram_npp = (products_npp.sum(axis=0) - products_npp) / others
+    gram_npp /= effect_np[:, :, None] * effect_np[:, None, :]
+    gram_npp += np.diag(pull_p**2)
+    moments_np = rows_np * residual_n[:, None]
+    right_np = (moments_np.sum(axis=0) - moments_np) / others / effect_np
+    change_np = np.einsum("npq,nq->np", np.linalg.pinv(gram_npp, hermitian=True), right_np)
+    predicted: NDArray[np.float64] = (design_np * (center_p + change_np / effect_np)).sum(axis=1)
+    return predicted
+
+
+def _problem(
+    features: ArrayLike,
+    latency_ms: ArrayLike,
+    prior: ArrayLike,
+    ridge: ArrayLike,
+    constant_ridge: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Check the arguments of a fit.
+
+    Returns:
+        Features with a column of ones for the constant, [n, p], latencies, [n], and the prior and
+        ridge of every column, [p] each.
+    """
     matrix = np.asarray(features, dtype=np.float64)
     measured = np.asarray(latency_ms, dtype=np.float64)
     if matrix.ndim != 2 or measured.shape != matrix.shape[:1] or not len(measured):
@@ -86,11 +149,7 @@ def fit_additive(
     design = np.column_stack([matrix, np.ones(len(measured))])
     center = np.append(np.broadcast_to(np.asarray(prior, float), matrix.shape[1:]), 0.0)
     pull = np.append(np.broadcast_to(np.asarray(ridge, float), matrix.shape[1:]), constant_ridge)
-    coefficients = _solve(design, measured, 1 / measured, center, pull)
-    for _ in range(ROBUST_ROUNDS if robust else 0):
-        weight = _robust_weight(design @ coefficients, measured)
-        coefficients = _solve(design, measured, weight, center, pull)
-    return AdditiveModel(float(coefficients[-1]), coefficients[:-1])
+    return design, measured, center, pull
 
 
 def _solve(

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.errors import TableError
-from nas.latency.predict.additive import fit_additive
+from nas.latency.predict.additive import fit_additive, leave_one_out
 from nas.latency.predict.intervals import CONFIDENCE, ErrorSpread, Prediction, log_deviation
 from nas.latency.predict.scorer import Scorer
 from nas.latency.table.catalog import remeasure_command
@@ -64,6 +64,9 @@ SHARED_DEVIATION = 0.02
 """Prior standard deviation of the factor that all networks of a session share, before any network
 was measured in it. It is wider than `SESSION_DEVIATION`, because single sessions were further off
 (docs/benchmarks-notes.md)."""
+
+MAX_PUBLISHED_FITS = 24
+"""Largest number of fits by which the error of published networks is estimated."""
 
 MAX_FACTOR = 10.0
 """Largest factor of an interval, see `ErrorSpread.factor`. A table whose factor is larger is
@@ -126,12 +129,7 @@ class LatencyPredictor:
                     f"{table.path}: {error}; mend or delete that row, or measure again"
                 ) from None
         constant_ms, block_ms, parameters = fit(table, networks)
-        errors = []
-        for index, row in enumerate(networks):
-            others = networks[:index] + networks[index + 1 :]
-            other_constant, other_block_ms, _ = fit(table, others)
-            predicted = other_constant + sum(other_block_ms(block) for block in row.blocks())
-            errors.append(predicted / row.timing.latency_ms - 1)
+        errors = _left_out_errors(table, networks)
         deviation = log_deviation(errors)
         if table.meta.kind == "measured":
             deviation = max(math.hypot(deviation, SESSION_DEVIATION), LEAST_DEVIATION)
@@ -297,9 +295,39 @@ def _fit_published(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
     return 0.0, roofline.block_ms, 3
 
 
-def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+def _left_out_errors(table: LatencyTable, networks: Sequence[NetworkRow]) -> list[float]:
+    """Errors (predicted / measured - 1) of networks that are left out of the fit in turn.
+
+    Of published networks, of which each fit takes long, every `MAX_PUBLISHED_FITS`-th is left out
+    together if there are more than that.
+    """
+    if table.meta.kind == "measured":
+        features, measured = _sums(table, networks)
+        predicted = leave_one_out(
+            features, measured, prior=PLAIN_SUM, ridge=RIDGE, constant_ridge=RIDGE
+        )
+        return [float(error) for error in predicted / measured - 1]
+    errors = [0.0] * len(networks)
+    for first in range(min(len(networks), MAX_PUBLISHED_FITS)):
+        left_out = range(first, len(networks), MAX_PUBLISHED_FITS)
+        others = [row for index, row in enumerate(networks) if index not in left_out]
+        constant_ms, block_ms, _ = _fit_published(table, others)
+        for index in left_out:
+            predicted_ms = constant_ms + sum(map(block_ms, networks[index].blocks()))
+            errors[index] = predicted_ms / networks[index].timing.latency_ms - 1
+    return errors
+
+
+def _sums(
+    table: LatencyTable, networks: Sequence[NetworkRow]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Features of networks for the correction, [n, 3], and their latencies in ms, [n]."""
     features = np.array([block_sums(table, row.blocks()).sum(axis=0) for row in networks])
-    measured = [row.timing.latency_ms for row in networks]
+    return features, np.array([row.timing.latency_ms for row in networks])
+
+
+def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
+    features, measured = _sums(table, networks)
     model = fit_additive(features, measured, prior=PLAIN_SUM, ridge=RIDGE, constant_ridge=RIDGE)
 
     def block_ms(block: Block) -> float:

@@ -67,9 +67,12 @@ def fit_roofline(
     gflop, gbyte = sizes[middle].sum(axis=0)
     start = np.log([gflop / third_ms, gbyte / third_ms, third_ms / len(sizes[middle])])
 
+    all_sizes = np.concatenate(sizes)
+    begins = np.cumsum([0, *map(len, sizes[:-1])])
+
     def residuals(log_parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         peak, bandwidth, overhead = np.exp(log_parameters)
-        times = [_op_times(size, peak, bandwidth, overhead).sum() for size in sizes]
+        times = np.add.reduceat(_op_times(all_sizes, peak, bandwidth, overhead), begins)
         return np.asarray(np.log(times) - target)
 
     best = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from nas.errors import TableError, unknown
 from nas.latency.table.files import read_table
 from nas.latency.table.table import LatencyTable, TableMeta
+from nas.measurement.device import hardware
 from nas.measurement.runtimes import RUNTIMES, Runtime
 from nas.precision import Precision
 from nas.space.workload import IMAGENET, Workload
@@ -203,14 +204,10 @@ def why_not_this_machine(table: LatencyTable) -> str | None:
 
 
 def _is_this_device(meta: TableMeta) -> bool:
-    """Whether a table was measured on this machine's hardware, with any number of threads."""
+    """Whether a table was measured on this machine's hardware, with any number of CPUs."""
     if meta.target not in RUNTIMES or RUNTIMES[meta.target].unavailable():
         return False
-    here = RUNTIMES[meta.target].device()
-    if meta.device == here.name:
-        return True
-    cores = f"-{here.threads}c"
-    return meta.device.removesuffix(f"-{meta.threads}c") == here.name.removesuffix(cores)
+    return hardware(meta.device) == hardware(RUNTIMES[meta.target].device().name)
 
 
 def changes(meta: TableMeta) -> str | None:
@@ -223,14 +220,17 @@ def changes(meta: TableMeta) -> str | None:
     if meta.kind == "published" or not _is_this_device(meta):
         return None
     runtime = RUNTIMES[meta.target]
+    here = runtime.device()
     found = [
         f"{what} {old}, now it is {new}"
         for what, old, new in (
             ("runtime version", meta.runtime_version, runtime.version()),
-            ("threads", meta.threads, runtime.device().threads),
+            ("threads", meta.threads, here.threads),
         )
         if old != new
     ]
+    if meta.threads == here.threads and meta.device != here.name:  # another quota of the CPUs' time
+        found.append(f"device {meta.device}, now it is {here.name}")
     return "; ".join(found) or None
 
 

@@ -6,20 +6,26 @@ a table is ever executed.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from nas.errors import ArchitectureError, TableError, TableWarning, UnknownKindError, brief
+from nas.latency.table.cells import (
+    BLOCK_COLUMNS,
+    NETWORK_COLUMNS,
+    TIMING_COLUMNS,
+    add_columns,
+    append_rows,
+    further_columns,
+    read_cells,
+    repair,
+)
 from nas.latency.table.table import (
     TABLE_FORMAT,
     LatencyTable,
@@ -33,15 +39,9 @@ from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.block_kinds import canonical, is_kind_name, kind_of
 from nas.space.workload import Workload
-from nas.system.atomic import replacing, staging_folder, write_whole
-from nas.system.json_checks import MAX_FILE_BYTES, read_json
+from nas.system.atomic import staging_folder, write_whole
+from nas.system.json_checks import read_json
 from nas.system.paths import exists
-
-BLOCK_COLUMNS = [field.name for field in fields(Block) if field.name != "extra"]
-"""Columns that every block has; columns of fields that only some kinds have follow them."""
-
-TIMING_COLUMNS = [field.name for field in fields(Timing)]
-NETWORK_COLUMNS = ["name", "resolution", "num_classes", "architecture"]
 
 
 def read_table(path: Path) -> LatencyTable:
@@ -109,62 +109,25 @@ def _read_csv(
     """Call ``add`` with every row; a ValueError that it raises becomes a TableError with the line.
 
     Rows of blocks whose kind is not registered are skipped with a warning, as no space here has
-    them. Unless the file must be ``whole``, a last line without a line end is skipped too: the
-    measurement was killed while it wrote the line, and will write it again.
+    them. ``whole`` is that of `read_cells`.
     """
     if not path.exists():
         return
-    repair = f"mend or delete that line, or delete {path.name} and measure again"
+    content = read_cells(path, columns, whole)
     unknown_kinds = 0
-    try:
-        text = _read_text(path, repair)
-        if not whole:
-            begun = text.rpartition("\n")[2]
-            if begun == text and ",".join(columns + TIMING_COLUMNS).startswith(text):
-                return
-            if begun != text:
-                text = text.removesuffix(begun)
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader, None) or []
-        if not _is_header(header, columns):
-            raise TableError(
-                f"{path}:1: the header is {brief(header)}, expected "
-                f"{','.join(columns + TIMING_COLUMNS)}; {repair}"
-            )
-        for cells in reader:
-            try:
-                if len(cells) != len(header):
-                    raise ValueError(f"{len(cells)} cells, expected {len(header)}")
-                add(dict(zip(header, cells, strict=True)))
-            except UnknownKindError:
-                unknown_kinds += 1
-            except (ValueError, ArchitectureError) as error:
-                raise TableError(f"{path}:{reader.line_num}: {error}; {repair}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path}: not readable as CSV: {error}; {repair}") from None
+    for line, cells in content.rows:
+        try:
+            add(dict(zip(content.header, cells, strict=True)))
+        except UnknownKindError:
+            unknown_kinds += 1
+        except (ValueError, ArchitectureError) as error:
+            raise TableError(f"{path}:{line}: {error}; {repair(path)}") from None
     if unknown_kinds:
         warnings.warn(
             f"{path}: rows left out: {unknown_kinds}, of kinds of block that are not known here",
             TableWarning,
             stacklevel=3,
         )
-
-
-def _read_text(path: Path, repair: str) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise TableError(f"{path}: larger than {MAX_FILE_BYTES / 1e6:.0f} MB: {repair}")
-    return data.decode("utf-8")
-
-
-def _is_header(header: Sequence[str], columns: list[str]) -> bool:
-    """Whether a header has the expected columns, and between them only further fields of blocks."""
-    further = header[len(columns) : -len(TIMING_COLUMNS)]
-    good = [*columns, *further, *TIMING_COLUMNS] == list(header)
-    if columns != BLOCK_COLUMNS:
-        return good and not further
-    return good and all(map(is_kind_name, further)) and len(set(header)) == len(header)
 
 
 def _number(row: Mapping[str, str], column: str, low: float, high: float) -> float:
@@ -282,42 +245,18 @@ def append_blocks(path: Path, rows: Iterable[tuple[Block, Timing]]) -> None:
     A field that only some kinds have gets its column with the first block that has the field.
     """
     file, rows = path / "blocks.csv", list(rows)
-    further = _further_columns(file)
+    further = further_columns(file)
     wanted = {name: None for block, _ in rows for name, _ in block.extra}
     new = [name for name in wanted if name not in further]
     if new and file.exists():
-        _add_columns(file, len(BLOCK_COLUMNS) + len(further), new)
+        add_columns(file, len(BLOCK_COLUMNS) + len(further), new)
     columns = [*further, *new]
     lines = []
     for block, timing in rows:
         extra = dict(block.extra)
         sizes = [getattr(block, name) for name in BLOCK_COLUMNS]
         lines.append([*sizes, *(extra.get(name, "") for name in columns), *_timing_cells(timing)])
-    _append(file, [*BLOCK_COLUMNS, *columns, *TIMING_COLUMNS], lines)
-
-
-def _further_columns(path: Path) -> list[str]:
-    """Columns of ``blocks.csv`` for fields that only some kinds have; empty without a file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file), [])
-    return header[len(BLOCK_COLUMNS) : -len(TIMING_COLUMNS)]
-
-
-def _add_columns(path: Path, position: int, names: Sequence[str]) -> None:
-    """Insert columns at a position, with empty cells in all rows; the file is replaced atomically.
-
-    Args:
-        path: the CSV file.
-        position: number of columns before the new ones.
-        names: names of the new columns.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    lines = [[*row[:position], *[""] * len(names), *row[position:]] for row in rows]
-    with replacing(path) as partial:
-        _append(partial, [*header[:position], *names, *header[position:]], lines)
+    append_rows(file, [*BLOCK_COLUMNS, *columns, *TIMING_COLUMNS], lines)
 
 
 def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:
@@ -327,7 +266,7 @@ def append_networks(path: Path, rows: Iterable[NetworkRow]) -> None:
         compact = json.dumps(row.architecture.to_json(), separators=(",", ":"))
         cells = [row.name, row.workload.resolution, row.workload.outputs, compact]
         lines.append([*cells, *_timing_cells(row.timing)])
-    _append(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, lines)
+    append_rows(path / "networks.csv", NETWORK_COLUMNS + TIMING_COLUMNS, lines)
 
 
 def _timing_cells(timing: Timing) -> list[str]:
@@ -338,15 +277,3 @@ def _timing_cells(timing: Timing) -> list[str]:
         str(timing.runs),
         f"{timing.reference_ms:.5f}",
     ]
-
-
-def _append(path: Path, columns: list[str], lines: list[list[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if not path.exists() or path.stat().st_size == 0:
-        writer.writerow(columns)
-    writer.writerows(lines)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
-        file.flush()
-        os.fsync(file.fileno())

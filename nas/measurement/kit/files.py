@@ -356,7 +356,7 @@ _MANIFEST: Mapping[str, Check] = {
     "models": sequence(MAX_MODELS),
 }
 _CONDITIONS: Mapping[str, Check] = {
-    "device": _NAME,
+    "device": text("[a-z0-9][a-z0-9.-]*", "a name of a-z, 0-9, dots and dashes"),
     "device_description": line,
     "threads": whole(0, 65_536),
     "runtime_version": line,

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import TableError, UserError, unknown
-from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, groups
+from nas.measurement.bench import BLOCKS_AT_ONCE, NETWORKS_AT_ONCE, TRIES, groups
 from nas.measurement.bench_process import BenchProcess
 from nas.measurement.kit.files import Conditions, KitResults, Manifest, read_results, write_results
 from nas.measurement.kit.source import KitSource, open_kit
-from nas.measurement.protocol import BLOCK_EFFORT, NETWORK_EFFORT, Effort
+from nas.measurement.protocol import BLOCK_EFFORT, NETWORK_EFFORT, NOT_STEADY, Effort
 from nas.measurement.runtimes import RUNTIMES
 
 GROUPS: dict[str, tuple[int, Effort]] = {
@@ -96,8 +96,20 @@ def _measure(source: KitSource, path: Path) -> None:
     if results is None or any(results.missing(kind) for kind in GROUPS):
         with tempfile.TemporaryDirectory(prefix="nas-kit-") as name:
             _measure_missing(source, path, results, conditions, Path(name))
+        _require_complete(path)
     print(f"{path} is complete. Where the kit was built, run:")
     print(f"  python run_search.py tables import {shlex.quote(path.name)}")
+
+
+def _require_complete(path: Path) -> None:
+    """Raise TableError if models were left out because they could not be measured well."""
+    results = read_results(path)
+    count = sum(len(results.missing(kind)) for kind in GROUPS)
+    if count:
+        raise TableError(
+            f"{path}: {count} models are left out, as {NOT_STEADY}; the others are kept: run the "
+            f"kit again when the machine does less, it measures only these"
+        )
 
 
 def _conditions(source: KitSource) -> Conditions:
@@ -179,7 +191,8 @@ def _measure_missing(
                 manifest.target, manifest.precision, reference, empty, known_ms
             ) as bench:
                 results = results or _new_results(manifest, conditions, bench)
-                results = _measure_kind(kind, source, path, results, bench, folder)
+                for _ in range(TRIES):
+                    results = _measure_kind(kind, source, path, results, bench, folder)
 
 
 def _new_results(manifest: Manifest, conditions: Conditions, bench: BenchProcess) -> KitResults:
@@ -202,7 +215,8 @@ def _measure_kind(
     for group in groups(todo, size):
         with source.models(group, folder) as files:
             timings = bench.measure(files, effort)
-        rows = {model.name: timing for model, timing in zip(group, timings, strict=True)}
+        measured = zip(group, timings, strict=True)
+        rows = {model.name: timing for model, timing in measured if timing.steady}
         results = results.with_rows(rows, bench.quiet_ms(), _today())
         write_results(path, results)
         progress.advance(len(group))

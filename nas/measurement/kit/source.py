@@ -18,7 +18,8 @@ from typing import BinaryIO
 
 from nas.errors import TableError
 from nas.measurement.kit.files import Digest, KitModel, is_inside, parse_manifest
-from nas.system.json_checks import MAX_FILE_BYTES, loads
+from nas.system.json_checks import loads
+from nas.system.text_files import MAX_FILE_BYTES
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20

@@ -8,11 +8,12 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from nas.errors import RuntimeUnavailableError
 from nas.measurement.device import Device, this_cpu
 from nas.measurement.protocol import Session
 from nas.measurement.runtimes.base import Runtime, timed_by_clock
 from nas.measurement.runtimes.cuda_driver import cuda_device
-from nas.measurement.runtimes.inputs import example_input
+from nas.measurement.runtimes.inputs import example_bits, example_input
 from nas.precision import Precision
 
 _PACKAGES = {
@@ -29,10 +30,24 @@ _NUMPY_TYPES = {
     "tensor(double)": "float64",
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
     "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
+    "tensor(uint16)": "uint16",
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
+    "tensor(string)": "object",
 }
+
+_BITS_TYPES = {
+    "tensor(bfloat16)": ("uint16", 16),
+    "tensor(float8e4m3fn)": ("uint8", 17),
+    "tensor(float8e4m3fnuz)": ("uint8", 18),
+    "tensor(float8e5m2)": ("uint8", 19),
+    "tensor(float8e5m2fnuz)": ("uint8", 20),
+}
+"""Types that NumPy lacks: the NumPy type of the same width, and the number of the type in ONNX."""
 
 
 class OnnxRuntime(Runtime):
@@ -75,15 +90,15 @@ class OnnxRuntime(Runtime):
 
     def load(self, path: Path, precision: Precision) -> Session:
         session = self._open(path)
-        inputs = {
-            given.name: example_input(given.shape, _NUMPY_TYPES[given.type])
-            for given in session.get_inputs()
-        }
-        if self._on_gpu:
-            return timed_by_clock(_bound_call(session, inputs))
+        given = session.get_inputs()
+        if self._on_gpu or any(entry.type in _BITS_TYPES for entry in given):
+            device = "cuda" if self._on_gpu else "cpu"
+            values = {entry.name: _ort_value(entry, device) for entry in given}
+            return timed_by_clock(_bound_call(session, values, device))
+        arrays = {entry.name: _array(entry) for entry in given}
 
         def call() -> None:
-            session.run(None, inputs)
+            session.run(None, arrays)
 
         return timed_by_clock(call)
 
@@ -113,15 +128,39 @@ def _share_one_thread_pool(threads: int) -> None:
     ort.set_global_thread_pool_sizes(threads, 1)
 
 
-def _bound_call(session: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """Make a function that runs the session once, with inputs and outputs kept on the GPU."""
-    import onnxruntime as ort
+def _array(given: Any) -> Any:
+    """Example value of an input of a session.
 
+    Raises:
+        RuntimeUnavailableError: there are no example values of its type.
+    """
+    if given.type not in _NUMPY_TYPES:
+        raise RuntimeUnavailableError(
+            f"input {given.name!r} has the type {given.type}, for which this program has no "
+            f"example values: it cannot be measured"
+        )
+    return example_input(given.shape, _NUMPY_TYPES[given.type])
+
+
+def _ort_value(given: Any, device: str) -> Any:
+    """Example value of an input of a session, on the device; errors as `_array`."""
+    from onnxruntime import OrtValue
+
+    if given.type not in _BITS_TYPES:
+        return OrtValue.ortvalue_from_numpy(_array(given), device, 0)
+    dtype, number = _BITS_TYPES[given.type]
+    if device != "cpu":  # whatever is in the memory
+        return OrtValue.ortvalue_from_shape_and_type(given.shape, number, device, 0)
+    return OrtValue.ortvalue_from_numpy_with_onnx_type(example_bits(given.shape, dtype), number)
+
+
+def _bound_call(session: Any, inputs: dict[str, Any], device: str) -> Callable[[], None]:
+    """Make a function that runs the session once, with inputs and outputs kept on the device."""
     binding = session.io_binding()
     for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
+        binding.bind_ortvalue_input(name, value)
     for output in session.get_outputs():
-        binding.bind_output(output.name, "cuda")
+        binding.bind_output(output.name, device)
 
     def call() -> None:
         session.run_with_iobinding(binding)

@@ -41,8 +41,10 @@ class OpenVino(Runtime):
         model = core.compile_model(core.read_model(str(path)), "CPU", settings)
         request = model.create_infer_request()
         for given in model.inputs:
-            value = example_input(tuple(given.shape), given.element_type.to_dtype())
-            request.set_tensor(given, openvino.Tensor(value))
+            # OpenVINO shows types that NumPy lacks as others of the same width.
+            tensor = openvino.Tensor(given.element_type, given.shape)
+            tensor.data[...] = example_input(tuple(given.shape), given.element_type.to_dtype())
+            request.set_tensor(given, tensor)
 
         def call() -> None:
             request.infer()

@@ -24,6 +24,9 @@ from nas.system import folders
 from nas.system.atomic import write_whole
 from nas.system.paths import is_writable
 
+OLDEST = 10
+"""Oldest major version of TensorRT that is supported."""
+
 
 class TensorRT(Runtime):
     """Builds an engine with static shapes for each model; inputs and outputs stay on the GPU."""
@@ -52,6 +55,7 @@ class TensorRT(Runtime):
         return device
 
     def load(self, path: Path, precision: Precision) -> Session:
+        _require_new_enough(self.version())
         cache = timing_cache_path(self.version(), self.device().name)
         if _has_python_package():
             return _engine_session(path, cache)
@@ -71,6 +75,21 @@ def timing_cache_path(version: str, device: str) -> Path | None:
     if not is_writable(folder):
         return None
     return folder / f"tensorrt-{slugify(version)}-{device}.cache"
+
+
+def _require_new_enough(version: str) -> None:
+    """Refuse a TensorRT that lacks what is used here, before it complains in words of its own.
+
+    Raises:
+        RuntimeUnavailableError: it is older than `OLDEST`; says which one it is.
+    """
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST:
+        where = "the package tensorrt" if _has_python_package() else str(trtexec.find())
+        raise RuntimeUnavailableError(
+            f"{where} is of TensorRT {version}; {OLDEST} or newer is needed (JetPack 6.1 has it): "
+            f"pip install -U tensorrt, or name a newer trtexec in the variable TRTEXEC"
+        )
 
 
 def _has_python_package() -> bool:

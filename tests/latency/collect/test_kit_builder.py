@@ -23,6 +23,7 @@ from nas.errors import RuntimeUnavailableError, TableError, UserError
 from nas.latency.collect import kit_builder as kit
 from nas.latency.collect import tables as collect
 from nas.latency.collect.tables import calibration_networks
+from nas.measurement import protocol
 from nas.measurement.kit import runner as kit_runner
 from nas.measurement.kit.files import is_inside, read_results
 from nas.measurement.kit.source import MANIFEST, open_kit
@@ -235,6 +236,20 @@ def test_interrupted_it_says_what_is_kept_and_goes_on(package_kit, runtime, tmp_
     assert {name: rows[name] for name in kept} == kept
     assert len(rows) == 30
     assert not list(tmp_path.glob(".*"))
+
+
+def test_on_a_busy_device_models_are_left_out_and_measured_by_the_next_run(
+    package_kit, runtime, tmp_path, capsys, monkeypatch
+):
+    results = tmp_path / "results.json"
+    with monkeypatch.context() as busy:
+        busy.setattr(protocol, "MAX_CI_PCT", -1.0)  # as if no interval were narrow enough
+        assert kit_runner.main(package_kit, ["-o", str(results)]) == 2
+    said = capsys.readouterr().err
+    assert "results.json: 30 models are left out, as the machine was too busy" in said
+    assert not read_results(results).rows
+    assert kit_runner.main(package_kit, ["-o", str(results)]) == 0
+    assert len(read_results(results).rows) == 30
 
 
 def test_results_that_a_run_cannot_go_on_with_are_left_alone(

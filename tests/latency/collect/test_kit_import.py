@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.errors import TableError
+from nas.errors import TableError, TableWarning
 from nas.latency.collect.kit_import import import_results
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.table import LatencyTable
@@ -123,6 +123,29 @@ def test_a_table_of_the_device_is_not_replaced(tmp_path):
     with pytest.raises(TableError, match="is there already; to replace it, delete that folder"):
         import_results(tmp_path / "results.json", tmp_path / "tables")
     assert {path: path.read_bytes() for path in table.path.iterdir()} == before
+
+
+def test_a_network_that_was_not_steady_is_left_out_with_a_warning(tmp_path):
+    path = write_json(tmp_path / "results.json", changed("rows", NETWORK, "ci_pct", value=150.0))
+    with pytest.warns(TableWarning, match="1 of 24 networks are left out, as the machine"):
+        table = import_results(path, tmp_path / "tables")
+    assert len(table.networks) == 23 and all(row.timing.steady for row in table.networks)
+
+
+def test_a_block_that_was_not_steady_is_refused(refused):
+    said = refused(changed("rows", BLOCK, "ci_pct", value=150.0))
+    assert "1 blocks and 0 networks are of no use, as the machine was too busy" in said
+    assert "build the kit anew" in said
+
+
+@pytest.mark.parametrize(
+    "save", [lambda t: b"\xef\xbb\xbf" + t.encode(), lambda t: t.encode("utf-16")]
+)
+def test_results_that_an_editor_saved_are_read(tmp_path, save):
+    write_results(tmp_path / "results.json", RESULTS)
+    text = (tmp_path / "results.json").read_text()
+    (tmp_path / "results.json").write_bytes(save(text.replace("\n", "\r\n")))
+    assert read_results(tmp_path / "results.json") == RESULTS
 
 
 @pytest.mark.parametrize("count", [1, 10])

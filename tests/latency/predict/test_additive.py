@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from nas.latency.predict.additive import AdditiveModel, fit_additive
+from nas.latency.predict.additive import AdditiveModel, fit_additive, leave_one_out
 
 
 def noisy(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -113,3 +113,22 @@ def test_refuses_what_cannot_be_fitted(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         fit_additive(features, latency_ms)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.02])
+def test_leaving_one_out_is_a_fit_to_all_others(ridge):
+    rng = np.random.default_rng(0)
+    features = np.column_stack([rng.uniform(1, 9, 12), rng.integers(0, 5, 12), np.zeros(12)])
+    features[4, 2] = 3.0  # a feature that one network alone has
+    measured = features @ [1.1, 0.2, 0.1] + rng.uniform(0.2, 0.4, 12)
+    settings = {"prior": (1.0, 0.0, 0.0), "ridge": ridge, "constant_ridge": ridge}
+    predicted = leave_one_out(features, measured, **settings)
+    for index in range(len(measured)):
+        others = np.arange(len(measured)) != index
+        model = fit_additive(features[others], measured[others], **settings)
+        assert predicted[index] == pytest.approx(model.predict(features[index]), rel=1e-9)
+
+
+def test_leaving_out_the_only_one_is_refused():
+    with pytest.raises(ValueError, match="at least two"):
+        leave_one_out([[1.0]], [1.0])

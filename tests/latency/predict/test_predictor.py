@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nas.errors import TableError
+from nas.latency.predict import predictor as predictor_module
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.catalog import load_table
 from nas.latency.table.files import read_table
@@ -156,3 +158,22 @@ def test_a_higher_confidence_has_wider_intervals(predictor, space):
         assert found.low_ms[0] == pytest.approx(found.latency_ms[0] / factor)
         widths.append(factor)
     assert widths == sorted(widths)
+
+
+def test_thousands_of_networks_are_fitted_at_once(tmp_path, space):
+    table = made_up_table(tmp_path / "tables", space)
+    rng = random.Random(0)
+    rows = [replace(rng.choice(table.networks), name=str(index)) for index in range(3_000)]
+    started = time.monotonic()
+    predictor = LatencyPredictor.fit(replace(table, networks=tuple(rows)))
+    assert len(predictor.relative_errors) == 3_000
+    assert time.monotonic() - started < 30  # seconds here; by 3,000 fits it was many minutes
+
+
+def test_many_published_networks_are_left_out_in_groups(monkeypatch):
+    table = load_table("tensorrt")
+    alone = LatencyPredictor.fit(table).relative_errors
+    monkeypatch.setattr(predictor_module, "MAX_PUBLISHED_FITS", 3)
+    together = LatencyPredictor.fit(table).relative_errors
+    assert len(together) == len(alone) and together != alone
+    assert max(map(abs, together)) < 0.2

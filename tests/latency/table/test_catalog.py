@@ -17,7 +17,7 @@ from nas.latency.table.catalog import (
     target_names,
     why_not_this_machine,
 )
-from nas.measurement.device import this_cpu
+from nas.measurement.device import hardware, this_cpu
 from nas.space.workload import Workload
 from nas.system import folders
 from tests.tiny import made_up_table, tiny_space
@@ -110,6 +110,15 @@ def test_another_thread_count_is_noticed(tmp_path):
     table = made_up_table(tmp_path, tiny_space(tmp_path), device=device)
     meta = table.meta.model_copy(update={"threads": here.threads + 6})
     said = f"threads {here.threads + 6}, now it is {here.threads}"
+    assert said in changes(meta)
+    assert said in why_not_this_machine(replace(table, meta=meta))
+
+
+def test_another_cpu_quota_is_noticed(tmp_path):
+    device = f"{hardware(this_cpu().name)}-{this_cpu().threads + 0.5:g}c"
+    table = made_up_table(tmp_path, tiny_space(tmp_path), device=device)
+    meta = table.meta.model_copy(update={"threads": this_cpu().threads})
+    said = f"device {device}, now it is {this_cpu().name}"
     assert said in changes(meta)
     assert said in why_not_this_machine(replace(table, meta=meta))
 

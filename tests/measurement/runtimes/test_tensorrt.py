@@ -50,6 +50,20 @@ def test_what_trtexec_complains_about_is_quoted(trtexec_double, tmp_path):
         trtexec.load(broken, tmp_path / "timing.cache")
 
 
+def test_an_old_trtexec_is_named_with_its_version_and_a_remedy(monkeypatch, model, tmp_path):
+    old = tmp_path / "trtexec"
+    double = (DOUBLES / "trtexec").read_text()
+    old.write_text(double.replace("TensorRT v101302", "TensorRT v8502"))
+    old.chmod(0o755)
+    monkeypatch.setenv("TRTEXEC", str(old))
+    trtexec.version.cache_clear()
+    with pytest.raises(RuntimeUnavailableError) as refused:
+        tensorrt.TensorRT().load(model, "fp16")
+    assert f"{old} is of TensorRT 8.5.2; 10 or newer is needed" in str(refused.value)
+    assert "TRTEXEC" in str(refused.value)
+    trtexec.version.cache_clear()
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "[{}]", '[{"computeMs": "x"}]', '[{"computeMs": -1}]', "[1]"]
 )
