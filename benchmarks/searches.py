@@ -13,16 +13,26 @@ from nas.api import resume
 from nas.config import SearchConfig, option_error
 from nas.results.values import Candidate, SearchResult
 from nas.search.callbacks import Listener, Trained
+from nas.search.executors.local import LocalExecutor
 from nas.search.store.run_folder import read_run
 from nas.search.store.study_file import STUDY
+from nas.search.trial_runner import MakeExecutor
 
 
-def search_or_go_on(run_dir: Path, budget_ms: float, **options: Any) -> SearchResult:
+def search_or_go_on(
+    run_dir: Path,
+    budget_ms: float,
+    tables_dir: Path | None = None,
+    executor: MakeExecutor = LocalExecutor,
+    **options: Any,
+) -> SearchResult:
     """Run or resume a search on this machine's ONNX Runtime table.
 
     Args:
         run_dir: its folder.
         budget_ms: on the table's device.
+        tables_dir: folder of the table; None for the usual ones.
+        executor: as in `nas.search`.
         options: others of its `SearchConfig`.
 
     Raises:
@@ -43,8 +53,8 @@ def search_or_go_on(run_dir: Path, budget_ms: float, **options: Any) -> SearchRe
     if (run_dir / STUDY).exists():
         if _asked(read_run(run_dir)) != _asked(config):
             raise SystemExit(f"{run_dir} holds a search with other options: choose another --work")
-        return resume(run_dir, listener=listener)
-    return nas.search(config, run_dir, listener=listener)
+        return resume(run_dir, tables_dir=tables_dir, executor=executor, listener=listener)
+    return nas.search(config, run_dir, tables_dir=tables_dir, executor=executor, listener=listener)
 
 
 def about(result: SearchResult) -> dict[str, Any]:

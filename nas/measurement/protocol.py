@@ -310,10 +310,17 @@ def _relative_half_interval(
 
 
 def _student_t(freedom: float) -> float:
-    """Two-sided 95% quantile of Student's t, within 1% (Abramowitz and Stegun 26.7.5)."""
-    z, n = 1.959964, freedom
-    if n < 3:  # the expansion is poor there; exact at 1 and 2, a power of it between
-        return float(12.706 * (4.303 / 12.706) ** math.log2(max(n, 1.0)))
+    """Two-sided 95% quantile of Student's t, within 1% from two degrees of freedom (Abramowitz and
+    Stegun 26.7.5), within 3% from one.
+
+    Below three degrees of freedom the expansion is poor: there the logarithm is interpolated over
+    the reciprocal, between exact values.
+    """
+    z, n = 1.959964, max(freedom, 1.0)
+    if n < 3:
+        low, (at_low, at_high) = (1, (12.7062, 4.3027)) if n < 2 else (2, (4.3027, 3.1824))
+        share = (1 / low - 1 / n) / (1 / low - 1 / (low + 1))
+        return float(at_low * (at_high / at_low) ** share)
     first = (z**3 + z) / (4 * n)
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)

@@ -63,6 +63,7 @@ class LivePrinter:
             "measuring": "No complete latency table for this machine yet: measuring it first.",
             "training": "Training candidates by proxy.",
             "evaluating": "Evaluating candidates.",
+            "session": "Measuring some networks of the table again: how fast is the machine now?",
             "verifying": "Measuring the best on this machine.",
             "confirming": "Measuring what is to be recommended once more.",
             "finalists": "Training the finalists once more, longer and with another seed.",

@@ -205,7 +205,9 @@ def _facts(result: SearchResult) -> list[tuple[str, str]]:
         )
     )
     if compared_to:
-        facts.append(("measured", f"± is the 95% interval, diff. is to {compared_to}"))
+        facts.append(
+            ("measured", f"± is the 95% interval of this measurement, diff. is to {compared_to}")
+        )
     facts.append(("accuracy", accuracy_rule(config)))
     if score_rule(config):
         facts.append(("score", score_rule(config)))

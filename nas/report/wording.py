@@ -147,9 +147,13 @@ def latency_text(latency: DeviceLatency, device: DeviceResult, config: SearchCon
     """Say the measured latency of a network, or else the predicted one, with its interval."""
     measured = latency.measured
     if measured:
+        again = ""
+        if latency.remeasured_high_ms is not None:
+            pct = 100 * (latency.remeasured_high_ms / measured.latency_ms - 1)
+            again = f"; measured again, {confidence_text(config)} within ±{pct:.1f}%"
         return (
             f"{ms_text(measured.latency_ms)} ms {measured_word(measured)} "
-            f"(95% within ±{measured.ci_pct:.1f}%, {measured.runs} runs)"
+            f"(95% within ±{measured.ci_pct:.1f}%, {measured.runs} runs{again})"
         )
     return predicted_text(latency.predicted, device, config)
 

@@ -35,24 +35,30 @@ class Leaderboard:
     """
 
     def __init__(self, store: RunStore, budget: Budget, size_bonus: float = 0.0) -> None:
-        self.budget = self._uncalibrated = budget
+        self.budget = self._uncalibrated = self._before_candidates = budget
         self.bonus = SizeBonus(size_bonus, budget.workload)
         self._store = store
         self._predicted: dict[tuple[Architecture, bool], tuple[Latency, ...]] = {}
 
     def calibrate(self) -> None:
-        """Correct each device's predictor by the networks that the run has measured on it."""
-        candidates = self.candidates()
-        devices = []
+        """Correct each device's predictor by the networks that the run has measured on it.
+
+        These are the networks of its table that were measured once more, and the candidates.
+        """
+        candidates, notes = self.candidates(), self._store.notes
+        before, after = [], []
         for index, device in enumerate(self._uncalibrated.devices):
             measured = [c for c in candidates if c.latencies[index].measured]
-            predictor = device.predictor.recalibrated(
+            predictor = device.predictor.in_session(notes.session(index) or ())
+            before.append(replace(device, predictor=predictor))
+            predictor = predictor.recalibrated(
                 [c.architecture for c in measured],
                 [c.latencies[index].latency_ms for c in measured],
                 self.budget.workload,
             )
-            devices.append(replace(device, predictor=predictor))
-        self.budget = replace(self._uncalibrated, devices=tuple(devices))
+            after.append(replace(device, predictor=predictor))
+        self._before_candidates = replace(self._uncalibrated, devices=tuple(before))
+        self.budget = replace(self._uncalibrated, devices=tuple(after))
         self._predicted.clear()
 
     def latency_ratio(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
@@ -98,8 +104,22 @@ class Leaderboard:
         ]
 
     def finalists(self, count: int) -> list[Candidate]:
-        """Return up to ``count`` candidates within every limit, in order of score, best first."""
-        return sorted(self.within_limits(), key=lambda c: -c.score)[:count]
+        """Return up to ``count`` candidates within every limit, in order of score, best first.
+
+        Of equal scores, the one with the lower latency ratios comes first.
+        """
+        ranked = sorted(self.within_limits(), key=lambda c: (-c.score, self.measured_ratios(c)))
+        return ranked[:count]
+
+    def measured_ratios(self, candidate: Candidate) -> tuple[float, ...]:
+        """Return a candidate's latency / budget on each device, the largest first.
+
+        A latency is the measured one, or else the predicted one. So of two candidates, one that is
+        slower on some device and faster on none has the larger tuple.
+        """
+        pairs = zip(candidate.latencies, self.budget.devices, strict=True)
+        ratios = (latency.latency_ms / device.budget_ms for latency, device in pairs)
+        return tuple(sorted(ratios, reverse=True))
 
     def _candidate(self, record: TrialRecord) -> Candidate:
         architecture, notes = record.known_architecture, self._store.notes
@@ -119,7 +139,7 @@ class Leaderboard:
 
     def _latency(self, architecture: Architecture, device: int) -> DeviceLatency:
         measured = self._store.notes.measured(architecture, device)
-        # A measurement is compared with the prediction before it, not with the calibrated one.
+        # A measurement is compared with the prediction before any candidate was measured.
         predicted = self._predictions(architecture, calibrated=measured is None)[device]
         if measured is None:
             return DeviceLatency(predicted)
@@ -129,7 +149,7 @@ class Leaderboard:
     def _predictions(self, architecture: Architecture, calibrated: bool) -> tuple[Latency, ...]:
         key = (architecture, calibrated)
         if key not in self._predicted:
-            budget = self.budget if calibrated else self._uncalibrated
+            budget = self.budget if calibrated else self._before_candidates
             self._predicted[key] = budget.latencies(architecture)
         return self._predicted[key]
 

@@ -70,7 +70,8 @@ class SearchLoop:
 
     def run(self) -> SearchResult:
         """Evaluate candidates, measure the best, and return the result with a recommendation."""
-        self._evaluate(max([self._prepared.config.trials, *self._store.notes.extensions()]))
+        if self._measure_session():
+            self._evaluate(max([self._prepared.config.trials, *self._store.notes.extensions()]))
         if self._verify_until_confirmed() and self._stopped in GOES_ON:
             self._store.remove_checkpoints()
         outcome = Outcome(self._stopped, self._unverified, self._finalists_stopped)
@@ -81,6 +82,16 @@ class SearchLoop:
             outcome,
             self._verifier.devices_here,
         )
+
+    def _measure_session(self) -> bool:
+        """Measure some networks of the tables once more; return False after Ctrl-C."""
+        try:
+            with self._time_limit.paused(), self._store.notes.timed():
+                self._verifier.measure_session()
+        except KeyboardInterrupt:
+            self._stopped = StopReason.INTERRUPTED
+            return False
+        return True
 
     def _verify_until_confirmed(self) -> bool:
         """Repeat measuring, training finalists and confirming until nothing is left to confirm.

@@ -51,7 +51,7 @@ def recommend(
     If the longer trainings of at least two finalists converged, the one of these with the best
     `Candidate.finalist_score` is returned. Otherwise it is the candidate of the best score; one
     whose longer training diverged is returned only if there is no other. Of candidates with equal
-    scores, the one with the lowest latency ratio is returned.
+    scores, the one with the lowest latency ratios is returned.
 
     Args:
         leaderboard: leaderboard of the run.
@@ -66,18 +66,9 @@ def recommend(
     compared = decided_between(within, finalists)
     if compared:
         ranked = [c for c in within if c.number in compared]
-        return max(ranked, key=lambda c: (c.finalist_score, -_slowest(leaderboard, c)))
+        return min(ranked, key=lambda c: (-c.finalist_score, leaderboard.measured_ratios(c)))
     usable = [c for c in within if c.longer == c.converged_longer] or within
-    return max(usable, key=lambda c: (c.score, -_slowest(leaderboard, c)), default=None)
-
-
-def _slowest(leaderboard: Leaderboard, candidate: Candidate) -> float:
-    """Return the highest ratio of a candidate's latency to the budget, over all devices."""
-    devices = leaderboard.budget.devices
-    return max(
-        latency.latency_ms / device.budget_ms
-        for latency, device in zip(candidate.latencies, devices, strict=True)
-    )
+    return min(usable, key=lambda c: (-c.score, leaderboard.measured_ratios(c)), default=None)
 
 
 def conclude(

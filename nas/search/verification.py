@@ -1,13 +1,15 @@
 """Measures the best candidates of a search, and calibrates the latency predictors.
 
-The whole networks of the fronts and the finalists are measured on every device that is this
-machine. The measurements calibrate all predictions for the device, so other candidates may come
-onto a front. These are measured next, and so on until every candidate of the fronts is measured.
-The network to recommend is measured once more.
+When a search begins, some networks of each table are measured once more. Later the whole networks
+of the fronts and the finalists are measured on every device that is this machine. The measurements
+calibrate all predictions for the device, so other candidates may come onto a front. These are
+measured next, and so on until every candidate of the fronts is measured. The network to recommend
+is measured once more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,7 +17,7 @@ from importlib import import_module
 from nas.errors import RuntimeUnavailableError
 from nas.latency.collect.tables import measure_networks
 from nas.latency.table.catalog import why_not_this_machine
-from nas.latency.table.table import LatencyTable
+from nas.latency.table.table import LatencyTable, NetworkRow
 from nas.measurement.protocol import Timing
 from nas.search.callbacks import Listener
 from nas.search.leaderboard import Leaderboard
@@ -35,6 +37,9 @@ calibration of the round before brought onto a front or among the finalists."""
 
 MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
+
+SESSION_NETWORKS = 4
+"""Number of networks of a table that are measured once more when a search begins."""
 
 DISTURBED_PCT = 5.0
 """A measurement is repeated if half its 95% interval is above this percentage of the latency."""
@@ -78,6 +83,32 @@ class Verifier:
             for index, table in enumerate(prepared.tables)
             if why_not_this_machine(table) is None
         ]
+
+    def measure_session(self) -> None:
+        """Measure some networks of each device's table once more, once in a run.
+
+        They show how fast the machine is now, compared with when its table was measured, and
+        correct all predictions. A device that cannot measure them, or whose table has too few
+        networks of this image size, is passed over.
+        """
+        notes, workload = self._store.notes, self._prepared.config.workload
+        for device in self.devices_here:
+            table = self._prepared.tables[device]
+            budget_ms = self._leaderboard.budget.devices[device].budget_ms
+            rows = nearest(table.networks_at(workload), budget_ms, SESSION_NETWORKS)
+            if notes.session(device) is not None or len(rows) < SESSION_NETWORKS:
+                continue
+            self._listener.stage("session")
+            _import_exporter()
+            try:
+                with interruptible():
+                    timings = self._timings([row.architecture for row in rows], table, workload)
+            except RuntimeUnavailableError:
+                continue  # the search says so when it measures the front
+            pairs = zip(timings, rows, strict=True)
+            ratios = [now.latency_ms / row.timing.latency_ms for now, row in pairs]
+            notes.record_session(device, ratios)
+        self._leaderboard.calibrate()
 
     def measure_front(self, skipped: Collection[int]) -> Verification:
         """Measure the candidates of every device's front and the finalists, if not yet measured.
@@ -133,8 +164,7 @@ class Verifier:
         """
         failed: dict[int, str] = {}
         workload = self._prepared.config.workload
-        # PyTorch cannot be imported again after Ctrl-C has interrupted its import.
-        import_module("nas.models.model_files.onnx")
+        _import_exporter()
         for device, architectures in wanted.items():
             if not architectures:
                 continue
@@ -195,3 +225,13 @@ class Verifier:
             for candidate in board.candidates()
             if candidate.number in wanted and candidate.latencies[device].measured is None
         ]
+
+
+def nearest(rows: Sequence[NetworkRow], latency_ms: float, count: int) -> list[NetworkRow]:
+    """Return the ``count`` networks of a table whose latency is nearest to a given one in ratio."""
+    return sorted(rows, key=lambda row: abs(math.log(row.timing.latency_ms / latency_ms)))[:count]
+
+
+def _import_exporter() -> None:
+    """Import PyTorch: that cannot be done again after Ctrl-C has interrupted it."""
+    import_module("nas.models.model_files.onnx")

@@ -198,7 +198,7 @@ def test_measure_any_model(run, tmp_path):
     assert list(found) == [
         *("file", "sha256", "inputs", "target", "runtime_version", "device"),
         *("device_description", "threads", "precision", "overhead_ms", "date"),
-        *("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms"),
+        *("latency_ms", "ci_pct", "spread_pct", "runs", "reference_ms", "steady"),
     ]
     code, text = run(
         *("measure", _relu(tmp_path / "open.onnx", ["n", 3, "h", "w"])),

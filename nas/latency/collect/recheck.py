@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas.errors import TableError
 from nas.latency.collect.tables import measure_networks
-from nas.latency.predict.intervals import CONFIDENCE
+from nas.latency.predict.intervals import ErrorSpread
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.latency.table.table import LatencyTable
 from nas.measurement.protocol import Timing
@@ -17,12 +18,8 @@ from nas.space.search_space import SearchSpace
 from nas.space.workload import Workload
 
 RARE = 0.01
-"""Significance level: a table is rejected if the probability that a valid table has so few networks
-inside their intervals is below this."""
-
-MAX_ERROR = 2.0
-"""A table is also rejected if its mean error is larger than this, in units of the mean half width
-of the intervals. A valid table has about 0.5."""
+"""Significance level: a table is rejected if errors like these, or larger ones, are less probable
+than this for a valid table."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,11 @@ class Recheck:
     Attributes:
         networks: random networks that the table has not measured, each with its prediction as
             (latency, low, high) in ms, and its new timing.
+        error: spread of the errors of the predictions.
     """
 
     networks: tuple[tuple[Architecture, tuple[float, float, float], Timing], ...]
+    error: ErrorSpread
 
     @property
     def inside(self) -> int:
@@ -53,13 +52,27 @@ class Recheck:
         return all(timing.steady for _, _, timing in self.networks)
 
     @property
-    def holds(self) -> bool:
-        """Whether the table is still valid: the errors of its predictions can be due to chance."""
-        from scipy.special import bdtr
+    def shift(self) -> float:
+        """Mean log(measured / predicted): how much slower the device is than the table says."""
+        return sum(self._log_ratios()) / len(self.networks)
 
-        halves = [(high - low) / 2 / latency for _, (latency, low, high), _ in self.networks]
-        near = self.mean_error <= MAX_ERROR * sum(halves) / len(halves)
-        return near and bool(bdtr(self.inside, len(self.networks), CONFIDENCE) >= RARE)
+    @property
+    def holds(self) -> bool:
+        """Whether the table is still valid: the errors of its predictions can be due to chance.
+
+        The networks of a session are off together, and those of one kind as well. So what they
+        share is compared with the deviation of sessions, and what is left with the networks' own.
+        """
+        from scipy.special import chdtrc, stdtr
+
+        count, freedom = len(self.networks), max(1, self.error.freedom)
+        together = math.hypot(self.error.shared, self.error.shared_by(count))
+        chance = 2 * stdtr(freedom, -abs(self.shift) / together)
+        left = sum((ratio - self.shift) ** 2 for ratio in self._log_ratios()) / self.error.own**2
+        return bool(chance >= RARE and (count < 2 or chdtrc(count - 1, left) >= RARE))
+
+    def _log_ratios(self) -> list[float]:
+        return [math.log(t.latency_ms / p[0]) for _, p, t in self.networks]
 
 
 def recheck(
@@ -85,14 +98,16 @@ def recheck(
         RuntimeUnavailableError: the runtime is missing here.
     """
     networks = unmeasured_networks(table, space, count, seed)
-    prediction = LatencyPredictor.fit(table, workload).predict(networks, workload)
+    predictor = LatencyPredictor.fit(table, workload)
+    prediction = predictor.predict(networks, workload)
     timings = measure_networks(networks, table, workload, progress)
     predicted = zip(prediction.latency_ms, prediction.low_ms, prediction.high_ms, strict=True)
     return Recheck(
         tuple(
             (network, (float(p[0]), float(p[1]), float(p[2])), timing)
             for network, p, timing in zip(networks, predicted, timings, strict=True)
-        )
+        ),
+        predictor.error,
     )
 
 

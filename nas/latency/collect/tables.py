@@ -81,7 +81,8 @@ class Missing:
         most = least
         efforts = ((self.blocks, BLOCK_EFFORT, 0.0), (self.networks, NETWORK_EFFORT, network_ms))
         for models, effort, latency_ms in efforts:
-            turn_s = max(effort.turn_s, (MIN_RUNS + 1) * latency_ms / 1e3)
+            runs = 2 if latency_ms >= 1e3 * effort.turn_s else MIN_RUNS + 1  # one is the warm-up
+            turn_s = max(effort.turn_s, runs * latency_ms / 1e3)
             round_s = turn_s + REFERENCE_SHARE * effort.turn_s
             least += len(models) * effort.min_rounds * round_s
             most += len(models) * effort.max_rounds * round_s

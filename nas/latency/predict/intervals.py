@@ -13,6 +13,15 @@ from nas.measurement.protocol import DECIDING_EFFORT
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+LEAST_DEVIATION = 0.015
+"""Least deviation of a network's own error, because leave-one-out errors are a little smaller than
+errors on new networks. Chosen by ``benchmarks/latency_predictor.py``."""
+
+SHARED_DEVIATION = 0.02
+"""Standard deviation of the error that all networks of a session share, before any network was
+measured in it. Leave-one-out errors cannot show it, as all are of one session; see
+docs/benchmarks-notes.md."""
+
 CONFIDENCE = 0.90
 """Default confidence of the intervals of predicted and estimated latencies."""
 
@@ -36,17 +45,32 @@ def log_deviation(relative_errors: ArrayLike) -> float:
     return math.sqrt(float(np.mean(np.log1p(errors) ** 2)))
 
 
+ALIKE = 1 / 7
+"""Correlation of the errors of networks of one front. With it eight networks tell as much of the
+factor that they share as four independent ones would."""
+
+
 @dataclass(frozen=True)
 class ErrorSpread:
-    """Distribution of the errors of predictions.
+    """Distribution of the errors of predictions: log(predicted / measured).
+
+    An error is the sum of a network's own and of one that all networks share which are measured in
+    the same session: the machine is a little faster or slower than when its table was measured.
 
     Attributes:
-        deviation: standard deviation of log(predicted / measured).
-        freedom: degrees of freedom of the estimate; at least one is used.
+        own: standard deviation of the networks' own errors.
+        freedom: degrees of freedom of the estimate of ``own``; at least one is used.
+        shared: standard deviation of the shared error.
     """
 
-    deviation: float
+    own: float
     freedom: int
+    shared: float = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the error of a network."""
+        return math.hypot(self.own, self.shared)
 
     def quantile(self, confidence: float = CONFIDENCE) -> float:
         """Half the width of an interval, in standard deviations (Student's t)."""
@@ -58,8 +82,31 @@ class ErrorSpread:
         """Factor of an interval, which is from prediction / factor to prediction * factor."""
         return math.exp(self.quantile(confidence) * self.deviation)
 
+    def shared_by(self, count: int) -> float:
+        """Standard deviation of the mean of ``count`` networks' own errors; see `ALIKE`."""
+        return self.own * math.sqrt((1 + (count - 1) * ALIKE) / count)
 
-MEASURED_AGAIN = ErrorSpread(deviation=0.0154, freedom=49)
+    def after(self, log_ratios: ArrayLike, noise: float) -> tuple[float, ErrorSpread]:
+        """Learn the shared error from networks that were measured in the session.
+
+        The prior is normal with mean zero and deviation ``shared``.
+
+        Args:
+            log_ratios: log(measured / predicted) of each network, [n].
+            noise: standard deviation of their mean from what the session shares.
+
+        Returns:
+            Posterior mean of the logarithm of the session's factor, and the spread of errors of
+            predictions that are multiplied by that factor.
+        """
+        if not self.shared:
+            return 0.0, self
+        trust = self.shared**2 / (self.shared**2 + noise**2)
+        shift = trust * float(np.mean(np.asarray(log_ratios, dtype=np.float64)))
+        return shift, replace(self, shared=self.shared * math.sqrt(1 - trust))
+
+
+MEASURED_AGAIN = ErrorSpread(own=0.0154, freedom=49)
 """Spread of the ratio of two measurements of a network, made in different processes. Chosen by
 ``benchmarks/measurement_repeatability.py`` and ``benchmarks/budget_kept.py``."""
 
@@ -78,4 +125,4 @@ def measured_again(ci_pct: float, times: int = 1) -> ErrorSpread:
     """
     once, usual = (pct / 100 / 1.96 for pct in (math.sqrt(times) * ci_pct, DECIDING_EFFORT.ci_pct))
     of_two = MEASURED_AGAIN.deviation**2 + 2 * max(0.0, once**2 - usual**2)
-    return replace(MEASURED_AGAIN, deviation=math.sqrt(of_two / 2 * (1 + 1 / times)))
+    return replace(MEASURED_AGAIN, own=math.sqrt(of_two / 2 * (1 + 1 / times)))

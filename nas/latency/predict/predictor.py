@@ -4,10 +4,11 @@ Measured table
     A block that is timed alone finds its weights and its input in the caches. Inside a network it
     does not, but there the runtime can fuse operators of neighbouring blocks. So the sum of
     isolated blocks is not the latency of the network. The correction is a constant plus a linear
-    function of that sum, the number of convolution blocks and the number of transformer blocks. It
-    is fitted to the relative errors of the table's whole networks, with a ridge towards the plain
-    sum so that few networks suffice. ``benchmarks/latency_predictor.py`` compares it with other
-    corrections.
+    function of that sum, the number of convolution blocks, the number of transformer blocks, and
+    the number of weights, which have to come from memory where they do not fit into the caches
+    together. It is fitted to the relative errors of the table's whole networks, with a ridge
+    towards the plain sum so that few networks suffice. ``benchmarks/latency_predictor.py`` compares
+    it with other corrections.
 Adapted table
     The rows of blocks are latencies inside a network already, so they are summed with the table's
     constant.
@@ -15,9 +16,10 @@ Published figures
     The roofline of `nas.latency.predict.roofline` is fitted to the published networks.
 
 Each is a constant plus one number for each block, so a prediction is a sum of cached numbers and
-a breakdown by block is exact. The interval is a Student t interval on the leave-one-out errors. For
-a measured table it is widened by the deviation that all measurements of one session share, which
-these errors cannot show.
+a breakdown by block is exact. The interval is a Student t interval on the leave-one-out errors.
+Where the table was measured, it is widened by the error that all measurements of one session share,
+which these errors cannot show. Networks measured in the session narrow it again
+(`LatencyPredictor.in_session`, `LatencyPredictor.recalibrated`).
 """
 
 from __future__ import annotations
@@ -31,11 +33,20 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.predict.additive import fit_additive, leave_one_out
-from nas.latency.predict.intervals import CONFIDENCE, ErrorSpread, Prediction, log_deviation
+from nas.latency.predict.intervals import (
+    CONFIDENCE,
+    LEAST_DEVIATION,
+    MEASURED_AGAIN,
+    SHARED_DEVIATION,
+    ErrorSpread,
+    Prediction,
+    log_deviation,
+)
 from nas.latency.predict.scorer import Scorer
 from nas.latency.table.catalog import remeasure_command
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow
 from nas.latency.table.validation import check_plausible
+from nas.models.cost import block_cost
 from nas.space.architecture import Architecture
 from nas.space.block import Block
 from nas.space.block_kinds import kind_of
@@ -45,25 +56,13 @@ from nas.system import folders
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PLAIN_SUM = (1.0, 0.0, 0.0)
+PLAIN_SUM = (1.0, 0.0, 0.0, 0.0)
 """Coefficients of the correction that changes nothing: of the sum of isolated blocks (ms), of the
-number of convolution blocks, and of the number of transformer blocks."""
+number of convolution blocks, of the number of transformer blocks, and of the weights in millions.
+"""
 
 RIDGE = 0.02
 """Ridge towards the plain sum, see `nas.latency.predict.additive.fit_additive`."""
-
-SESSION_DEVIATION = 0.006
-"""Relative standard deviation that all measurements of a session share. Chosen by
-``benchmarks/latency_predictor.py`` in four sessions."""
-
-LEAST_DEVIATION = 0.015
-"""Least deviation of a measured table's predictions, because leave-one-out errors are a little
-smaller than errors on new networks. Chosen by ``benchmarks/latency_predictor.py``."""
-
-SHARED_DEVIATION = 0.02
-"""Prior standard deviation of the factor that all networks of a session share, before any network
-was measured in it. It is wider than `SESSION_DEVIATION`, because single sessions were further off
-(docs/benchmarks-notes.md)."""
 
 MAX_PUBLISHED_FITS = 24
 """Largest number of fits by which the error of published networks is estimated."""
@@ -130,10 +129,10 @@ class LatencyPredictor:
                 ) from None
         constant_ms, block_ms, parameters = fit(table, networks)
         errors = _left_out_errors(table, networks)
-        deviation = log_deviation(errors)
+        spread = ErrorSpread(log_deviation(errors), len(errors) - parameters)
         if table.meta.kind == "measured":
-            deviation = max(math.hypot(deviation, SESSION_DEVIATION), LEAST_DEVIATION)
-        spread = ErrorSpread(deviation, len(errors) - parameters)
+            own = max(spread.own, LEAST_DEVIATION)
+            spread = ErrorSpread(own, spread.freedom, SHARED_DEVIATION)
         if spread.factor() > MAX_FACTOR:
             mean = 100 * float(np.mean(np.abs(errors)))
             raise TableError(
@@ -161,11 +160,10 @@ class LatencyPredictor:
         latency_ms: Sequence[float],
         workload: Workload = IMAGENET,
     ) -> LatencyPredictor:
-        """Return a predictor that is corrected by newly measured networks.
+        """Return a predictor that is corrected by networks measured in this session.
 
-        Every prediction is multiplied by one factor. Its logarithm is the networks' mean
-        log(measured / predicted), shrunk towards zero by a normal prior of deviation
-        `SHARED_DEVIATION`. The relative width of intervals stays the same.
+        Every prediction is multiplied by one factor, and intervals become narrower; see
+        `ErrorSpread.after`.
 
         Args:
             architectures: the n measured networks; without any, the predictor stays as it is.
@@ -175,13 +173,34 @@ class LatencyPredictor:
         if not architectures:
             return self
         predicted = self.predict(architectures, workload).latency_ms
-        shift = float(np.mean(np.log(np.asarray(latency_ms) / predicted)))
-        noise = self.error.deviation**2 / len(architectures)
-        factor = math.exp(shift * SHARED_DEVIATION**2 / (SHARED_DEVIATION**2 + noise))
+        noise = self.error.shared_by(len(architectures))
+        return self._multiplied(
+            *self.error.after(np.log(np.asarray(latency_ms) / predicted), noise)
+        )
+
+    def in_session(self, ratios: Sequence[float]) -> LatencyPredictor:
+        """Return a predictor that is corrected by networks of the table, measured once more.
+
+        Their latencies need no prediction, so they show what the session shares more exactly than
+        other networks do.
+
+        Args:
+            ratios: latency in this session / latency in the table of each network; without any,
+                the predictor stays as it is.
+        """
+        if not ratios:
+            return self
+        noise = MEASURED_AGAIN.own / math.sqrt(len(ratios))
+        return self._multiplied(*self.error.after(np.log(np.asarray(ratios)), noise))
+
+    def _multiplied(self, shift: float, error: ErrorSpread) -> LatencyPredictor:
+        """Return this predictor with all predictions multiplied by ``exp(shift)``."""
+        factor = math.exp(shift)
         return replace(
             self,
             constant_ms=factor * self.constant_ms,
             block_ms=lambda block: factor * self.block_ms(block),
+            error=error,
             _cache={},
             _scorers={},
         )
@@ -337,7 +356,7 @@ def _fit_measured(table: LatencyTable, networks: Sequence[NetworkRow]) -> _Fit:
 
 
 def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """Features of each block, [blocks, 3], which the correction sums over a network.
+    """Features of each block, [blocks, 4], which the correction sums over a network.
 
     The features are those of `PLAIN_SUM`.
 
@@ -357,5 +376,5 @@ def block_sums(table: LatencyTable, blocks: Sequence[Block]) -> NDArray[np.float
             raise TableError(f"{table.path}: no row for the block {block}; {advice}")
         role = kind_of(block.kind).role
         counts = float(role == "convolution"), float(role == "transformer")
-        values.append((timing.latency_ms, *counts))
+        values.append((timing.latency_ms, *counts, block_cost(block).weights / 1e6))
     return np.array(values)

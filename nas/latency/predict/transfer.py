@@ -23,7 +23,12 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.predict.additive import AdditiveModel
-from nas.latency.predict.intervals import ErrorSpread, log_deviation
+from nas.latency.predict.intervals import (
+    LEAST_DEVIATION,
+    SHARED_DEVIATION,
+    ErrorSpread,
+    log_deviation,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -219,10 +224,12 @@ def samples_error(relative_errors: Sequence[float]) -> ErrorSpread:
     """Error of predictions for a new network, from leave-one-out errors.
 
     The degrees of freedom are one less than the number of errors. The number of fitted parameters
-    does not matter, as each error is of a network that the fit had not seen.
+    does not matter, as each error is of a network that the fit had not seen. All samples were
+    measured in one session, so the error that later sessions share is added.
     """
     count = len(relative_errors)
-    return ErrorSpread(log_deviation(relative_errors) * math.sqrt(1 + 1 / count), count - 1)
+    own = log_deviation(relative_errors) * math.sqrt(1 + 1 / count)
+    return ErrorSpread(max(own, LEAST_DEVIATION), count - 1, SHARED_DEVIATION)
 
 
 def _checked(

@@ -121,6 +121,21 @@ class StudyNotes:
         """Return how often a network was measured on one device."""
         return len(self._timings(architecture, device))
 
+    def record_session(self, device: int, ratios: Sequence[float]) -> None:
+        """Record how fast one device is in this run, by networks of its table measured once more.
+
+        Args:
+            device: index of the device.
+            ratios: latency now / latency in the table of each network.
+        """
+        known = dict(self._study.user_attrs.get("session", {}))
+        self._study.set_user_attr("session", known | {str(device): list(ratios)})
+
+    def session(self, device: int) -> list[float] | None:
+        """Return the ratios that `record_session` recorded; None if it was not called."""
+        found = self._study.user_attrs.get("session", {}).get(str(device))
+        return None if found is None else [float(ratio) for ratio in found]
+
     def _timings(self, architecture: Architecture, device: int) -> list[Timing]:
         return self._measured.get(architecture.id, {}).get(str(device), [])
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas.latency.predict.intervals import MEASURED_AGAIN, ErrorSpread, log_deviation, measured_again
+from nas.latency.predict.intervals import (
+    ALIKE,
+    MEASURED_AGAIN,
+    ErrorSpread,
+    log_deviation,
+    measured_again,
+)
 from nas.measurement.protocol import DECIDING_EFFORT, Timing, mean_timing
 
 
@@ -25,6 +31,30 @@ def test_an_interval_is_that_of_students_t(confidence, freedom):
 def test_errors_to_either_side_count_alike():
     assert log_deviation([0.25, -0.2]) == pytest.approx(math.log(1.25))
     assert math.isfinite(log_deviation([-1.0]))
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_what_a_session_shares_is_learned_as_simulated_sessions_say(count):
+    """The errors of networks that are alike are correlated."""
+    rng, spread = np.random.default_rng(0), ErrorSpread(0.015, 20, shared=0.02)
+    sessions = 100_000
+    shared = rng.normal(0, spread.shared, sessions)
+    common = rng.normal(0, spread.own * math.sqrt(ALIKE), sessions)
+    own = rng.normal(0, spread.own * math.sqrt(1 - ALIKE), (count, sessions))
+    means = (shared + common + own).mean(axis=0)
+    noise = spread.shared_by(count)
+    assert (means - shared).std() == pytest.approx(noise, rel=0.01)
+    shift, after = spread.after([0.01], noise)
+    trust = shift / 0.01
+    assert (shared - trust * means).std() == pytest.approx(after.shared, rel=0.01)
+    best = np.cov(shared, means)[0, 1] / means.var()
+    assert trust == pytest.approx(best, rel=0.02)
+    assert after.own == spread.own
+
+
+def test_without_a_shared_error_nothing_is_learned():
+    spread = ErrorSpread(0.03, 6)
+    assert spread.after([0.1, 0.2], 0.01) == (0.0, spread)
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])

@@ -140,12 +140,36 @@ def test_what_is_measured_shifts_all_predictions(predictor, space):
         assert total == pytest.approx(after.predict([networks[0]], AT_64).latency_ms[0])
         return float(ratio[0])
 
-    # A normal prior of 2% and an error of 1.5% a network: the mean of n is worth so much.
-    deviation = predictor.error.deviation
+    # A normal prior of 2% and an error of 1.5% a network, correlated by 1/7 in pairs.
+    own = predictor.error.own
     for count in (1, 4, 12):
-        trust = 0.02**2 / (0.02**2 + deviation**2 / count)
+        trust = 0.02**2 / (0.02**2 + own**2 * (1 + (count - 1) / 7) / count)
         assert shift(count, 1.05) == pytest.approx(1.05**trust)
         assert shift(count, 0.95) == pytest.approx(0.95**trust)
+
+
+def test_what_is_measured_narrows_the_intervals(predictor, space):
+    networks = [space.sample(random.Random(number)) for number in range(8)]
+    before = predictor.predict(networks, AT_64)
+    after = predictor.recalibrated(networks, list(before.latency_ms), AT_64)
+    assert after.predict(networks, AT_64).latency_ms == pytest.approx(before.latency_ms)
+    assert (after.predict(networks, AT_64).high_ms < 0.99 * before.high_ms).all()
+    assert after.error.own == predictor.error.own
+    assert 0 < after.error.shared < predictor.error.shared
+
+
+def test_networks_of_the_table_measured_again_shift_and_narrow_more_than_others(predictor, space):
+    networks = [space.sample(random.Random(number)) for number in range(4)]
+    before = predictor.predict(networks, AT_64).latency_ms
+    assert predictor.in_session([]) is predictor
+    again = predictor.in_session([1.05] * 4)
+    new = predictor.recalibrated(networks, list(1.05 * before), AT_64)
+    shift = again.predict(networks, AT_64).latency_ms / before
+    assert (new.predict(networks, AT_64).latency_ms / before < shift).all() and (shift < 1.05).all()
+    assert again.error.shared < new.error.shared
+    assert again.breakdown(networks[0].blocks(AT_64))[0][1] == pytest.approx(
+        shift[0] * predictor.breakdown(networks[0].blocks(AT_64))[0][1]
+    )
 
 
 def test_a_higher_confidence_has_wider_intervals(predictor, space):

@@ -121,9 +121,11 @@ def test_interval_comes_from_leaving_each_sample_out() -> None:
     assert result.model.coefficients == pytest.approx(everything.coefficients)
 
 
-def test_intervals_are_students() -> None:
-    errors = [0.1, -0.05, 0.02, 0.0]
-    deviation = np.sqrt(np.mean(np.log1p(errors) ** 2) * 1.25)
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_intervals_are_students_with_a_floor_and_the_error_of_sessions(scale: float) -> None:
+    errors = [scale * error for error in (0.1, -0.05, 0.02, 0.0)]
+    own = max(np.sqrt(np.mean(np.log1p(errors) ** 2) * 1.25), 0.015)
+    deviation = np.hypot(own, 0.02)
     for confidence, quantile in ((0.9, 0.95), (0.5, 0.75), (0.99, 0.995)):
         factor = samples_error(errors).factor(confidence)
         assert factor == pytest.approx(np.exp(t.ppf(quantile, 3) * deviation))
