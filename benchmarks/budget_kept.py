@@ -114,7 +114,8 @@ def figures(result: dict[str, Any]) -> dict[str, str]:
 
 def budgets_ms(tables_dir: Path | None = None) -> list[float]:
     """Budgets in ms of the ten searches: from one that few networks keep to one that most keep."""
-    predictor = LatencyPredictor.fit(nas.load_table("onnxruntime", tables_dir=tables_dir))
+    table = nas.load_table("onnxruntime", tables_dir=tables_dir)
+    predictor = LatencyPredictor.fit(table, IMAGENET)
     # The limit is of no matter: what is asked for is the fastest network.
     budget = Budget(nas.load_space(SPACE), (DeviceBudget(predictor, 1.0),), IMAGENET)
     (fastest,) = budget.latencies(budget.fastest())
