@@ -15,6 +15,7 @@ from PIL import Image
 
 from nas.cli import app, main
 from nas.latency.table.catalog import own_key
+from nas.measurement.device import this_cpu
 from nas.measurement.kit.files import write_results
 from nas.measurement.runtimes import RUNTIMES
 from nas.models.model_files.onnx import export_network
@@ -117,6 +118,7 @@ def prepare(folder: Path) -> None:
     table = made_up_table(folder / "tables", space)
     meta = json.loads((table.path / "meta.json").read_text())
     meta["runtime_version"] = RUNTIMES["onnxruntime"].version()
+    meta["threads"] = this_cpu().threads
     (table.path / "meta.json").write_text(json.dumps(meta))
     for device in ("elsewhere", "somewhere"):
         made_up_table(folder / "others", space, device=device)

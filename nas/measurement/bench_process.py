@@ -8,9 +8,7 @@ Device kits carry this file, so it needs only Python's standard library.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +18,7 @@ from nas.errors import RuntimeUnavailableError
 from nas.measurement.bench import Bench
 from nas.measurement.protocol import Effort, Timing
 from nas.precision import Precision
-from nas.system.processes import begin_child, end_processes, interrupts_blocked
+from nas.system.processes import begin_child, end_processes, interrupts_blocked, one_process_pool
 
 _bench: Bench | None = None
 """The bench of this process, if it is a child of a `BenchProcess`; else None."""
@@ -45,8 +43,7 @@ class BenchProcess:
         reference_ms: float | None = None,
     ) -> None:
         self._target = target
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=begin_child)
+        self._pool = one_process_pool(RuntimeUnavailableError, begin_child)
         try:
             self.reference_ms, self.overhead_ms = self._call(
                 _open, target, precision, reference, empty, reference_ms

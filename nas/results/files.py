@@ -16,7 +16,8 @@ from nas.space.architecture_files import BEST_FORMAT
 from nas.system.atomic import replacing, write_whole
 from nas.system.paths import is_dir
 
-RESULT_FILES = ("trials.csv", "best.json", "best.onnx", "report.html")
+TRIALS = "trials.csv"
+RESULT_FILES = (TRIALS, "best.json", "best.onnx", "report.html")
 """Files that a run has written once it ended."""
 
 _MODEL_OF_BEST = re.compile(r"best(\.fp(16|32)\.b\d+)?\.onnx")

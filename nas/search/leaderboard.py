@@ -31,11 +31,13 @@ class Leaderboard:
 
     Attributes:
         budget: the limits, with predictors that `calibrate` has corrected.
+        session_budget: the same before any candidate was measured: the predictors are corrected by
+            the networks of their tables alone.
         bonus: size bonus that is added to accuracies.
     """
 
     def __init__(self, store: RunStore, budget: Budget, size_bonus: float = 0.0) -> None:
-        self.budget = self._uncalibrated = self._before_candidates = budget
+        self.budget = self._uncalibrated = self.session_budget = budget
         self.bonus = SizeBonus(size_bonus, budget.workload)
         self._store = store
         self._predicted: dict[tuple[Architecture, bool], tuple[Latency, ...]] = {}
@@ -48,7 +50,7 @@ class Leaderboard:
         candidates, notes = self.candidates(), self._store.notes
         before, after = [], []
         for index, device in enumerate(self._uncalibrated.devices):
-            measured = [c for c in candidates if c.latencies[index].measured]
+            measured = [c for c in candidates if (m := c.latencies[index].measured) and m.steady]
             predictor = device.predictor.in_session(notes.session(index) or ())
             before.append(replace(device, predictor=predictor))
             predictor = predictor.recalibrated(
@@ -57,7 +59,7 @@ class Leaderboard:
                 self.budget.workload,
             )
             after.append(replace(device, predictor=predictor))
-        self._before_candidates = replace(self._uncalibrated, devices=tuple(before))
+        self.session_budget = replace(self._uncalibrated, devices=tuple(before))
         self.budget = replace(self._uncalibrated, devices=tuple(after))
         self._predicted.clear()
 
@@ -149,7 +151,7 @@ class Leaderboard:
     def _predictions(self, architecture: Architecture, calibrated: bool) -> tuple[Latency, ...]:
         key = (architecture, calibrated)
         if key not in self._predicted:
-            budget = self.budget if calibrated else self._before_candidates
+            budget = self.budget if calibrated else self.session_budget
             self._predicted[key] = budget.latencies(architecture)
         return self._predicted[key]
 

@@ -22,6 +22,7 @@ from nas.search.stopping import TimeLimit, extension, extensions_to_come
 from nas.search.store.run_store import RunStore
 from nas.search.trial_runner import MakeExecutor, TrialRunner
 from nas.search.verification import MEASUREMENTS_TO_RECOMMEND, Verifier
+from nas.system.interrupts import told_to_end
 
 GOES_ON = (None, StopReason.SPACE_EXHAUSTED)
 """Stop reasons of the evaluation of candidates after which the search is complete, or may still be
@@ -100,6 +101,11 @@ class SearchLoop:
             True at the end; False if the user interrupted the search before.
         """
         confirmed: int | None = None
+        if self._stopped is StopReason.INTERRUPTED and told_to_end():
+            reason = StopReason.VERIFICATION_INTERRUPTED
+            self._unverified |= dict.fromkeys(self._verifier.devices_here, reason)
+            self._finalists_stopped = StopReason.INTERRUPTED
+            return False
         while True:
             self._verify(confirmed)
             interrupted = StopReason.VERIFICATION_INTERRUPTED in self._unverified.values()

@@ -133,7 +133,7 @@ def _device_result(
     command = remeasure_command(table, config.space, config.workload)
     breakdown_ms: tuple[float, ...] = ()
     if recommended is not None:
-        breakdown_ms = prepared.budget.breakdown(recommended.architecture, index)
+        breakdown_ms = leaderboard.session_budget.breakdown(recommended.architecture, index)
     return DeviceResult(
         index=index,
         target=config.targets[index],

@@ -17,9 +17,12 @@ MAX_EXTENSIONS = 2
 """Largest number of extensions of a search. It is extended if its best candidate proved to be over
 the budget when measured, or if larger networks fit than was predicted."""
 
-PATIENCE_S, PATIENCE_SHARE = 30.0, 2.0
+PATIENCE_S, PATIENCE_SHARE = 60.0, 4.0
 """When the time is up, a running evaluation is ended that has taken longer than so many seconds,
 and so many times as long as the longest one so far: it hangs."""
+
+FIRST_PATIENCE_S = 600.0
+"""The same while no evaluation has finished, so that nothing is known of how long one takes."""
 
 
 def extensions_to_come(notes: StudyNotes) -> int:

@@ -190,8 +190,10 @@ class _Run(Generic[T]):
             self._hand_on_ended()
             return StopReason.INTERRUPTED
         finally:
-            self._give_up()
-            stop_executor(self._executor)
+            try:
+                self._give_up()
+            finally:
+                stop_executor(self._executor)
 
     def _fill(self) -> None:
         """Give every free worker as many jobs as the evaluator takes at once."""
@@ -273,10 +275,15 @@ class _Run(Generic[T]):
         """End evaluations that the source waits for no longer."""
         now_s = time.monotonic()
         for future, running in list(self._pending.items()):
+            if future.done():
+                continue
             if any(self._source.hangs(job, now_s - running.begun_s) for job in running.jobs):
                 with interruptible():
                     end_evaluation(self._executor, future)
-                self._hand_on_death(future)
+                if future.done() and _error_of(future) is None:  # it returned just before
+                    self._hand_on(self._pending.pop(future).jobs, future.result())
+                else:
+                    self._hand_on_death(future)
 
     def _stop(self, reason: StopReason, message: str) -> StopReason | None:
         unfinished = tuple(self._running())

@@ -38,8 +38,9 @@ calibration of the round before brought onto a front or among the finalists."""
 MEASUREMENTS_TO_RECOMMEND = 2
 """How often a network is measured before it is recommended, each time in its own process."""
 
-SESSION_NETWORKS = 4
-"""Number of networks of a table that are measured once more when a search begins."""
+SESSION_NETWORKS, MIN_SESSION_NETWORKS = 4, 3
+"""Number of networks of a table that are measured once more when a search begins, and how many of
+these measurements must be undisturbed to be used."""
 
 DISTURBED_PCT = 5.0
 """A measurement is repeated if half its 95% interval is above this percentage of the latency."""
@@ -105,9 +106,13 @@ class Verifier:
                     timings = self._timings([row.architecture for row in rows], table, workload)
             except RuntimeUnavailableError:
                 continue  # the search says so when it measures the front
-            pairs = zip(timings, rows, strict=True)
-            ratios = [now.latency_ms / row.timing.latency_ms for now, row in pairs]
-            notes.record_session(device, ratios)
+            ratios = [
+                now.latency_ms / row.timing.latency_ms
+                for now, row in zip(timings, rows, strict=True)
+                if now.ci_pct <= DISTURBED_PCT
+            ]
+            if len(ratios) >= MIN_SESSION_NETWORKS:
+                notes.record_session(device, ratios)
         self._leaderboard.calibrate()
 
     def measure_front(self, skipped: Collection[int]) -> Verification:

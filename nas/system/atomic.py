@@ -6,8 +6,11 @@ Device kits carry this file, so it needs only Python's standard library.
 from __future__ import annotations
 
 import os
+import platform
 import re
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +18,12 @@ from pathlib import Path
 _NAME_LENGTH = 50
 """Number of characters that an unfinished file has of the name of the file that it will replace.
 Most systems limit names to 255 bytes, and a character has up to four."""
+
+_HOST_LENGTH = 20
+"""The same of the name of the host."""
+
+_LEFT_AFTER_S = 3600.0
+"""Age of an unfinished file after which nobody writes it any more."""
 
 
 @contextmanager
@@ -78,19 +87,31 @@ def staging_folder(parent: Path, name: str) -> Iterator[Path]:
 def _unfinished(path: Path) -> Path:
     """Path of this process's unfinished copy of a file; removes those of processes that ended."""
     begin = f".{path.name[:_NAME_LENGTH]}."
-    pattern = re.compile(re.escape(begin) + r"(\d{1,9})\.part")
+    host = re.sub(r"\W", "", platform.node())[:_HOST_LENGTH]
+    pattern = re.compile(re.escape(begin) + r"(\w*)-(\d{1,9})-[0-9a-f]{8}\.part")
     with suppress(OSError):  # what cannot be listed or removed does not matter
         for other in path.parent.iterdir():
             found = pattern.fullmatch(other.name)
-            if found and not _is_alive(int(found[1])):
+            if found and _is_left(other, found[1] == host, int(found[2])):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
-    return path.with_name(f"{begin}{os.getpid()}.part")
+    return path.with_name(f"{begin}{host}-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _is_left(path: Path, here: bool, process_id: int) -> bool:
+    """Whether an unfinished file was left by a process that has ended, as far as one can tell.
+
+    Args:
+        path: the unfinished file.
+        here: whether a process of this host wrote it. (Containers may share a host's name.)
+        process_id: of that process.
+    """
+    if time.time() - path.stat().st_mtime > _LEFT_AFTER_S:
+        return True
+    return here and process_id != os.getpid() and not _is_alive(process_id)
 
 
 def _is_alive(process_id: int) -> bool:
-    """Whether a process other than this one is running, as far as this one can tell."""
-    if process_id == os.getpid():  # it was left by an earlier process of the same number
-        return False
+    """Whether a process of this host is running, as far as this one can tell."""
     if os.name == "nt":  # there `os.kill` would end the process
         return True
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,29 +23,41 @@ SIGNALS = (signal.SIGINT, *END_SIGNALS)
 Handler = Callable[[int, Any], Any]
 
 
-class _RaiseOnce:
-    """A signal handler that raises KeyboardInterrupt the first time, and then does nothing."""
+TWICE_S = 2.0
+"""Seconds in which a second signal of another program belongs to the first one."""
+
+
+class _EndSignal:
+    """A signal handler that raises KeyboardInterrupt, once for signals that come at once."""
 
     def __init__(self) -> None:
-        self._raised = False
+        self.raised_s: float | None = None
 
     def __call__(self, number: int, frame: object) -> None:
-        if not self._raised:
-            self._raised = True
+        now_s = time.monotonic()
+        again = self.raised_s is not None and now_s - self.raised_s < TWICE_S
+        self.raised_s = now_s
+        if not again:
             raise KeyboardInterrupt
 
 
-def end_like_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP end this program as Ctrl-C does, unless it ignores them (``nohup``).
+_end_signal = _EndSignal()
 
-    Any further ones have no effect.
-    """
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP end this program as Ctrl-C does, unless they are ignored (nohup)."""
+    global _end_signal
     if not _main_thread():
         return
-    once = _RaiseOnce()
+    _end_signal = _EndSignal()
     for number in END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, once)
+            signal.signal(number, _end_signal)
+
+
+def told_to_end() -> bool:
+    """Whether another program has told this one to end: it may be killed within seconds."""
+    return _end_signal.raised_s is not None
 
 
 class _Deferred:

@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-_GONE = (errno.EPIPE, errno.EIO)
-"""Errors of a pipe without a reader, and of a terminal that was closed."""
-
 
 class _LastingStream:
     """A text stream that drops what is written once its reader has gone.
@@ -24,6 +21,8 @@ class _LastingStream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        # Of a pipe without a reader, and of a terminal that was closed; of a disk EIO is a fault.
+        self._gone = (errno.EPIPE, *((errno.EIO,) if stream.isatty() else ()))
 
     def write(self, text: str) -> int:
         with self._lasting():
@@ -46,7 +45,7 @@ class _LastingStream:
         try:
             yield
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in self._gone:
                 raise
             with contextlib.suppress(OSError):  # a stream that is no file keeps raising
                 number = self._stream.fileno()

@@ -12,16 +12,44 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
+from typing import Any
+
+from nas.errors import UserError
 
 GRACE_S = 2.0
 """Seconds that child processes have to end after SIGTERM, before they are killed."""
 
 KILLED_S = 1.0
 """Seconds that killed child processes are waited for."""
+
+
+def one_process_pool(
+    error: type[UserError], initializer: Callable[..., None], *arguments: Any
+) -> ProcessPoolExecutor:
+    """Make a pool of one process, which starts with the first call.
+
+    Args:
+        error: type of the error that is raised.
+        initializer: function that the process calls first, with ``arguments``.
+
+    Raises:
+        UserError: this machine lets no process be started. Its type is ``error``.
+    """
+    context = multiprocessing.get_context("spawn")
+    try:
+        return ProcessPoolExecutor(
+            1, mp_context=context, initializer=initializer, initargs=arguments
+        )
+    except OSError as problem:  # semaphores of processes are files there
+        raise error(
+            f"/dev/shm: worker processes need it: {problem.strerror or problem}; make it writable, "
+            f"with some room (of a container: --shm-size 64m)"
+        ) from None
 
 
 @contextmanager

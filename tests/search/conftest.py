@@ -12,6 +12,7 @@ from nas.accuracy.data import digits
 from nas.api import search
 from nas.latency.predict.predictor import LatencyPredictor
 from nas.results.values import SearchResult
+from nas.search import verification
 from nas.search.callbacks import Listener, Trained
 from nas.search.limits import Budget, DeviceBudget
 from nas.space.search_space import SearchSpace
@@ -27,6 +28,14 @@ def few_digits() -> Iterator[None]:
         digits.render_digits.cache_clear()
         yield
     digits.render_digits.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_session_measurement() -> Iterator[None]:
+    """The networks of a table are not measured once more: `test_session.py` tests that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "SESSION_NETWORKS", 10**6)  # no table has so many
+        yield
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_ctrl_c_before_it_was_measured_twice(folder, tmp_path, places, measured)
 
 def test_where_nothing_is_left_the_search_goes_on(folder, tmp_path, places, measured):
     def slower_again(place, networks, expected):
-        return [replace(expected[0], latency_ms=0.9)] if place == 2 else expected
+        return [replace(expected[0], latency_ms=0.95)] if place == 2 else expected
 
     seen = measured(slower_again)
     config = run_config(folder, device=None, budget_ms=0.8, trials=1)

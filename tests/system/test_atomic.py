@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,12 @@ with replacing(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def unfinished(name: str, process_id: int, host: str | None = None) -> str:
+    """Name of an unfinished file; the host is this one by default."""
+    host = host or re.sub(r"\W", "", platform.node())[:20]
+    return f".{name}.{host}-{process_id}-0123abcd.part"
 
 
 def names(folder: Path) -> list[str]:
@@ -92,12 +101,24 @@ def test_killed_process_leaves_what_the_next_write_removes(tmp_path):
 
 
 def test_write_leaves_the_unfinished_file_of_a_process_that_runs(tmp_path):
-    other = tmp_path / f".a.csv.{os.getppid()}.part"
-    own_by_name = tmp_path / ".a.csv.swp"
-    other.write_text("half")
-    own_by_name.write_text("of an editor")
+    others = [
+        unfinished("a.csv", os.getppid()),
+        unfinished("a.csv", os.getpid()),  # of another container
+        unfinished("a.csv", 999_999_999, "elsewhere"),
+        ".a.csv.swp",
+    ]
+    for name in others:
+        (tmp_path / name).write_text("half")
     write_whole(tmp_path / "a.csv", "text")
-    assert other.exists() and own_by_name.exists()
+    assert names(tmp_path) == sorted([*others, "a.csv"])
+
+
+def test_write_removes_unfinished_files_that_are_old_whoever_wrote_them(tmp_path):
+    old = tmp_path / unfinished("a.csv", os.getpid(), "elsewhere")
+    old.write_text("half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    write_whole(tmp_path / "a.csv", "text")
+    assert names(tmp_path) == ["a.csv"]
 
 
 def test_reader_meanwhile_sees_the_old_file_or_the_new_one(tmp_path):
@@ -121,6 +142,6 @@ def test_staging_folder_is_removed_at_the_end_and_after_a_kill(tmp_path):
     left = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
     )
-    (tmp_path / f".new.{int(left.stdout)}.part" / "inside").mkdir(parents=True)
+    (tmp_path / unfinished("new", int(left.stdout)) / "inside").mkdir(parents=True)
     with staging_folder(tmp_path, "new") as folder:
         assert names(tmp_path) == [folder.name]

@@ -7,11 +7,13 @@ import threading
 
 import pytest
 
+from nas.system import interrupts
 from nas.system.interrupts import (
     END_SIGNALS,
     deferred_interrupt,
     end_like_ctrl_c,
     interruptible,
+    told_to_end,
 )
 
 pytestmark = pytest.mark.usefixtures("sigint_raises")
@@ -149,6 +151,25 @@ def test_signals_that_end_a_program_are_deferred_however_often_they_come(end_sig
         assert done
         with deferred_interrupt():
             signal.raise_signal(number)
+
+
+def test_told_to_end_is_what_another_program_said_and_ctrl_c_does_not(end_signals):
+    end_like_ctrl_c()
+    assert not told_to_end()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(end_signals[0])
+    assert told_to_end()
+    end_like_ctrl_c()
+    assert not told_to_end()
+
+
+def test_a_signal_that_comes_later_acts_again(end_signals, monkeypatch):
+    end_like_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(end_signals[0])
+    monkeypatch.setattr(interrupts, "TWICE_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(end_signals[0])
 
 
 def test_signals_that_are_ignored_stay_ignored(end_signals):

@@ -33,6 +33,9 @@ def test_a_pipe_that_is_closed_drops_what_is_written():
 class Terminal(io.StringIO):
     """A terminal that was closed, and is no file."""
 
+    def isatty(self) -> bool:
+        return True
+
     def write(self, text: str) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -41,6 +44,12 @@ def test_a_terminal_that_is_closed_drops_what_is_written():
     stream = lasting(Terminal())
     print("text", file=stream, flush=True)
     print("more", file=stream, flush=True)
+
+
+def test_a_disk_that_fails_is_no_terminal_that_was_closed(monkeypatch):
+    monkeypatch.setattr(Terminal, "isatty", lambda _: False)
+    with pytest.raises(OSError, match="Input/output error"):
+        print("text", file=lasting(Terminal()), flush=True)
 
 
 def test_other_errors_are_raised():

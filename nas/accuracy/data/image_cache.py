@@ -5,11 +5,8 @@ A search needs no cache. Where there is none, each worker decodes the images its
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,17 +19,13 @@ from nas.accuracy.data.fingerprint import ImageStat
 from nas.accuracy.data.folder_index import SPLITS, FolderIndex
 from nas.errors import ConfigError, DataWarning, printable
 from nas.system import folders
+from nas.system.atomic import replacing
 
 Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 _FORMAT = 2
 
 _NAME = "imagefolder-"
-_LEFTOVERS = (f"{_NAME}*.tmp", "tmp????????.tmp")
-"""Names of unfinished cache files; older versions wrote the second."""
-
-_LEFTOVER_AFTER_S = 3600.0
-"""Seconds after its last change when an unfinished file is one whose writer was killed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,6 @@ class ImageCache:
         """Read the file; None if there is none, or it is damaged."""
         if self._path is None:
             return None
-        _remove_leftovers(self._path.parent)
         try:
             with self._path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 meta = json.loads(str(stored["meta"]))
@@ -103,18 +95,11 @@ class ImageCache:
             arrays[f"{name}_images"], arrays[f"{name}_labels"] = images, labels
         meta = {"class_names": decoded.class_names, "skipped": decoded.skipped}
         arrays["meta"] = np.array(json.dumps(meta))
-        temporary = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                dir=self._path.parent, prefix=_NAME, suffix=".tmp", delete=False
-            ) as file:
-                temporary = Path(file.name)
+            with replacing(self._path) as partial, partial.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-            temporary.replace(self._path)
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             self._warn(
                 f"cache folder {self._path.parent} cannot be written: {error.strerror or error}; "
                 f"set XDG_CACHE_HOME to a folder that can be"
@@ -149,12 +134,3 @@ def _key(index: FolderIndex, stats: Sequence[ImageStat], resolution: int) -> str
     for stat in stats:
         digest.update(json.dumps(asdict(stat)).encode())
     return digest.hexdigest()[:20]
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove files that killed processes left unfinished."""
-    with contextlib.suppress(OSError):
-        for pattern in _LEFTOVERS:
-            for path in folder.glob(pattern):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_AFTER_S:
-                    path.unlink(missing_ok=True)

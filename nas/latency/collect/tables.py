@@ -157,6 +157,8 @@ def collect_table(
                 _copy_table(known, path)
             return _measure_missing(path, key, space, workload, progress)
     except OSError as error:
+        if not str(error.filename or path).startswith(str(path)):
+            raise  # of temporary files, for example
         raise TableError(
             f"{path}: cannot be written: {error.strerror or error}; name another folder with "
             f"--tables-dir"

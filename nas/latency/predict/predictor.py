@@ -64,6 +64,9 @@ number of convolution blocks, of the number of transformer blocks, and of the we
 RIDGE = 0.02
 """Ridge towards the plain sum, see `nas.latency.predict.additive.fit_additive`."""
 
+MEDIAN_NOISE = 1.2533
+"""Standard deviation of a median over that of a mean, for normal errors."""
+
 MAX_PUBLISHED_FITS = 24
 """Largest number of fits by which the error of published networks is estimated."""
 
@@ -190,8 +193,9 @@ class LatencyPredictor:
         """
         if not ratios:
             return self
-        noise = MEASURED_AGAIN.own / math.sqrt(len(ratios))
-        return self._multiplied(*self.error.after(np.log(np.asarray(ratios)), noise))
+        middle = math.log(float(np.median(ratios)))  # one disturbed measurement decides nothing
+        noise = MEDIAN_NOISE * MEASURED_AGAIN.own / math.sqrt(len(ratios))
+        return self._multiplied(*self.error.after([middle], noise))
 
     def _multiplied(self, shift: float, error: ErrorSpread) -> LatencyPredictor:
         """Return this predictor with all predictions multiplied by ``exp(shift)``."""
@@ -340,7 +344,7 @@ def _left_out_errors(table: LatencyTable, networks: Sequence[NetworkRow]) -> lis
 def _sums(
     table: LatencyTable, networks: Sequence[NetworkRow]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features of networks for the correction, [n, 3], and their latencies in ms, [n]."""
+    """Features of networks for the correction, [n, 4], and their latencies in ms, [n]."""
     features = np.array([block_sums(table, row.blocks()).sum(axis=0) for row in networks])
     return features, np.array([row.timing.latency_ms for row in networks])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from nas.accuracy.worker import start_worker
 from nas.errors import RunError
 from nas.measurement.device import this_cpu
-from nas.system.processes import end_processes, interrupts_blocked
+from nas.system.processes import end_processes, interrupts_blocked, one_process_pool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,18 +93,7 @@ class _Worker:
             self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        try:
-            return ProcessPoolExecutor(
-                1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=start_worker,
-                initargs=(self._threads,),
-            )
-        except OSError as error:  # semaphores of processes are files there
-            raise RunError(
-                f"/dev/shm: worker processes need it: {error.strerror or error}; make it writable, "
-                f"with some room (of a container: --shm-size 64m)"
-            ) from None
+        return one_process_pool(RunError, start_worker, self._threads)
 
 
 def stop_executor(executor: Executor) -> None:

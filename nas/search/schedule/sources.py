@@ -28,6 +28,7 @@ from nas.search.sampler.hypervolume import hypervolume
 from nas.search.schedule.promotion import best_at_rung, never_promoted
 from nas.search.schedule.proposals import Proposal, Proposer
 from nas.search.stopping import (
+    FIRST_PATIENCE_S,
     PATIENCE_S,
     PATIENCE_SHARE,
     TimeLimit,
@@ -340,6 +341,8 @@ def _patience_s(store: RunStore, longer: int = 1) -> float:
         longer: ratio of its images to those of a full training.
     """
     longest_s = max(store.trials.read().seconds().values(), default=0.0)
+    if not longest_s:
+        return FIRST_PATIENCE_S
     return max(PATIENCE_S, PATIENCE_SHARE * longer * longest_s)
 
 

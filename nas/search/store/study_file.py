@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.config import SearchConfig
 from nas.errors import RunError, UserError
-from nas.results.files import RESULT_FILES
+from nas.results.files import RESULT_FILES, TRIALS
 from nas.system.paths import exists, is_file
 
 STUDY = "study.db"
@@ -55,6 +55,11 @@ def open_study(path: Path, config: SearchConfig) -> optuna.Study:
             directions=[Direction.MAXIMIZE] + [Direction.MINIMIZE] * len(config.targets),
             load_if_exists=True,
         )
+        if not study.get_trials(deepcopy=False) and _lists_trials(path / TRIALS):
+            raise RunError(
+                f"{path / STUDY}: has no trials, but {TRIALS} beside it lists some: put {STUDY} "
+                f"back from a copy, or begin a new run in another folder"
+            )
         if study.metric_names is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -74,6 +79,11 @@ def read_study(path: Path) -> optuna.Study:
         raise RunError(f"{path / STUDY}: not readable as a study: the file {lacking}")
     with study_errors(path):
         return optuna.load_study(storage=_storage(path), study_name=STUDY_NAME)
+
+
+def _lists_trials(path: Path) -> bool:
+    """Whether a trials.csv has a row below its header."""
+    return is_file(path) and path.read_bytes().strip().count(b"\n") > 0
 
 
 @contextmanager

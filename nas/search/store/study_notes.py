@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import LONG_IMAGES
@@ -24,6 +24,8 @@ from nas.space.search_space import SearchSpace
 _MEASURED = TypeAdapter(dict[str, dict[str, list[Timing] | Timing]])
 """Measurements of networks on devices, by the network's id and the device's index."""
 
+_RATIOS = TypeAdapter(dict[str, list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]])
+_TRIES = TypeAdapter(dict[str, int])
 _LONGER = TypeAdapter(dict[str, LongerTraining])
 """Longer trainings of finalists, by the network's id."""
 
@@ -92,6 +94,9 @@ class StudyNotes:
         self.prior()
         self.extensions()
         self.wall_s()
+        self.data()
+        _RATIOS.validate_python(self._study.user_attrs.get("session", {}))
+        _TRIES.validate_python(self._study.user_attrs.get("tries", {}))
 
     def record_measured(
         self, device: int, architectures: Sequence[Architecture], timings: Sequence[Timing]

@@ -7,6 +7,7 @@ no other module reads or writes them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _PROMOTED_FROM = "continues"
 _AT_RUNG = "stopped"
 """Names of user attributes of trials. Studies of older runs have them, so they must not change."""
+
+_WITH_ARCHITECTURE = (TrialStatus.TRAINED, TrialStatus.AT_RUNG, TrialStatus.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,10 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
     attrs, status = trial.user_attrs, _status_of(trial)
     architecture = attrs.get("architecture")
     accuracy, bonus, to_come = _scores_of(trial, status)
+    if not (math.isfinite(accuracy) and math.isfinite(bonus)):
+        raise ValueError(f"trial {trial.number} has the score {accuracy + bonus}")
+    if status in _WITH_ARCHITECTURE and not architecture:
+        raise ValueError(f"trial {trial.number} has no architecture")
     return TrialRecord(
         number=trial.number,
         status=status,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -154,17 +153,3 @@ def test_a_user_without_a_home_is_told_what_to_set(root: Path, monkeypatch) -> N
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert "this user has no home folder for the cache: set XDG_CACHE_HOME" in warned(root, None)
-
-
-def test_files_of_killed_writers_are_removed_once_they_are_old(root: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    load(root, cache)
-    (kept,) = cache.iterdir()
-    old, fresh = ["imagefolder-ab12cd34.tmp", "tmpab12cd34.tmp"], ["imagefolder-ef56gh78.tmp"]
-    others = ["notes.tmp", "imagefolder-old.npz"]
-    for name in (*old, *fresh, *others):
-        (cache / name).touch()
-    for name in (*old, *others):
-        os.utime(cache / name, (time.time() - 7200,) * 2)
-    load(root, cache)
-    assert sorted(path.name for path in cache.iterdir()) == sorted([kept.name, *fresh, *others])

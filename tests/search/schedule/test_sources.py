@@ -199,6 +199,17 @@ def test_what_takes_unusually_long_hangs_once_the_time_is_up(folder, run, longes
     assert finalists.hangs(final, longer_s + 1) and not finalists.hangs(final, longer_s - 1)
 
 
+def test_while_nothing_has_finished_an_evaluation_may_take_ten_minutes(folder, run):
+    now, config = [0.0], run_config(folder, time_limit_s=10.0)
+    limit = TimeLimit(config.time_limit_s, lambda: now[0])
+    with run.store.notes.timed() as clock:
+        places = (run.store, run.board, run.proposer, config, 9, limit, clock, "predicted")
+        candidates = CandidateSource(*places, Listener(), False)
+        job = candidates.next([])
+        now[0] = 11.0
+        assert not candidates.hangs(job, 599.0) and candidates.hangs(job, 601.0)
+
+
 def test_finalists_after_rungs_are_trained_in_one_part(folder, tmp_path):
     proxy = TINY_PROXY.model_copy(update={"train_images": 9 * 16, "batch_size": 16})
     config = run_config(folder, trials=9, rungs=2, proxy=proxy, finalists=2)

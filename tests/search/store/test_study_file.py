@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from nas.measurement.protocol import Timing
 from nas.search.store import study_file
 from nas.search.store.run_store import RunStore
 from nas.search.store.study_file import STUDY, open_study, read_study, storage_errors
+from nas.space.space_files import load_space
 from tests.search.runs import run_config
 
 
@@ -43,6 +45,8 @@ def begun(tmp_path, config):
     study.set_user_attr("finals", {"a": {"accuracy": 0.5, "bonus": 0.0, "images": 100}})
     study.set_user_attr("measured", {"a": {"0": [asdict(Timing(0.8, 0.5, 1.0, 30))]}})
     trial = study.ask()
+    network = load_space("nextvit-tiny").sample(random.Random(0))
+    trial.set_user_attr("architecture", network.to_json())
     trial.set_user_attr("accuracy", 0.5)
     trial.set_user_attr("images", 100)
     study.tell(trial, (0.5, 0.8))
@@ -140,6 +144,17 @@ def test_study_that_is_lost_is_not_begun_anew_over_results(begun, config, spoil,
     assert files(begun) == before
 
 
+def test_study_without_the_trials_that_its_results_list_is_refused(begun, config):
+    (begun / "trials.csv").write_text("number,id\n0,a\n")
+    change(begun, "delete from trials")
+    with pytest.raises(RunError) as caught, RunStore.opened(begun, config):
+        pass
+    assert str(caught.value).startswith(f"{begun / STUDY}: has no trials, but trials.csv beside it")
+    (begun / "trials.csv").write_text("number,id\n")  # it was interrupted before the first one
+    with RunStore.opened(begun, config) as store:
+        assert len(store.trials.read()) == 0
+
+
 @pytest.mark.parametrize("size", [None, 0])
 def test_run_that_was_killed_before_its_first_trial_is_begun(tmp_path, config, size):
     (tmp_path / "config.yaml").write_text("")
@@ -151,9 +166,6 @@ def test_run_that_was_killed_before_its_first_trial_is_begun(tmp_path, config, s
 
 OF_A_TRIAL = "update trial_user_attributes set value_json = '{}' where key = '{}'"
 OF_THE_STUDY = "update study_user_attributes set value_json = '{}' where key = '{}'"
-MORE_OF_A_TRIAL = (
-    "insert into trial_user_attributes (trial_id, value_json, key) values (1, '{}', '{}')"
-)
 MORE = "insert into study_user_attributes (study_id, value_json, key) values (1, '{}', '{}')"
 
 
@@ -163,13 +175,19 @@ MORE = "insert into study_user_attributes (study_id, value_json, key) values (1,
         OF_A_TRIAL.format("{bad", "accuracy"),
         OF_A_TRIAL.format("[]", "accuracy"),
         OF_A_TRIAL.format('"many"', "images"),
-        MORE_OF_A_TRIAL.format('{"a": 1}', "architecture"),
+        OF_A_TRIAL.format('{"a": 1}', "architecture"),
         OF_THE_STUDY.format("{bad", "finals"),
         OF_THE_STUDY.format('{"a": 3}', "finals"),
         OF_THE_STUDY.format('{"a": {"0": 3}}', "measured"),
         OF_THE_STUDY.format("7", "measured"),
         MORE.format("[]", "wall_s"),
         MORE.format("[1]", "earlier"),
+        MORE.format('{"0": ["fast"]}', "session"),
+        MORE.format('{"0": [-1.0]}', "session"),
+        MORE.format('{"a 100": "often"}', "tries"),
+        MORE.format("[3]", "data"),
+        "update trial_values set value = 1e999",
+        "delete from trial_user_attributes",
         "update trials set state = 'DONE'",
         "update trials set datetime_start = 'yesterday'",
         "delete from trial_values",
