@@ -21,7 +21,7 @@ from nas.cli.predict import predict
 from nas.cli.search import INTERRUPTED, search
 from nas.cli.spaces import spaces
 from nas.cli.tables import tables_app
-from nas.errors import DataWarning, TableWarning, UserError, printable
+from nas.errors import DataWarning, SpaceError, TableWarning, UserError, printable
 from nas.system import folders
 from nas.system.interrupts import end_like_ctrl_c
 from nas.system.output import lasting_output
@@ -76,7 +76,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:  # outside of Typer, which returns this code itself
         code = INTERRUPTED
     except UserError as error:
-        _print_error(str(error))
+        # The mistakes in a space's file have a line each; elsewhere a newline is part of a name.
+        _print_error(str(error), keep="\n" if isinstance(error, SpaceError) else "")
         return 2
     except OSError as error:
         return _failed_output(error)
@@ -116,9 +117,8 @@ def _failed_output(error: OSError) -> int:
     raise error
 
 
-def _print_error(message: str) -> None:
-    lines = printable(message, keep="\n")  # the mistakes in a file have a line each
-    print(f"error: {lines}", file=sys.stderr)
+def _print_error(message: str, keep: str = "") -> None:
+    print(f"error: {printable(message, keep)}", file=sys.stderr)
 
 
 _show_any_warning = warnings.showwarning

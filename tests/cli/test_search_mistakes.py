@@ -163,6 +163,24 @@ def test_control_characters_of_a_path_are_escaped(refused, tmp_path):
     assert rf"data folder {tmp_path}/a\x1b[2J\nb does not exist" in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--resume", "no\x1b[2J\nne"),
+        (*TRT, "--evaluator", "recorded:no\x1b[2J\nne"),
+        ("measure", "no\x1b[2J\nne", "--target", "onnxruntime"),
+    ],
+)
+def test_a_name_with_a_newline_is_one_line(refused, arguments):
+    assert r"no\x1b[2J\nne" in refused(*arguments)
+
+
+def test_a_table_of_another_folder_needs_its_option(refused):
+    line = refused(*TRT[:2], "--budget", "8ms", "--device", "elsewhere")
+    assert "unknown device of target tensorrt 'elsewhere'" in line
+    assert "name another folder of tables with --tables-dir" in line
+
+
 def test_a_corrupted_table_is_named_with_file_and_line(refused, tmp_path):
     space = tiny_space(tmp_path)
     table = made_up_table(tmp_path / "tables", space)

@@ -123,8 +123,8 @@ def test_where_it_is_ignored_it_stays_ignored():
 
 @pytest.fixture
 def end_signals():
-    """Restores the handlers of the signals that end a program."""
-    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    """The signals that end a program, with the default handlers; restores those of before."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in END_SIGNALS}
     yield END_SIGNALS
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -135,7 +135,8 @@ def find_table(
         )
     devices = sorted({table.meta.device for table in tables})
     if device is not None and device not in devices:
-        raise TableError(unknown(f"device of target {target}", device, devices))
+        hint = "" if tables_dir else "; name another folder of tables with --tables-dir"
+        raise TableError(unknown(f"device of target {target}", device, devices) + hint)
     fitting = [
         table
         for table in tables

@@ -442,13 +442,21 @@ def test_files_of_a_table_have_these_columns_and_entries(table):
     ]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nas.system.atomic import staging_folder
+with staging_folder(Path(sys.argv[1]), "new") as folder:
+    (folder / "blocks.csv").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_a_table_that_a_kill_left_half_staged_is_removed_by_the_next(table, tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-    )
-    left = tmp_path / "new" / f".new.{int(ended.stdout)}.part"
-    left.mkdir(parents=True)
-    (left / "blocks.csv").write_text("")
+    (tmp_path / "new").mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "new")], check=False)
+    (left,) = (tmp_path / "new").iterdir()
+    assert left.name.startswith(".new.")
     written = write_table(tmp_path / "new", table.meta, table.blocks, table.networks)
     assert written.blocks == table.blocks
     assert [path.name for path in (tmp_path / "new").iterdir()] == [table.meta.target]
