@@ -16,6 +16,7 @@ from nas.search.loop import SearchLoop
 from nas.search.preparation import Prepared, check, prepare
 from nas.search.sampler.samplers import make_sampler
 from nas.search.schedule.proposals import Proposer
+from nas.search.schedule.sources import FINALIST_TRIES
 from nas.search.store.run_folder import (
     create_run,
     read_run,
@@ -24,7 +25,7 @@ from nas.search.store.run_folder import (
 )
 from nas.search.store.run_store import RunStore
 from nas.search.store.study_notes import EarlierTrial
-from nas.search.trial_runner import TRIES, MakeExecutor
+from nas.search.trial_runner import MakeExecutor
 from nas.search.warm_start import as_observations, read_earlier, take_over
 from nas.space.architecture_files import load_presets
 from nas.system import folders
@@ -150,7 +151,7 @@ def _begin(
     fingerprint = data.fingerprint if data else None
     if fingerprint:
         store.notes.require_data(fingerprint, config.proxy.data)
-    store.notes.forget_failed_longer(TRIES)
+    store.notes.forget_failed_longer(FINALIST_TRIES)
     leaderboard = Leaderboard(store, prepared.budget, config.size_bonus)
     if not store.notes.has_prior():
         found = read_earlier(config, space, fingerprint) if earlier is None else earlier

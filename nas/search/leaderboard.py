@@ -110,10 +110,10 @@ class Leaderboard:
 
         Of equal scores, the one with the lower latency ratios comes first.
         """
-        ranked = sorted(self.within_limits(), key=lambda c: (-c.score, self.measured_ratios(c)))
+        ranked = sorted(self.within_limits(), key=lambda c: (-c.score, self.latency_ratios_of(c)))
         return ranked[:count]
 
-    def measured_ratios(self, candidate: Candidate) -> tuple[float, ...]:
+    def latency_ratios_of(self, candidate: Candidate) -> tuple[float, ...]:
         """Return a candidate's latency / budget on each device, the largest first.
 
         A latency is the measured one, or else the predicted one. So of two candidates, one that is

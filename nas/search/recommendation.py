@@ -66,9 +66,9 @@ def recommend(
     compared = decided_between(within, finalists)
     if compared:
         ranked = [c for c in within if c.number in compared]
-        return min(ranked, key=lambda c: (-c.finalist_score, leaderboard.measured_ratios(c)))
+        return min(ranked, key=lambda c: (-c.finalist_score, leaderboard.latency_ratios_of(c)))
     usable = [c for c in within if c.longer == c.converged_longer] or within
-    return min(usable, key=lambda c: (-c.score, leaderboard.measured_ratios(c)), default=None)
+    return min(usable, key=lambda c: (-c.score, leaderboard.latency_ratios_of(c)), default=None)
 
 
 def conclude(

@@ -34,8 +34,9 @@ from nas.search.executors.local import end_evaluation, stop_executor
 from nas.space.architecture import Architecture
 from nas.system.interrupts import interruptible
 
-TRIES = 2
-"""An evaluation fails when this many workers have died of it."""
+TRIES = 3
+"""An evaluation fails when this many workers have died while they did it. One or two may die of
+something else."""
 
 MAX_FAILURES = 3
 """A search gives up after this many failures in a row; a batch counts as one failure."""

@@ -1,12 +1,12 @@
 """Warm start: begins a run with the trials of earlier runs.
 
 Two runs evaluate alike if evaluator, proxy training, seed and rungs are the same, and, unless the
-evaluator is short training, resolution and number of classes too. A data folder that has changed
-between them makes two proxy trainings of one. Fully trained trials of an
-earlier run that evaluates like the new one become finished trials of the new run, if they are
-within its limits. All other trials become prior observations of the sampler. Observations of a run
-that evaluates in another way form groups of their own, because its accuracies may all be higher or
-lower (see `nas.search.sampler.observation.Observation`).
+evaluator is short training, resolution and number of classes too. They do not if a data folder has
+changed between them. Fully trained trials of an earlier run that evaluates like the new one become
+finished trials of the new run, if they are within its limits. All other trials become prior
+observations of the sampler. Observations of a run that evaluates in another way form groups of
+their own, because its accuracies may all be higher or lower (see
+`nas.search.sampler.observation.Observation`).
 """
 
 from __future__ import annotations

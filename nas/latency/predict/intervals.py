@@ -86,14 +86,14 @@ class ErrorSpread:
         """Standard deviation of the mean of ``count`` networks' own errors; see `ALIKE`."""
         return self.own * math.sqrt((1 + (count - 1) * ALIKE) / count)
 
-    def after(self, log_ratios: ArrayLike, noise: float) -> tuple[float, ErrorSpread]:
+    def after(self, log_ratio: float, noise: float) -> tuple[float, ErrorSpread]:
         """Learn the shared error from networks that were measured in the session.
 
         The prior is normal with mean zero and deviation ``shared``.
 
         Args:
-            log_ratios: log(measured / predicted) of each network, [n].
-            noise: standard deviation of their mean from what the session shares.
+            log_ratio: mean log(measured / predicted) of the networks.
+            noise: standard deviation of that mean from what the session shares.
 
         Returns:
             Posterior mean of the logarithm of the session's factor, and the spread of errors of
@@ -102,8 +102,7 @@ class ErrorSpread:
         if not self.shared:
             return 0.0, self
         trust = self.shared**2 / (self.shared**2 + noise**2)
-        shift = trust * float(np.mean(np.asarray(log_ratios, dtype=np.float64)))
-        return shift, replace(self, shared=self.shared * math.sqrt(1 - trust))
+        return trust * log_ratio, replace(self, shared=self.shared * math.sqrt(1 - trust))
 
 
 MEASURED_AGAIN = ErrorSpread(own=0.0154, freedom=49)

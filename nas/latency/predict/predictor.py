@@ -177,9 +177,8 @@ class LatencyPredictor:
             return self
         predicted = self.predict(architectures, workload).latency_ms
         noise = self.error.shared_by(len(architectures))
-        return self._multiplied(
-            *self.error.after(np.log(np.asarray(latency_ms) / predicted), noise)
-        )
+        mean = float(np.mean(np.log(np.asarray(latency_ms) / predicted)))
+        return self._multiplied(*self.error.after(mean, noise))
 
     def in_session(self, ratios: Sequence[float]) -> LatencyPredictor:
         """Return a predictor that is corrected by networks of the table, measured once more.
@@ -195,7 +194,7 @@ class LatencyPredictor:
             return self
         middle = math.log(float(np.median(ratios)))  # one disturbed measurement decides nothing
         noise = MEDIAN_NOISE * MEASURED_AGAIN.own / math.sqrt(len(ratios))
-        return self._multiplied(*self.error.after([middle], noise))
+        return self._multiplied(*self.error.after(middle, noise))
 
     def _multiplied(self, shift: float, error: ErrorSpread) -> LatencyPredictor:
         """Return this predictor with all predictions multiplied by ``exp(shift)``."""

@@ -44,6 +44,10 @@ from nas.space.architecture import Architecture
 LONGER = 4
 """Ratio of the images in a finalist's longer training to those in a candidate's full training."""
 
+FINALIST_TRIES = 2
+"""Number of failures of a finalist's longer training after which no session of the run repeats it.
+"""
+
 SEED_OFFSET = 1
 """Added to the seed of a search for the longer trainings of its finalists."""
 

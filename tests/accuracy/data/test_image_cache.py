@@ -17,15 +17,6 @@ from nas.accuracy.data.dataset import ProxyData, load_data
 from nas.accuracy.data.folder_index import index_folder
 from nas.config import ProxyConfig
 from nas.errors import DataWarning
-from tests.accuracy.data.pictures import COLOURS, write_class
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "pets"
-    for name, colour in COLOURS.items():
-        write_class(folder / name, colour)
-    return folder
 
 
 def load(root: Path, cache: Path | None, resolution: int = 8) -> ProxyData:

@@ -15,15 +15,7 @@ from nas.accuracy.data.folder_index import index_folder
 from nas.accuracy.data.image_folder import decode_image
 from nas.config import ProxyConfig
 from nas.errors import DataError
-from tests.accuracy.data.pictures import COLOURS, PER_CLASS, write_class
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "pets"
-    for name, colour in COLOURS.items():
-        write_class(folder / name, colour)
-    return folder
+from tests.accuracy.data.pictures import COLOURS, PER_CLASS
 
 
 def load(root: Path, tmp_path: Path, **options: object) -> ProxyData:

@@ -44,7 +44,7 @@ def test_what_a_session_shares_is_learned_as_simulated_sessions_say(count):
     means = (shared + common + own).mean(axis=0)
     noise = spread.shared_by(count)
     assert (means - shared).std() == pytest.approx(noise, rel=0.01)
-    shift, after = spread.after([0.01], noise)
+    shift, after = spread.after(0.01, noise)
     trust = shift / 0.01
     assert (shared - trust * means).std() == pytest.approx(after.shared, rel=0.01)
     best = np.cov(shared, means)[0, 1] / means.var()
@@ -54,7 +54,7 @@ def test_what_a_session_shares_is_learned_as_simulated_sessions_say(count):
 
 def test_without_a_shared_error_nothing_is_learned():
     spread = ErrorSpread(0.03, 6)
-    assert spread.after([0.1, 0.2], 0.01) == (0.0, spread)
+    assert spread.after(0.15, 0.01) == (0.0, spread)
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])

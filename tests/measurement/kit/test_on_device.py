@@ -65,13 +65,11 @@ def test_in_a_bare_environment_killed_and_started_again(tmp_path):
     kept = dict(read_results(results).rows)
     assert 0 < len(kept) < built.blocks + built.networks
 
-    for _ in range(3):  # on a busy machine some models are left out, and measured by the next run
+    for _ in range(6):  # on a busy machine some models are left out, and measured by the next run
         process = started(command, device)
         out, errors = process.communicate(timeout=300)
         if "are left out, as the machine was too busy" not in errors:
             break
-    else:
-        pytest.skip("the machine is too busy to measure")
     assert process.returncode == 0, errors
     assert "results.json is complete" in out
     complete = read_results(results)
