@@ -21,7 +21,7 @@ def measured_as(monkeypatch, shares, ci_pct=0.5):
     """Has each network take a share of what the table says, and returns the calls' networks."""
     calls = []
 
-    def measure(networks, table, workload, _progress):
+    def measure(networks, table, workload, _progress, **_):
         rows = {row.architecture: row.timing.latency_ms for row in table.networks_at(workload)}
         calls.append(networks)
         scale = shares if len(calls) == 1 else [1.0] * len(networks)
@@ -80,7 +80,7 @@ def test_disturbed_measurements_correct_nothing(folder, tmp_path, monkeypatch):
 
 
 def test_a_device_that_cannot_measure_them_is_passed_over(folder, tmp_path, monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeUnavailableError("onnxruntime cannot run a network")
 
     monkeypatch.setattr("nas.search.verification.measure_networks", fails)
@@ -89,7 +89,7 @@ def test_a_device_that_cannot_measure_them_is_passed_over(folder, tmp_path, monk
 
 
 def test_ctrl_c_meanwhile_ends_the_search_before_anything_is_trained(folder, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nas.search.verification.measure_networks", interrupted)

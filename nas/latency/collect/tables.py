@@ -16,13 +16,7 @@ from pathlib import Path
 
 from nas.errors import TableError, TableWarning
 from nas.latency.collect.table_bench import TableBench, open_bench
-from nas.latency.table.catalog import (
-    TableKey,
-    changes,
-    new_table_folder,
-    own_key,
-    table_path,
-)
+from nas.latency.table.catalog import TableKey, changes, new_table_folder, own_key, table_path
 from nas.latency.table.cells import tidy
 from nas.latency.table.files import append_blocks, append_networks, read_table, write_meta
 from nas.latency.table.table import MIN_NETWORKS, LatencyTable, NetworkRow, TableMeta
@@ -305,6 +299,7 @@ def measure_networks(
     table: LatencyTable,
     workload: Workload,
     progress: Callable[[int, int], None] = lambda *_: None,
+    effort: Effort = DECIDING_EFFORT,
 ) -> list[Timing]:
     """Measure whole networks so that their latencies are comparable with a table.
 
@@ -313,6 +308,7 @@ def measure_networks(
         table: table of this machine; timings are scaled to its reference latency.
         workload: workload of the networks.
         progress: called with the number done and the total number.
+        effort: number and length of turns.
 
     Returns:
         One timing for each network, in order, with the overhead of a call.
@@ -326,7 +322,7 @@ def measure_networks(
         rows = network_rows(
             *(bench, networks, workload),
             lambda _, done, count: progress(done, count),
-            effort=DECIDING_EFFORT,
+            effort=effort,
         )
     return [row.timing for row in rows]
 
