@@ -37,7 +37,7 @@ def writers_of(result: SearchResult) -> list[Callable[[], None]]:
     """Return the functions that write trials.csv, and best.json with best.onnx."""
     folder = result.run_dir
     return [
-        lambda: write_trials(result, folder / "trials.csv"),
+        lambda: write_trials(result, folder / TRIALS),
         lambda: write_best(result, folder),
     ]
 

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 
 from nas.accuracy.data.fingerprint import DataFingerprint
 from nas.accuracy.size_bonus import LONG_IMAGES
-from nas.config import SearchConfig
+from nas.config import RECORDED, SearchConfig
 from nas.errors import RunError, brief, printable
 from nas.measurement.protocol import Timing, mean_timing
 from nas.results.values import LongerTraining
@@ -25,7 +25,11 @@ _MEASURED = TypeAdapter(dict[str, dict[str, list[Timing] | Timing]])
 """Measurements of networks on devices, by the network's id and the device's index."""
 
 _RATIOS = TypeAdapter(dict[str, list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]])
+"""Latency now / latency in the table of the networks measured once more, by the device's index."""
+
 _TRIES = TypeAdapter(dict[str, int])
+"""How often evaluations went wrong, by the network's id and the images."""
+
 _LONGER = TypeAdapter(dict[str, LongerTraining])
 """Longer trainings of finalists, by the network's id."""
 
@@ -257,7 +261,7 @@ class StudyNotes:
             RunError: the run was begun with another configuration.
         """
         values = config.model_dump(mode="json", exclude=_MAY_CHANGE)
-        if config.evaluator.startswith("recorded:"):
+        if config.evaluator.startswith(RECORDED):
             values["evaluator"] = "recorded"
         changed = _first_change(self._study.user_attrs.get("config", {}), values)
         if changed:
